@@ -1,0 +1,71 @@
+"""Every secret of one installation, made at its first start and kept in secrets.json (0600)."""
+
+import base64
+import json
+import secrets
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tenantry.datafolder import write_json
+
+SERVICES = ("identity", "projects", "webhooks", "audit")
+POSTGRES_ROLES = ("postgres", *SERVICES, *(f"{service}_owner" for service in SERVICES))
+NATS_USERS = ("admin", "edge", *SERVICES)
+
+
+@dataclass
+class Demo:
+    """The idempotency key lets a start that crashed half-way find its tenant again."""
+
+    idempotency_key: str
+    tenant_id: str | None = None
+    api_key: str | None = None
+
+
+@dataclass
+class Secrets:
+    path: Path
+    operator_key: str
+    hash_key: str
+    encryption_keys: str
+    postgres: dict[str, str]
+    nats: dict[str, str]
+    redis: str
+    demo: Demo = field(default_factory=lambda: Demo(secrets.token_urlsafe(16)))
+
+    def save(self) -> None:
+        content = asdict(self)
+        del content["path"]
+        write_json(self.path, content)
+
+
+def load_or_make(path: Path) -> Secrets:
+    if path.exists():
+        content: dict[str, Any] = json.loads(path.read_text())
+        return Secrets(**{**content, "path": path, "demo": Demo(**content["demo"])})
+    made = Secrets(
+        path=path,
+        operator_key=f"tnt_op_{secrets.token_urlsafe(32)}",
+        hash_key=_key(),
+        encryption_keys=f"k1:{_key()}",
+        postgres=_passwords(POSTGRES_ROLES),
+        nats=_passwords(NATS_USERS),
+        redis=_password(),
+    )
+    made.save()
+    return made
+
+
+def _key() -> str:
+    return base64.b64encode(secrets.token_bytes(32)).decode()
+
+
+def _passwords(names: Iterable[str]) -> dict[str, str]:
+    return {name: _password() for name in names}
+
+
+def _password() -> str:
+    # Letters and digits, a letter first: needs no quoting in a URL, in redis.conf or in nats.conf.
+    return f"p{secrets.token_hex(20)}"

@@ -1,0 +1,74 @@
+"""What is needed of 127.0.0.1: free ports that stay free, and a tiny HTTP client.
+
+Ports lie below the kernel's ephemeral range: inside it, a client that reconnects to a dead server
+can be given that server's port as its own and so keep it from coming back.
+"""
+
+import asyncio
+import random
+import socket
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+HOST = "127.0.0.1"
+BELOW_EPHEMERAL = range(20_000, 32_000)
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on the port now."""
+    with socket.socket() as probe:
+        # As servers do, or a port would count as taken while old connections linger in TIME_WAIT.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+            probe.listen(1)
+        except OSError:
+            return False
+    return True
+
+
+def free_ports(count: int) -> list[int]:
+    """Distinct ports that nobody listens on."""
+    ports: list[int] = []
+    while len(ports) < count:
+        port = random.choice(BELOW_EPHEMERAL)
+        if port not in ports and is_free(port):
+            ports.append(port)
+    return ports
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    body: bytes
+
+
+async def request(
+    method: str, port: int, path: str, headers: Mapping[str, str] | None = None, body: bytes = b""
+) -> Answer:
+    """One request over one connection. HTTP/1.0, so that the answer ends where the connection does.
+
+    Raises OSError (TimeoutError among them) when there is no answer within 10 seconds.
+    """
+    lines = [f"{method} {path} HTTP/1.0", f"Host: {HOST}:{port}", f"Content-Length: {len(body)}"]
+    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+    async with asyncio.timeout(10):
+        reader, writer = await asyncio.open_connection(HOST, port)
+        try:
+            writer.write("\r\n".join([*lines, "", ""]).encode() + body)
+            raw = await reader.read()
+        finally:
+            writer.close()
+    head, _, content = raw.partition(b"\r\n\r\n")
+    try:
+        return Answer(int(head.split(maxsplit=2)[1]), content)
+    except (IndexError, ValueError):
+        raise ConnectionError(f"no HTTP answer from port {port}") from None
+
+
+async def is_ready(port: int) -> bool:
+    """Whether the process behind the port says that it can do its work."""
+    with suppress(OSError):
+        return (await request("GET", port, "/health/ready")).status == 200
+    return False

@@ -1,0 +1,47 @@
+"""PostgreSQL: a pool that opens lazily and heals, and which failures mean 'not available'."""
+
+import asyncpg
+from asyncpg import Connection, Pool
+from sqlalchemy import DateTime, Text
+
+UNAVAILABLE = (
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.QueryCanceledError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+)
+"""The database cannot be reached or gave up: nothing was committed by us, or nobody can tell."""
+
+CONFLICTS = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+"""Two transactions got in each other's way: the loser may simply try again."""
+
+ID = Text(collation="C")
+"""The column type of identifiers: TypeIDs compare as bytes."""
+TIME = DateTime(timezone=True)
+
+
+async def open_pool(url: str, size: int) -> Pool:
+    """Connects on first use, so that a process starts while its database is away."""
+    pool: Pool = await asyncpg.create_pool(
+        url,
+        min_size=0,
+        max_size=size,
+        timeout=2,
+        command_timeout=30,
+        server_settings={"timezone": "UTC", "jit": "off"},
+    )
+    return pool
+
+
+def violated(error: asyncpg.UniqueViolationError) -> str:
+    """The name of the constraint or index that a row would have broken."""
+    return error.constraint_name or ""
+
+
+__all__ = ["CONFLICTS", "ID", "TIME", "UNAVAILABLE", "Connection", "Pool", "open_pool", "violated"]

@@ -1,0 +1,46 @@
+"""The keys of a service: what is looked up is a keyed hash, what is read again is encrypted.
+
+HMAC-SHA256 (RFC 2104) and AES-256-GCM with a random 96-bit nonce (NIST SP 800-38D). A sealed text
+carries the id of its key, so that keys can be rotated.
+"""
+
+import base64
+import hashlib
+import hmac
+import os
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from chassis.settings import ServiceSettings, decode_key
+
+
+class Keys:
+    """Hashes, seals and opens; the first encryption key seals, any opens."""
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        self._hash_key = decode_key(settings.hash_key.get_secret_value())
+        entries = settings.encryption_keys.get_secret_value().split(",")
+        pairs = [entry.partition(":") for entry in entries]
+        self._ciphers = {name: AESGCM(decode_key(key)) for name, _, key in pairs}
+        self._active = pairs[0][0]
+
+    def hash(self, purpose: str, value: str) -> str:
+        """The keyed hash of a secret, 64 hexadecimal digits; differs by purpose."""
+        text = f"{purpose}\0{value}".encode()
+        return hmac.new(self._hash_key, text, hashlib.sha256).hexdigest()
+
+    def derive(self, purpose: str) -> bytes:
+        """32 bytes for one purpose, the same in every replica."""
+        return hmac.new(self._hash_key, f"derive\0{purpose}".encode(), hashlib.sha256).digest()
+
+    def seal(self, value: bytes, bound_to: str) -> str:
+        """`value` encrypted as `key-id.base64url`; opens only with the same `bound_to`."""
+        nonce = os.urandom(12)
+        sealed = self._ciphers[self._active].encrypt(nonce, value, bound_to.encode())
+        return f"{self._active}.{base64.urlsafe_b64encode(nonce + sealed).decode()}"
+
+    def open(self, sealed: str, bound_to: str) -> bytes:
+        """What was sealed. Raises KeyError for a key that is gone, InvalidTag for tampering."""
+        name, _, text = sealed.partition(".")
+        data = base64.urlsafe_b64decode(text)
+        return self._ciphers[name].decrypt(data[:12], data[12:], bound_to.encode())

@@ -1,0 +1,192 @@
+"""Lists: a page by number or by cursor, in a stable order, with a total; two statements at most.
+
+A cursor names the last row of its page and is sealed to its tenant and query, so that it can be
+neither forged nor used elsewhere (422). Walking by cursor never skips or repeats a row.
+"""
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+import orjson
+from contracts.models import ListQuery
+from contracts.problems import invalid
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    DateTime,
+    FromClause,
+    and_,
+    bindparam,
+    func,
+    select,
+    tuple_,
+)
+
+from chassis.ask import Ask
+from chassis.database import Connection
+from chassis.statements import Statement
+
+CAP = 10_000
+"""Totals of searches are counted so far and no further."""
+LAST_OFFSET = 2**62
+"""Past the end of any list, and still a bigint."""
+
+Condition = Callable[[BindParameter[Any]], ColumnElement[bool]]
+
+
+@dataclass(frozen=True, eq=False)
+class Listing:
+    """A list that callers page through.
+
+    `columns` are what a row has, `source` where they come from; `key` the unique identifier that
+    sorts by creation; `scope` the columns that are always bound, the tenant first; `sorts` the
+    expression behind each word of `sort` (never null); `filters` the condition behind each query
+    parameter; `capped` the filters with which a total stops at 10,000.
+    """
+
+    source: FromClause
+    columns: Sequence[ColumnElement[Any]]
+    key: ColumnElement[str]
+    scope: Mapping[str, ColumnElement[Any]]
+    sorts: Mapping[str, ColumnElement[Any]] = field(default_factory=dict)
+    filters: Mapping[str, Condition] = field(default_factory=dict)
+    capped: frozenset[str] = frozenset({"q"})
+
+    async def page(
+        self,
+        conn: Connection,
+        ask: Ask[Any, Any],
+        scope: Mapping[str, Any],
+        given: Mapping[str, Any],
+    ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        """The rows and the `pagination` object. `given` holds the filters that are not None."""
+        query: ListQuery = ask.query
+        sort = getattr(query, "sort", "-created_at")
+        binding = _binding(ask)
+        number, after = query.page, None
+        if query.cursor is not None:
+            number, after = _opened(query.cursor, binding)
+        names = tuple(sorted(given))
+        values = {**scope, **given, "limit": query.limit + 1}
+        if after is not None:
+            values |= {"after_sort": self._sort_value(sort, after[0]), "after_key": after[1]}
+        else:
+            values["offset"] = min((number - 1) * query.limit, LAST_OFFSET)
+        statement = self._rows(names, sort, after is not None)
+        rows = [dict(row) for row in await statement.rows(conn, **values)]
+        more, rows = len(rows) > query.limit, rows[: query.limit]
+        places = [(row.pop("sort_value"), row.pop("key_value")) for row in rows]
+        if after is None and not more and (rows or number == 1):
+            total, exact = (number - 1) * query.limit + len(rows), True
+        else:
+            total, exact = await self._total(conn, names, {**scope, **given})
+        cursor = None
+        if more:
+            cursor = _sealed([number + 1, places[-1]], binding)
+        return rows, {
+            "page": number,
+            "limit": query.limit,
+            "total": total,
+            "total_exact": exact,
+            "next_cursor": cursor,
+        }
+
+    def _sort_value(self, sort: str, value: Any) -> Any:
+        """A sort value back from a cursor's JSON, where times are text."""
+        by = self.sorts.get(sort.lstrip("-"), self.key)
+        return datetime.fromisoformat(value) if isinstance(by.type, DateTime) else value
+
+    async def _total(
+        self, conn: Connection, names: tuple[str, ...], values: Mapping[str, Any]
+    ) -> tuple[int, bool]:
+        counted = await self._count(names).value(conn, **values)
+        if self.capped.isdisjoint(names):
+            return counted, True
+        return min(counted, CAP), counted <= CAP
+
+    def _where(self, names: tuple[str, ...]) -> list[ColumnElement[bool]]:
+        bound = [
+            column == bindparam(name, type_=column.type) for name, column in self.scope.items()
+        ]
+        return bound + [self.filters[name](bindparam(name)) for name in names]
+
+    @lru_cache(maxsize=256)  # noqa: B019 - listings live as long as the process
+    def _count(self, names: tuple[str, ...]) -> Statement:
+        where = and_(*self._where(names))
+        if self.capped.isdisjoint(names):
+            return Statement(select(func.count()).select_from(self.source).where(where))
+        some = select(1).select_from(self.source).where(where).limit(CAP + 1).subquery()
+        return Statement(select(func.count()).select_from(some))
+
+    @lru_cache(maxsize=1024)  # noqa: B019
+    def _rows(self, names: tuple[str, ...], sort: str, continues: bool) -> Statement:
+        descending, word = sort.startswith("-"), sort.lstrip("-")
+        by = self.sorts.get(word, self.key)
+        where = self._where(names)
+        if continues:
+            edge = tuple_(
+                bindparam("after_sort", type_=by.type), bindparam("after_key", type_=self.key.type)
+            )
+            place = tuple_(by, self.key)
+            where.append(place < edge if descending else place > edge)
+        order = [by.desc(), self.key.desc()] if descending else [by.asc(), self.key.asc()]
+        statement = (
+            select(*self.columns, by.label("sort_value"), self.key.label("key_value"))
+            .select_from(self.source)
+            .where(*where)
+            .order_by(*order)
+            .limit(bindparam("limit"))
+        )
+        return Statement(statement if continues else statement.offset(bindparam("offset")))
+
+
+def search_pattern(text: str) -> str:
+    """The LIKE pattern for `text` anywhere in a lower-cased column."""
+    escaped = text.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return f"%{escaped}%"
+
+
+def given(query: ListQuery, *without: str) -> dict[str, Any]:
+    """The filters that the caller gave: all but the paging; `q` as a LIKE pattern."""
+    paging = {"page", "limit", "cursor", "sort", *without}
+    found = {name: value for name, value in query if name not in paging and value is not None}
+    if "q" in found:
+        found["q"] = search_pattern(found["q"])
+    return found
+
+
+def _binding(ask: Ask[Any, Any]) -> bytes:
+    """What a cursor is sealed to: all of the request but which part of the list it asks for."""
+    rest = [pair for pair in ask.context.query if pair[0] not in ("page", "cursor", "limit")]
+    parts = [ask.call.subject, ask.context.tenant_id, ask.context.path, sorted(rest)]
+    return hmac.new(ask.keys.derive("cursor"), orjson.dumps(parts), hashlib.sha256).digest()
+
+
+def _sealed(place: Any, binding: bytes) -> str:
+    text = orjson.dumps(place)
+    seal = hmac.new(binding, text, hashlib.sha256).digest()[:12]
+    return base64.urlsafe_b64encode(seal + text).rstrip(b"=").decode()
+
+
+def _opened(cursor: str, binding: bytes) -> tuple[int, list[Any]]:
+    try:
+        data = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True)
+    except ValueError:
+        data = b""
+    seal, text = data[:12], data[12:]
+    if not text or not hmac.compare_digest(
+        hmac.new(binding, text, hashlib.sha256).digest()[:12], seal
+    ):
+        raise invalid(
+            "cursor",
+            "is not a cursor of this list: take next_cursor of the same query",
+            "invalid_cursor",
+        )
+    number, after = orjson.loads(text)
+    return number, after

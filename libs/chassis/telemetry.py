@@ -1,0 +1,52 @@
+"""How a process is observed: JSON log lines and Prometheus metrics, their labels all bounded."""
+
+import logging
+import sys
+from importlib.metadata import version
+
+import orjson
+import structlog
+from prometheus_client import Counter, Gauge, Histogram
+
+VERSION = version("tenantry")
+
+CALL_SECONDS = Histogram("tenantry_call_seconds", "Time to answer a call.", ["call", "status"])
+REQUEST_SECONDS = Histogram(
+    "tenantry_request_seconds", "Time to answer an HTTP request.", ["route", "status"]
+)
+EVENTS_PUBLISHED = Counter("tenantry_events_published_total", "Events acknowledged by the stream.")
+EVENTS_CONSUMED = Counter("tenantry_events_consumed_total", "Events taken in, first time only.")
+DEAD_LETTERS = Counter("tenantry_dead_letters_total", "Events given up after the last try.")
+OUTBOX_AGE = Gauge("tenantry_outbox_oldest_seconds", "Age of the oldest unpublished event.")
+DELIVERIES = Counter("tenantry_deliveries_total", "Webhook attempts by outcome.", ["outcome"])
+
+
+def configure_logging(service: str, level: str) -> None:
+    """One JSON object a line on standard output, other libraries' warnings included."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(serializer=orjson.dumps),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level)),
+        logger_factory=structlog.BytesLoggerFactory(sys.stdout.buffer),
+        cache_logger_on_first_use=True,
+    )
+    structlog.contextvars.bind_contextvars(service=service)
+    logging.basicConfig(level=logging.WARNING, handlers=[_Forward()], force=True)
+
+
+class _Forward(logging.Handler):
+    """Standard logging of libraries, through the same door."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        structlog.get_logger().log(
+            record.levelno,
+            "library",
+            logger=record.name,
+            message=record.getMessage(),
+            exc_info=record.exc_info,
+        )

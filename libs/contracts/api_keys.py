@@ -1,0 +1,91 @@
+"""API keys of a tenant's projects (service: projects)."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from contracts.calls import Call
+from contracts.events import EventData
+from contracts.fields import Instant, Name
+from contracts.ids import ApiKeyId, ProjectId
+from contracts.models import Body, ListQuery, Pagination, Resource
+from contracts.scopes import Scope, Scopes
+
+ApiKeyType = Literal["secret", "publishable"]
+ApiKeyStatus = Literal["active", "expired", "revoked"]
+
+
+class ApiKey(Resource):
+    """`prefix` is enough to recognise the key and nothing that helps to guess it."""
+
+    id: ApiKeyId
+    project_id: ProjectId | None
+    type: ApiKeyType = Field(examples=["secret"])
+    name: Name
+    prefix: str = Field(examples=["tnt_test_7Gk2"])
+    scopes: list[Scope]
+    status: ApiKeyStatus = Field(examples=["active"])
+    created_by: str | None = Field(examples=["key_01jt7a3v9qf8mbd2m0q5k4h6xz"])
+    created_at: Instant
+    expires_at: Instant | None
+    last_used_at: Instant | None
+    revoked_at: Instant | None
+
+
+class IssuedApiKey(ApiKey):
+    """`secret` is shown once."""
+
+    secret: str = Field(examples=["tnt_test_7Gk2…"])
+
+
+class ApiKeyPage(Resource):
+    api_keys: list[ApiKey]
+    pagination: Pagination
+
+
+class NewApiKey(Body):
+    name: Name
+    type: ApiKeyType = "secret"
+    scopes: Scopes = []
+    expires_at: Instant | None = None
+
+
+class ApiKeysQuery(ListQuery):
+    status: ApiKeyStatus | None = None
+    type: ApiKeyType | None = None
+
+
+_PROJECT = {"id": "prj"}
+_KEY = {"id": "prj", "key_id": "key"}
+
+CREATE_API_KEY = Call(
+    "projects",
+    "create_api_key",
+    body=NewApiKey,
+    result=IssuedApiKey,
+    status=201,
+    path=_PROJECT,
+    problems=("insufficient_scope",),
+)
+LIST_API_KEYS = Call(
+    "projects", "list_api_keys", query=ApiKeysQuery, result=ApiKeyPage, path=_PROJECT
+)
+REVOKE_API_KEY = Call("projects", "revoke_api_key", status=204, path=_KEY)
+
+
+class ApiKeyCreated(EventData, type="api_key.created", service="projects"):
+    """An API key was created."""
+
+    api_key: ApiKey
+
+
+class ApiKeyRotated(EventData, type="api_key.rotated", service="projects"):
+    """An API key got a new secret."""
+
+    api_key: ApiKey
+
+
+class ApiKeyRevoked(EventData, type="api_key.revoked", service="projects"):
+    """An API key was revoked: every edge refuses it."""
+
+    api_key: ApiKey

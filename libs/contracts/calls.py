@@ -1,0 +1,31 @@
+"""A call: one imperative that the edge (or, once, a service) says to the one owner who answers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from contracts.models import Body, Query, Resource
+
+SUBJECT_PREFIX = "tenantry.rpc"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Call:
+    """What is asked and what comes back.
+
+    `path` names the prefix of each identifier in the URL: another form is a 404. `status` is the
+    status of success, `result` its body (None: no body). `problems` are the codes beyond those
+    that any call can have.
+    """
+
+    service: str
+    name: str
+    body: type[Body] | None = None
+    query: type[Query] = Query
+    result: type[Resource] | None = None
+    status: int = 200
+    path: Mapping[str, str] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+
+    @property
+    def subject(self) -> str:
+        return f"{SUBJECT_PREFIX}.{self.service}.{self.name}"

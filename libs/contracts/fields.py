@@ -1,0 +1,214 @@
+"""The kinds of value that bodies and queries are made of, each with its rule and its message.
+
+Pure: a value comes in as JSON gave it and leaves normalised (NFC, trimmed, lower-cased where the
+contract says so) or is refused with a message that tells what to do.
+"""
+
+import math
+import re
+import unicodedata
+from datetime import UTC, datetime, time
+from typing import Annotated, Any
+
+import email_validator
+from email_validator import EmailNotValidError, validate_email
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic.json_schema import WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+METADATA_BYTES = 16 * 1024
+METADATA_DEPTH = 8
+
+email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
+"""Self-hosted installations have users at `.local`, `.internal` and `.test`."""
+
+_SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+_DATE_TIME = re.compile(
+    r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})"
+)
+
+
+def fault(code: str, message: str) -> PydanticCustomError:
+    """A refusal with a code of ours; the message may not contain braces."""
+    return PydanticCustomError(code, message)
+
+
+def _clean(value: str) -> str:
+    """NFC and trimmed; refuses control characters, which no name or label needs."""
+    value = unicodedata.normalize("NFC", value).strip()
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in value):
+        raise fault("control_character", "must not contain control characters")
+    return value
+
+
+def _slug(value: str) -> str:
+    if not (1 <= len(value) <= 63 and _SLUG.fullmatch(value)):
+        raise fault(
+            "invalid_slug",
+            "must be 1-63 characters of a-z and 0-9, with single hyphens between them",
+        )
+    return value
+
+
+def slug_from(name: str, fallback: str) -> str:
+    """The slug of a name: letters folded to ASCII, everything else a hyphen; else `fallback`."""
+    folded = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    return "-".join(re.findall(r"[a-z0-9]+", folded))[:63].strip("-") or fallback
+
+
+def _email(value: str) -> str:
+    value = _clean(value)
+    try:
+        return validate_email(
+            value, check_deliverability=False, globally_deliverable=False
+        ).normalized
+    except EmailNotValidError:
+        raise fault("invalid_email", "must be an email address such as ada@example.com") from None
+
+
+def _instant(value: Any) -> datetime:
+    """RFC 3339 with an offset, to UTC."""
+    if isinstance(value, datetime):
+        return value
+    if not isinstance(value, str) or not _DATE_TIME.fullmatch(value):
+        raise fault("invalid_time", "must be an RFC 3339 time such as 2026-01-15T10:00:00Z")
+    try:
+        digits = re.sub(r"(\.\d{6})\d+", r"\1", value.upper().replace(" ", "T"))
+        return datetime.fromisoformat(digits).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise fault("invalid_time", "is not a time that exists") from None
+
+
+def first_instant(value: Any) -> datetime:
+    """A date or a time; a bare date is its first instant."""
+    if isinstance(value, str) and _DATE.fullmatch(value):
+        return _instant(f"{value}T00:00:00Z")
+    return _instant(value)
+
+
+def last_instant(value: Any) -> datetime:
+    """A date or a time; a bare date is its last microsecond, so that the day is included."""
+    if isinstance(value, str) and _DATE.fullmatch(value):
+        day = first_instant(value).date()
+        return datetime.combine(day, time.max, UTC)
+    return _instant(value)
+
+
+def check_json_object(value: dict[str, Any]) -> dict[str, Any]:  # noqa: C901 - a case each
+    """An object that PostgreSQL can keep: finite numbers, no NUL, no lone surrogates."""
+
+    def walk(node: Any, left: int) -> None:
+        if left < 0:
+            raise fault("too_deep", f"must not nest deeper than {METADATA_DEPTH} levels")
+        if isinstance(node, str):
+            if "\0" in node or any("\ud800" <= c <= "\udfff" for c in node):
+                raise fault("invalid_text", "must not contain NUL or lone surrogates")
+        elif isinstance(node, float) and not math.isfinite(node):
+            raise fault("invalid_number", "must contain only finite numbers")
+        elif isinstance(node, int) and not isinstance(node, bool) and not -(2**63) <= node < 2**63:
+            raise fault("invalid_number", "must not contain integers beyond 64 bits")
+        elif isinstance(node, dict):
+            for key, member in node.items():
+                walk(key, left)
+                walk(member, left - 1)
+        elif isinstance(node, list):
+            for member in node:
+                walk(member, left - 1)
+
+    walk(value, METADATA_DEPTH)
+    return value
+
+
+def _digits(value: Any) -> Any:
+    """Query numbers are plain digits: no sign, space, underscore or fraction."""
+    if isinstance(value, str):
+        if not (value.isascii() and value.isdigit()) or len(value) > 18:
+            raise fault("invalid_integer", "must be a whole number in decimal digits")
+        return int(value)
+    return value
+
+
+def _flag(value: Any) -> Any:
+    if isinstance(value, str):
+        if value not in ("true", "false"):
+            raise fault("invalid_boolean", "must be true or false")
+        return value == "true"
+    return value
+
+
+def _between(minimum: int, maximum: int) -> AfterValidator:
+    """Text of so many characters, counted after cleaning."""
+
+    def check(value: str) -> str:
+        value = _clean(value)
+        if not minimum <= len(value) <= maximum:
+            raise fault("invalid_length", f"must have {minimum} to {maximum} characters")
+        return value
+
+    return AfterValidator(check)
+
+
+def _text_schema(minimum: int, maximum: int, example: str) -> WithJsonSchema:
+    return WithJsonSchema(
+        {"type": "string", "minLength": minimum, "maxLength": maximum, "examples": [example]}
+    )
+
+
+Name = Annotated[str, _between(1, 255), _text_schema(1, 255, "Acme Inc.")]
+Handle = Annotated[str, _between(1, 255), _text_schema(1, 255, "ada")]
+"""A username or an external id."""
+Search = Annotated[str, _between(1, 255), _text_schema(1, 255, "acme")]
+Description = Annotated[str, _between(0, 1024), _text_schema(0, 1024, "Feeds billing")]
+Slug = Annotated[
+    str,
+    AfterValidator(_slug),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": "^[a-z0-9]+(-[a-z0-9]+)*$",
+            "minLength": 1,
+            "maxLength": 63,
+            "examples": ["acme"],
+        }
+    ),
+]
+Email = Annotated[
+    str,
+    AfterValidator(_email),
+    WithJsonSchema(
+        {"type": "string", "format": "email", "maxLength": 254, "examples": ["ada@example.com"]}
+    ),
+]
+Instant = Annotated[
+    datetime,
+    BeforeValidator(_instant),
+    WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-01-15T10:00:00Z"]}),
+]
+"""A time of a body, a query or an answer: RFC 3339, UTC in answers."""
+FromDay = Annotated[
+    datetime, BeforeValidator(first_instant), WithJsonSchema({"type": "string", "format": "date"})
+]
+UntilDay = Annotated[
+    datetime, BeforeValidator(last_instant), WithJsonSchema({"type": "string", "format": "date"})
+]
+Metadata = Annotated[
+    dict[str, Any], AfterValidator(check_json_object), Field(examples=[{"plan": "enterprise"}])
+]
+Count = Annotated[int, BeforeValidator(_digits)]
+Flag = Annotated[bool, BeforeValidator(_flag)]
+Role = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$", examples=["member"])]
+Permission = Annotated[
+    str,
+    Field(pattern=r"^[a-z][a-z0-9_.-]*(:[a-z][a-z0-9_.-]*)*$", max_length=100),
+    Field(examples=["billing:read"]),
+]
+
+
+def _distinct(values: list[str]) -> list[str]:
+    if len(set(values)) != len(values):
+        raise fault("duplicate", "must not contain the same entry twice")
+    return values
+
+
+Permissions = Annotated[list[Permission], Field(max_length=100), AfterValidator(_distinct)]

@@ -1,0 +1,93 @@
+"""Signing keys of projects and the public key set (service: projects)."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from contracts.calls import Call
+from contracts.events import EventData
+from contracts.fields import Instant
+from contracts.ids import ProjectId, SigningKeyId
+from contracts.models import Body, ListQuery, Pagination, Resource
+
+Algorithm = Literal["EdDSA", "ES256", "RS256"]
+SigningKeyStatus = Literal["next", "active", "retiring", "retired", "revoked"]
+
+
+class SigningKey(Resource):
+    """`id` is the `kid` of the tokens that it signs."""
+
+    id: SigningKeyId
+    algorithm: Algorithm = Field(examples=["EdDSA"])
+    status: SigningKeyStatus = Field(examples=["active"])
+    public_jwk: dict[str, Any] = Field(
+        examples=[
+            {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
+        ]
+    )
+    created_at: Instant
+    activated_at: Instant | None
+    retires_at: Instant | None
+
+
+class SigningKeyPage(Resource):
+    signing_keys: list[SigningKey]
+    pagination: Pagination
+
+
+class RotateSigningKey(Body):
+    """`algorithm` is that of the fresh next key; `grace_period` in seconds."""
+
+    algorithm: Algorithm | None = None
+    grace_period: Annotated[int, Field(ge=0, le=2_592_000)] | None = None
+    force: bool = False
+
+
+class JsonWebKeySet(Resource):
+    keys: list[dict[str, Any]] = Field(
+        examples=[
+            [
+                {
+                    "kty": "OKP",
+                    "crv": "Ed25519",
+                    "use": "sig",
+                    "alg": "EdDSA",
+                    "kid": "sgk_…",
+                    "x": "…",
+                }
+            ]
+        ]
+    )
+
+
+_PROJECT = {"id": "prj"}
+
+LIST_SIGNING_KEYS = Call(
+    "projects", "list_signing_keys", query=ListQuery, result=SigningKeyPage, path=_PROJECT
+)
+ROTATE_SIGNING_KEY = Call(
+    "projects",
+    "rotate_signing_key",
+    body=RotateSigningKey,
+    result=SigningKey,
+    status=201,
+    path=_PROJECT,
+    problems=("rotation_too_soon",),
+)
+GET_JWKS = Call("projects", "get_jwks", result=JsonWebKeySet, path=_PROJECT)
+
+
+class SigningKeyRotated(EventData, type="signing_key.rotated", service="projects"):
+    """The next signing key became active, and the old one is retiring."""
+
+    project_id: ProjectId
+    signing_key: SigningKey
+    retiring_key_id: SigningKeyId
+    next_key_id: SigningKeyId
+
+
+class SigningKeyRevoked(EventData, type="signing_key.revoked", service="projects"):
+    """A signing key left the key set at once."""
+
+    project_id: ProjectId
+    signing_key: SigningKey

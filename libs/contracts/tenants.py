@@ -1,0 +1,199 @@
+"""Tenants, who a credential is, and access tokens (service: projects)."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from contracts.api_keys import ApiKey, IssuedApiKey
+from contracts.calls import Call
+from contracts.events import Changes, EventData
+from contracts.fields import Instant, Metadata, Name, Search, Slug
+from contracts.ids import ApiKeyId, TenantId
+from contracts.models import Body, DeleteQuery, ListQuery, Pagination, Resource, absent
+from contracts.scopes import Scope
+
+TenantStatus = Literal["active", "suspended"]
+
+
+class Tenant(Resource):
+    id: TenantId
+    name: Name
+    slug: Slug
+    status: Literal["active", "suspended", "deleting"] = Field(examples=["active"])
+    settings: dict[str, Any] = Field(examples=[{"region": "eu"}])
+    version: int = Field(examples=[1])
+    created_at: Instant
+    updated_at: Instant
+
+
+class TenantPage(Resource):
+    tenants: list[Tenant]
+    pagination: Pagination
+
+
+class NewTenant(Body):
+    name: Name
+    slug: Slug | None = None
+    settings: Metadata = {}
+
+
+class CreatedTenant(Resource):
+    """The tenant and its first key, a root key with every scope."""
+
+    tenant: Tenant
+    api_key: IssuedApiKey
+
+
+class TenantPatch(Body):
+    """`status` and `slug` are the operator's to change."""
+
+    name: Name = absent()
+    slug: Slug = absent()
+    settings: dict[str, Any] = absent()
+    status: TenantStatus = absent()
+
+
+class TenantsQuery(ListQuery):
+    q: Search | None = None
+    status: TenantStatus | None = None
+    sort: Literal["name", "-name", "created_at", "-created_at"] = "-created_at"
+
+
+class Credential(Resource):
+    id: str | None = Field(examples=["key_01jt7a3v9qf8mbd2m0q5k4h6xz"])
+    type: Literal["api_key", "access_token"] = Field(examples=["api_key"])
+    scopes: list[Scope]
+    expires_at: Instant | None
+
+
+class WhoAmI(Resource):
+    tenant: Tenant
+    credential: Credential
+    root_keys: list[ApiKey]
+
+
+_TENANT = {"id": "ten"}
+
+CREATE_TENANT = Call(
+    "projects",
+    "create_tenant",
+    body=NewTenant,
+    result=CreatedTenant,
+    status=201,
+    problems=("slug_taken",),
+)
+LIST_TENANTS = Call("projects", "list_tenants", query=TenantsQuery, result=TenantPage)
+GET_TENANT = Call("projects", "get_tenant", result=Tenant, path=_TENANT)
+UPDATE_TENANT = Call(
+    "projects",
+    "update_tenant",
+    body=TenantPatch,
+    result=Tenant,
+    path=_TENANT,
+    problems=("slug_taken", "version_mismatch"),
+)
+DELETE_TENANT = Call(
+    "projects",
+    "delete_tenant",
+    query=DeleteQuery,
+    status=204,
+    path=_TENANT,
+    problems=("version_mismatch",),
+)
+WHO_AM_I = Call("projects", "who_am_i", result=WhoAmI)
+
+
+class RefusedUse(Body):
+    """A dead or under-scoped key of a tenant was used (recorded at most once a minute)."""
+
+    tenant_id: TenantId
+    key_id: ApiKeyId
+    code: Literal["revoked", "expired", "insufficient_scope", "tenant_suspended"]
+
+
+class FindCredential(Body):
+    """The SHA-256 of an API key's secret in hexadecimal, or the id of a token's key."""
+
+    secret_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    key_id: str | None = None
+
+
+class FoundCredential(Resource):
+    """Who is calling, and what may they do: all that an edge needs to know of a key."""
+
+    key_id: str
+    tenant_id: TenantId
+    type: Literal["secret", "publishable"]
+    scopes: list[str]
+    status: Literal["active", "expired", "revoked"]
+    tenant_status: Literal["active", "suspended", "deleting"]
+    expires_at: Instant | None
+
+
+FIND_CREDENTIAL = Call("projects", "find_credential", body=FindCredential, result=FoundCredential)
+RECORD_REFUSAL = Call("projects", "record_refusal", body=RefusedUse, status=204)
+
+
+class IssueToken(Body):
+    """`client_credentials` of RFC 6749, the form already read by the edge."""
+
+    grant_type: str
+    client_id: str
+    secret_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    scope: str | None = None
+
+
+class AccessToken(Resource):
+    access_token: str = Field(examples=["eyJhbGciOiJFZERTQSJ9.eyJ0aWQiOiJ0ZW5fIn0.c2ln"])
+    token_type: Literal["Bearer"] = "Bearer"
+    expires_in: int = Field(examples=[900])
+    scope: str = Field(examples=["users:read users:write"])
+
+
+class TokenKeys(Resource):
+    """The public keys (RFC 7517) with which an edge verifies access tokens on its own."""
+
+    keys: list[dict[str, str]]
+
+
+ISSUE_TOKEN = Call(
+    "projects",
+    "issue_token",
+    body=IssueToken,
+    result=AccessToken,
+    problems=("invalid_request", "invalid_scope", "unsupported_grant_type", "invalid_client"),
+)
+TOKEN_KEYS = Call("projects", "token_keys", result=TokenKeys)
+
+
+class TenantCreated(EventData, type="tenant.created", service="projects"):
+    """A tenant was created, with its root key."""
+
+    tenant: Tenant
+
+
+class TenantUpdated(EventData, type="tenant.updated", service="projects"):
+    """Fields of a tenant changed."""
+
+    tenant: Tenant
+    changes: Changes
+
+
+class TenantSuspended(EventData, type="tenant.suspended", service="projects"):
+    """A tenant was suspended: every credential of it is refused."""
+
+    tenant: Tenant
+    changes: Changes
+
+
+class TenantResumed(EventData, type="tenant.resumed", service="projects"):
+    """A suspended tenant is active again."""
+
+    tenant: Tenant
+    changes: Changes
+
+
+class TenantDeleted(EventData, type="tenant.deleted", service="projects"):
+    """A tenant was erased in every service."""
+
+    tenant_id: TenantId

@@ -1,0 +1,188 @@
+"""Users and their sessions (service: identity)."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from contracts.calls import Call
+from contracts.events import Changes, EventData
+from contracts.fields import (
+    Email,
+    Flag,
+    FromDay,
+    Handle,
+    Instant,
+    Metadata,
+    Name,
+    Permissions,
+    Role,
+    Search,
+    Slug,
+    UntilDay,
+)
+from contracts.ids import OrganizationId, ProjectId, SessionId, UserId
+from contracts.models import Body, DeleteQuery, ListQuery, Pagination, Resource, absent
+
+UserStatus = Literal["active", "suspended"]
+
+
+class User(Resource):
+    id: UserId
+    email: Email
+    email_verified: bool
+    username: Handle | None
+    name: Name | None
+    external_id: Handle | None
+    status: UserStatus
+    metadata: dict[str, Any] = Field(examples=[{"plan": "pro"}])
+    last_sign_in_at: Instant | None
+    version: int = Field(examples=[1])
+    created_at: Instant
+    updated_at: Instant
+
+
+class UserPage(Resource):
+    users: list[User]
+    pagination: Pagination
+
+
+class Session(Resource):
+    id: SessionId
+    project_id: ProjectId
+    status: Literal["active", "revoked", "expired"] = Field(examples=["active"])
+    ip_address: str | None = Field(examples=["203.0.113.7"])
+    user_agent: str | None = Field(examples=["Mozilla/5.0"])
+    created_at: Instant
+    last_active_at: Instant
+    expires_at: Instant
+
+
+class UserOrganization(Resource):
+    id: OrganizationId
+    name: Name
+    slug: Slug
+    role: Role
+    permissions: Permissions
+    joined_at: Instant
+
+
+class UserDetail(User):
+    """A user with the live sessions (newest first, at most 100) and the organizations."""
+
+    sessions: list[Session]
+    organizations: list[UserOrganization]
+
+
+class NewUser(Body):
+    email: Email
+    email_verified: bool = False
+    username: Handle | None = None
+    name: Name | None = None
+    external_id: Handle | None = None
+    status: UserStatus = "active"
+    metadata: Metadata = {}
+
+
+class UserPatch(Body):
+    email: Email = absent()
+    email_verified: bool = absent()
+    username: Handle | None = absent()
+    name: Name | None = absent()
+    external_id: Handle | None = absent()
+    status: UserStatus = absent()
+    metadata: dict[str, Any] = absent()
+
+
+class UsersQuery(ListQuery):
+    q: Search | None = None
+    status: UserStatus | None = None
+    email: Annotated[str, Field(max_length=320)] | None = None
+    external_id: Annotated[str, Field(max_length=255)] | None = None
+    organization_id: str | None = None
+    created_after: FromDay | None = None
+    created_before: UntilDay | None = None
+    sort: Literal[
+        "created_at", "-created_at", "email", "-email", "last_sign_in_at", "-last_sign_in_at"
+    ] = "-created_at"
+
+
+class DeleteUserQuery(DeleteQuery):
+    """`force=true` deletes the last owner of an organization too."""
+
+    force: Flag = False
+
+
+_USER = {"id": "usr"}
+_TAKEN = ("email_taken", "username_taken", "external_id_taken")
+
+CREATE_USER = Call(
+    "identity", "create_user", body=NewUser, result=User, status=201, problems=_TAKEN
+)
+LIST_USERS = Call("identity", "list_users", query=UsersQuery, result=UserPage)
+GET_USER = Call("identity", "get_user", result=UserDetail, path=_USER)
+UPDATE_USER = Call(
+    "identity",
+    "update_user",
+    body=UserPatch,
+    result=User,
+    path=_USER,
+    problems=(*_TAKEN, "version_mismatch"),
+)
+DELETE_USER = Call(
+    "identity",
+    "delete_user",
+    query=DeleteUserQuery,
+    status=204,
+    path=_USER,
+    problems=("last_owner", "version_mismatch"),
+)
+
+
+class UserCreated(EventData, type="user.created", service="identity"):
+    """A user was created."""
+
+    user: User
+
+
+class UserUpdated(EventData, type="user.updated", service="identity"):
+    """Fields of a user changed."""
+
+    user: User
+    changes: Changes
+
+
+class UserSuspended(EventData, type="user.suspended", service="identity"):
+    """A user was suspended; every session was revoked in the same transaction."""
+
+    user: User
+    changes: Changes
+
+
+class UserReactivated(EventData, type="user.reactivated", service="identity"):
+    """A suspended user became active again."""
+
+    user: User
+    changes: Changes
+
+
+class UserDeleted(EventData, type="user.deleted", service="identity"):
+    """A user was erased; only the identifier is left."""
+
+    user_id: UserId
+
+
+class SessionCreated(EventData, type="session.created", service="identity"):
+    """A session of a user began."""
+
+    user_id: UserId
+    session: Session
+
+
+class SessionRevoked(EventData, type="session.revoked", service="identity"):
+    """A session ended before its time; `reason` says why."""
+
+    user_id: UserId
+    session_id: SessionId
+    reason: Literal[
+        "revoked", "user_suspended", "user_deleted", "project_deleted", "refresh_token_reused"
+    ]

@@ -1,0 +1,226 @@
+"""Webhooks and their deliveries (service: webhooks)."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+
+from contracts.calls import Call
+from contracts.events import EVENT_TYPES, Changes, Event, EventData, matches
+from contracts.fields import Description, FromDay, Instant, UntilDay, fault
+from contracts.ids import DeliveryId, EventId, WebhookId
+from contracts.models import Body, DeleteQuery, ListQuery, Pagination, Resource, absent
+
+WebhookStatus = Literal["active", "disabled"]
+DeliveryStatus = Literal["pending", "succeeded", "failed"]
+TEST_EVENT = "webhook.test"
+
+
+def _patterns(values: list[str]) -> list[str]:
+    if len(set(values)) != len(values):
+        raise fault("duplicate", "must not contain the same entry twice")
+    for value in values:
+        if not any(matches(value, event_type) for event_type in EVENT_TYPES):
+            raise fault(
+                "unknown_event_type",
+                "must be event types, such as user.created, user.* or *; "
+                "GET /v1/admin/event-types lists them",
+            )
+    return values
+
+
+Url = Annotated[
+    str, Field(min_length=1, max_length=2048, examples=["https://hooks.example.com/in"])
+]
+"""The owner checks its form and any literal address."""
+EventPatterns = Annotated[
+    list[Annotated[str, Field(max_length=64)]],
+    Field(min_length=1, max_length=100, examples=[["organization.*", "user.created"]]),
+    AfterValidator(_patterns),
+]
+ActorIds = Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=100)]
+
+
+class Webhook(Resource):
+    id: WebhookId
+    url: str = Field(examples=["https://hooks.example.com/in"])
+    description: str | None = Field(examples=["Feeds the billing system"])
+    events: list[str] = Field(examples=[["organization.*", "user.created"]])
+    ignore_actor_ids: list[str] = Field(examples=[[]])
+    status: WebhookStatus = Field(examples=["active"])
+    disabled_reason: str | None = Field(examples=[None])
+    version: int = Field(examples=[1])
+    created_at: Instant
+    updated_at: Instant
+
+
+class IssuedWebhook(Webhook):
+    """`secret` is shown once."""
+
+    secret: str = Field(examples=["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"])
+
+
+class WebhookPage(Resource):
+    webhooks: list[Webhook]
+    pagination: Pagination
+
+
+class NewWebhook(Body):
+    url: Url
+    events: EventPatterns
+    description: Description | None = None
+    ignore_actor_ids: ActorIds = []
+
+
+class WebhookPatch(Body):
+    url: Url = absent()
+    events: EventPatterns = absent()
+    description: Description | None = absent()
+    ignore_actor_ids: ActorIds = absent()
+    status: WebhookStatus = absent()
+
+
+class WebhooksQuery(ListQuery):
+    status: WebhookStatus | None = None
+
+
+class Attempt(Resource):
+    """One POST. `response_body` is its first 4 KiB; `error` says why there was no answer."""
+
+    number: int = Field(examples=[1])
+    at: Instant
+    duration_ms: int = Field(examples=[84])
+    response_status: int | None = Field(examples=[200])
+    response_body: str | None = Field(examples=["ok"])
+    error: str | None = Field(examples=[None])
+
+
+class Delivery(Resource):
+    id: DeliveryId
+    webhook_id: WebhookId
+    event_id: EventId
+    event_type: str = Field(examples=["user.created"])
+    status: DeliveryStatus = Field(examples=["succeeded"])
+    attempts: list[Attempt]
+    next_attempt_at: Instant | None
+    created_at: Instant
+    completed_at: Instant | None
+
+
+class DeliveryDetail(Delivery):
+    """`payload` is the body that was, or will be, sent."""
+
+    payload: Event | dict[str, Any]
+
+
+class DeliveryPage(Resource):
+    deliveries: list[Delivery]
+    pagination: Pagination
+
+
+class DeliveriesQuery(ListQuery):
+    status: DeliveryStatus | None = None
+    event_type: Annotated[str, Field(max_length=64)] | None = None
+    created_after: FromDay | None = None
+    created_before: UntilDay | None = None
+
+
+class SendTest(Body):
+    event_type: Annotated[str, Field(max_length=64, examples=["user.created"])] = TEST_EVENT
+
+
+class Replay(Body):
+    since: Instant
+    until: Instant | None = None
+    events: EventPatterns | None = None
+
+
+class Replayed(Resource):
+    queued: int = Field(examples=[42])
+
+
+_WEBHOOK = {"id": "whk"}
+_DELIVERY = {"id": "whk", "delivery_id": "dlv"}
+
+CREATE_WEBHOOK = Call(
+    "webhooks", "create_webhook", body=NewWebhook, result=IssuedWebhook, status=201
+)
+LIST_WEBHOOKS = Call("webhooks", "list_webhooks", query=WebhooksQuery, result=WebhookPage)
+GET_WEBHOOK = Call("webhooks", "get_webhook", result=Webhook, path=_WEBHOOK)
+UPDATE_WEBHOOK = Call(
+    "webhooks",
+    "update_webhook",
+    body=WebhookPatch,
+    result=Webhook,
+    path=_WEBHOOK,
+    problems=("version_mismatch",),
+)
+DELETE_WEBHOOK = Call(
+    "webhooks",
+    "delete_webhook",
+    query=DeleteQuery,
+    status=204,
+    path=_WEBHOOK,
+    problems=("version_mismatch",),
+)
+ROTATE_SECRET = Call("webhooks", "rotate_secret", result=IssuedWebhook, path=_WEBHOOK)
+LIST_DELIVERIES = Call(
+    "webhooks", "list_deliveries", query=DeliveriesQuery, result=DeliveryPage, path=_WEBHOOK
+)
+GET_DELIVERY = Call("webhooks", "get_delivery", result=DeliveryDetail, path=_DELIVERY)
+RETRY_DELIVERY = Call(
+    "webhooks",
+    "retry_delivery",
+    result=Delivery,
+    status=202,
+    path=_DELIVERY,
+    problems=("webhook_disabled",),
+)
+REPLAY = Call(
+    "webhooks",
+    "replay",
+    body=Replay,
+    result=Replayed,
+    status=202,
+    path=_WEBHOOK,
+    problems=("webhook_disabled",),
+)
+SEND_TEST = Call(
+    "webhooks",
+    "send_test",
+    body=SendTest,
+    result=Delivery,
+    status=202,
+    path=_WEBHOOK,
+    problems=("webhook_disabled",),
+)
+
+
+class WebhookCreated(EventData, type="webhook.created", service="webhooks"):
+    """A webhook was created."""
+
+    webhook: Webhook
+
+
+class WebhookUpdated(EventData, type="webhook.updated", service="webhooks"):
+    """Fields of a webhook changed; enabling it again is a change of `status`."""
+
+    webhook: Webhook
+    changes: Changes
+
+
+class WebhookDeleted(EventData, type="webhook.deleted", service="webhooks"):
+    """A webhook was deleted, with its pending deliveries."""
+
+    webhook: Webhook
+
+
+class WebhookDisabled(EventData, type="webhook.disabled", service="webhooks"):
+    """A webhook was disabled, by a 410 or after five days of failures only."""
+
+    webhook: Webhook
+
+
+class WebhookSecretRotated(EventData, type="webhook.secret_rotated", service="webhooks"):
+    """A webhook has a new secret; the old one signs for 24 hours more."""
+
+    webhook: Webhook

@@ -1,0 +1,127 @@
+"""Recording: an event is written in the transaction of the change that it tells of."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from asyncpg import Connection
+from contracts.context import Context
+from contracts.events import EventData, event_subject, lifecycle_subject
+from contracts.ids import new_id
+from sqlalchemy import CTE, Select, bindparam, insert, select
+
+from outbox.tables import OUTBOX
+
+_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NAIVE_UTC
+_COLUMNS = ("event_id", "tenant_id", "subject", "payload", "ip_address", "user_agent")
+_INSERT = f"INSERT INTO outbox ({', '.join(_COLUMNS)}) VALUES ($1, $2, $3, $4, $5, $6)"
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """An event ready to be written."""
+
+    event_id: str
+    tenant_id: str
+    subject: str
+    payload: bytes
+    ip_address: str | None
+    user_agent: str | None
+
+    def parameters(self) -> dict[str, Any]:
+        """The values that a statement made by `recording` takes besides its own."""
+        return {f"event_{name}": getattr(self, name) for name in _COLUMNS}
+
+
+def event(
+    context: Context,
+    kind: type[EventData],
+    resource_id: str,
+    data: Mapping[str, Any],
+    *,
+    tenant_id: str | None = None,
+    time: datetime | None = None,
+) -> Recorded:
+    """An event of the tenant: CloudEvents JSON with `data` as the kind describes it.
+
+    `tenant_id` only where the caller's context has none (the operator); `time` in UTC.
+    """
+    subject = event_subject(kind.service, kind.type)
+    return _event(context, subject, kind.service, kind.type, resource_id, data, tenant_id, time)
+
+
+def lifecycle(
+    context: Context, service: str, event_type: str, tenant_id: str, data: Mapping[str, Any]
+) -> Recorded:
+    """A message between services only: no webhook and no audit trail of a tenant shows it."""
+    subject = lifecycle_subject(service, event_type)
+    resource_id = str(data.get("resource_id", tenant_id))
+    return _event(context, subject, service, event_type, resource_id, data, tenant_id, None)
+
+
+def _event(  # noqa: PLR0917 - the envelope has that many parts
+    context: Context,
+    subject: str,
+    service: str,
+    event_type: str,
+    resource_id: str,
+    data: Mapping[str, Any],
+    tenant_id: str | None,
+    time: datetime | None,
+) -> Recorded:
+    tenant_id = tenant_id or context.tenant()
+    event_id = new_id("evt")
+    payload = orjson.dumps(
+        {
+            "specversion": "1.0",
+            "id": event_id,
+            "source": f"tenantry/{service}",
+            "type": event_type,
+            "subject": resource_id,
+            "time": time or datetime.now(UTC),
+            "datacontenttype": "application/json",
+            "tenantid": tenant_id,
+            "actortype": context.actor_type,
+            "actorid": context.actor_id,
+            "requestid": context.request_id,
+            "traceparent": context.traceparent,
+            "data": data,
+        },
+        option=_OPTIONS,
+    )
+    return Recorded(event_id, tenant_id, subject, payload, context.ip_address, context.user_agent)
+
+
+async def record(conn: Connection, *events: Recorded) -> None:
+    """Writes the events, in that order, in the caller's transaction."""
+    await record_all(conn, events)
+
+
+async def record_all(conn: Connection, events: Sequence[Recorded]) -> None:
+    """The same for many, in one round trip."""
+    rows = [tuple(getattr(each, name) for name in _COLUMNS) for each in events]
+    if len(rows) == 1:
+        await conn.execute(_INSERT, *rows[0])
+    elif rows:
+        await conn.executemany(_INSERT, rows)
+
+
+def recording(changed: CTE) -> Select[Any]:
+    """One statement for a change and its event: the event is written if the change touched a row.
+
+    `changed` is an INSERT, UPDATE or DELETE ... RETURNING as a CTE. The statement answers the
+    returned rows, and takes `Recorded.parameters()` besides its own.
+    """
+    columns = [OUTBOX.c[name] for name in _COLUMNS]
+    values = [
+        bindparam(f"event_{column.name}", type_=column.type).label(column.name)
+        for column in columns
+    ]
+    written = (
+        insert(OUTBOX)
+        .from_select(list(_COLUMNS), select(*values).select_from(changed).limit(1))
+        .cte("recorded")
+    )
+    return select(changed).add_cte(written)

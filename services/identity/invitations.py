@@ -1,0 +1,5 @@
+"""Invitations."""
+
+
+async def revoked_with(conn, ask, organization_id):
+    return []

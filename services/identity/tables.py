@@ -1,0 +1,224 @@
+"""The tables of identity.
+
+Tenant first in every key, so that no query meets another tenant's rows.
+"""
+
+from datetime import datetime
+from typing import Any, ClassVar
+
+from chassis.boundary import IDEMPOTENCY
+from chassis.database import ID, TIME
+from outbox.tables import declare
+from sqlalchemy import (
+    ARRAY,
+    Column,
+    Computed,
+    ForeignKeyConstraint,
+    Index,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import registry
+from sqlmodel import Field, SQLModel
+
+
+class Model(SQLModel, registry=registry()):
+    """The base of this service's tables: a registry of their own."""
+
+
+METADATA = Model.metadata
+declare(METADATA)
+IDEMPOTENCY.to_metadata(METADATA)
+
+
+def _id(**options: Any) -> Any:
+    return Field(sa_type=ID, **options)
+
+
+def _time(**options: Any) -> Any:
+    return Field(sa_type=TIME, **options)
+
+
+class UserRow(Model, table=True):
+    """`email_key` is the email without regard to case; `search` what `q` looks through."""
+
+    __tablename__: ClassVar[str] = "users"
+    __table_args__ = (
+        Index("users_email_key", "tenant_id", "email_key", unique=True),
+        Index("users_username_key", "tenant_id", text("lower(username)"), unique=True),
+        Index("users_external_id_key", "tenant_id", "external_id", unique=True),
+        Index("users_by_sign_in", "tenant_id", "signed_in_order", "id"),
+        Index(
+            "users_search",
+            "tenant_id",
+            "search",
+            postgresql_using="gin",
+            postgresql_ops={"search": "gin_trgm_ops"},
+        ),
+    )
+
+    tenant_id: str = _id(primary_key=True)
+    id: str = _id(primary_key=True)
+    email: str = Field(sa_type=Text)
+    email_key: str = Field(sa_column=Column(ID, Computed("lower(email)", persisted=True)))
+    email_verified: bool
+    username: str | None = Field(sa_type=Text)
+    name: str | None = Field(sa_type=Text)
+    external_id: str | None = _id()
+    status: str = Field(sa_type=Text)
+    metadata_: str = Field(sa_column=Column("metadata", JSONB, nullable=False))
+    last_sign_in_at: datetime | None = _time()
+    signed_in_order: datetime = Field(
+        sa_column=Column(
+            TIME, Computed("coalesce(last_sign_in_at, '0001-01-01 00:00:00+00')", persisted=True)
+        )
+    )
+    search: str = Field(
+        sa_column=Column(
+            Text,
+            Computed(
+                "lower(email || E'\\n' || coalesce(username, '') || E'\\n' || coalesce(name, '')"
+                " || E'\\n' || coalesce(external_id, ''))",
+                persisted=True,
+            ),
+        )
+    )
+    version: int
+    created_at: datetime = _time()
+    updated_at: datetime = _time()
+
+
+class SessionRow(Model, table=True):
+    """A session of a user with a project; `status` active until revoked, expiry is derived."""
+
+    __tablename__: ClassVar[str] = "sessions"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["tenant_id", "user_id"], ["users.tenant_id", "users.id"], ondelete="CASCADE"
+        ),
+        # The live sessions of a user, newest first.
+        Index("sessions_by_user", "tenant_id", "user_id", "id"),
+        Index("sessions_by_project", "tenant_id", "project_id"),
+    )
+
+    tenant_id: str = _id(primary_key=True)
+    id: str = _id(primary_key=True)
+    user_id: str = _id()
+    project_id: str = _id()
+    status: str = Field(sa_type=Text)
+    ip_address: str | None = Field(sa_type=Text)
+    user_agent: str | None = Field(sa_type=Text)
+    created_at: datetime = _time()
+    last_active_at: datetime = _time()
+    expires_at: datetime = _time()
+
+
+class OrganizationRow(Model, table=True):
+    """`member_count` is kept by the statements that add and remove members."""
+
+    __tablename__: ClassVar[str] = "organizations"
+    __table_args__ = (
+        UniqueConstraint("tenant_id", "slug", name="organizations_slug_key"),
+        Index("organizations_by_name", "tenant_id", text('name COLLATE "C"'), "id"),
+        Index(
+            "organizations_search",
+            "tenant_id",
+            "search",
+            postgresql_using="gin",
+            postgresql_ops={"search": "gin_trgm_ops"},
+        ),
+    )
+
+    tenant_id: str = _id(primary_key=True)
+    id: str = _id(primary_key=True)
+    name: str = Field(sa_type=Text)
+    slug: str = _id()
+    logo_url: str | None = Field(sa_type=Text)
+    settings: str = Field(sa_column=Column(JSONB, nullable=False))
+    metadata_: str = Field(sa_column=Column("metadata", JSONB, nullable=False))
+    search: str = Field(
+        sa_column=Column(Text, Computed("lower(name || E'\\n' || slug)", persisted=True))
+    )
+    max_members: int | None
+    member_count: int
+    version: int
+    created_at: datetime = _time()
+    updated_at: datetime = _time()
+
+
+class MemberRow(Model, table=True):
+    """A user in an organization; `added` orders the list as it grew."""
+
+    __tablename__: ClassVar[str] = "members"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["tenant_id", "organization_id"],
+            ["organizations.tenant_id", "organizations.id"],
+            ondelete="CASCADE",
+        ),
+        ForeignKeyConstraint(
+            ["tenant_id", "user_id"], ["users.tenant_id", "users.id"], ondelete="CASCADE"
+        ),
+        # The organizations of a user.
+        Index("members_by_user", "tenant_id", "user_id", "organization_id"),
+        # The owners of an organization, for the last-owner rule.
+        Index("members_by_role", "tenant_id", "organization_id", "role", "user_id"),
+    )
+
+    tenant_id: str = _id(primary_key=True)
+    organization_id: str = _id(primary_key=True)
+    user_id: str = _id(primary_key=True)
+    role: str = Field(sa_type=Text)
+    permissions: list[str] = Field(sa_column=Column(ARRAY(Text), nullable=False))
+    joined_at: datetime = _time()
+
+
+class InvitationRow(Model, table=True):
+    """`status` is pending, accepted or revoked; expired is derived. The token is a keyed hash."""
+
+    __tablename__: ClassVar[str] = "invitations"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["tenant_id", "organization_id"],
+            ["organizations.tenant_id", "organizations.id"],
+            ondelete="CASCADE",
+        ),
+        # One pending invitation for each email of an organization.
+        Index(
+            "invitations_pending_key",
+            "tenant_id",
+            "organization_id",
+            text("lower(email)"),
+            unique=True,
+            postgresql_where=text("status = 'pending'"),
+        ),
+        Index("invitations_token_key", "token_hash", unique=True),
+    )
+
+    tenant_id: str = _id(primary_key=True)
+    organization_id: str = _id(primary_key=True)
+    id: str = _id(primary_key=True)
+    email: str = Field(sa_type=Text)
+    role: str = Field(sa_type=Text)
+    permissions: list[str] = Field(sa_column=Column(ARRAY(Text), nullable=False))
+    status: str = Field(sa_type=Text)
+    token_hash: str = _id()
+    invited_by: str | None = _id()
+    expires_at: datetime = _time()
+    created_at: datetime = _time()
+    accepted_at: datetime | None = _time()
+
+
+def table(model: type[SQLModel]) -> Table:
+    """The SQLAlchemy table of a model, for expressions."""
+    return model.__table__  # type: ignore[attr-defined, no-any-return]
+
+
+USERS = table(UserRow)
+SESSIONS = table(SessionRow)
+ORGANIZATIONS = table(OrganizationRow)
+MEMBERS = table(MemberRow)
+INVITATIONS = table(InvitationRow)

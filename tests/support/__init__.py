@@ -1,0 +1,1 @@
+"""What tests share: plain modules, no magic."""

@@ -1,0 +1,115 @@
+"""One service alone: its calls answered in this process, on a real migrated database.
+
+The same `understand` and `Boundary` that serve NATS; only the transport is left out.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from chassis import migrate
+from chassis.ask import Reply, understand
+from chassis.boundary import Boundary, Routes
+from chassis.database import Pool, open_pool
+from chassis.keys import Keys
+from chassis.settings import ServiceSettings
+from contracts.calls import Call
+from contracts.context import Context
+from contracts.ids import new_id
+from contracts.problems import Problem
+from tenantry.servers import Servers
+
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+HASH_KEY = "aGFzaC1rZXktZm9yLXRlc3RzLW9ubHktMzItYnl0ZXMh"
+ENCRYPTION_KEYS = "k1:" + "a2V5LWZvci10ZXN0cy1vbmx5LW9mLTMyLWJ5dGVzISE="
+
+
+@dataclass
+class Answer:
+    """What came back."""
+
+    status: int
+    body: Any
+    reply: Reply
+
+
+class Owner:
+    """Asks a service its calls as a tenant's API key would."""
+
+    def __init__(self, routes: Routes, pool: Pool, settings: ServiceSettings) -> None:
+        self.pool = pool
+        self.settings = settings
+        self.keys = Keys(settings)
+        self._boundary = Boundary(pool, self.keys, lambda: None)
+        self._routes = routes
+
+    async def ask(
+        self,
+        call: Call,
+        tenant: str | None,
+        body: Any = None,
+        *,
+        path: dict[str, str] | None = None,
+        query: dict[str, Any] | None = None,
+        **context: Any,
+    ) -> Answer:
+        """`context` overrides fields of `contracts.context.Context`."""
+        circumstances = Context(
+            **{
+                "tenant_id": tenant,
+                "actor_type": "api_key",
+                "actor_id": "key_01jt7a3v9qf8mbd2m0q5k4h6xz",
+                "scopes": ("*",),
+                "request_id": new_id("req"),
+                "traceparent": TRACE,
+                "ip_address": "203.0.113.7",
+                "user_agent": "tests",
+                "path": path or {},
+                "query": tuple((name, str(value)) for name, value in (query or {}).items()),
+                "deadline": time.time() + 10,
+                **context,
+            }
+        )
+        data = body if isinstance(body, bytes) else b"" if body is None else orjson.dumps(body)
+        try:
+            asked = understand(call, circumstances, data, self.keys)
+            if call in self._routes.reads:
+                reply = await self._boundary.read(self._routes.reads[call], asked)
+            else:
+                single = self._routes.single.get(call)
+                reply = await self._boundary.write(self._routes.writes[call], asked, single)
+        except Problem as problem:
+            body = problem.body(circumstances.request_id, circumstances.trace_id)
+            reply = Reply(orjson.dumps(body), problem.status)
+        return Answer(reply.status, orjson.loads(reply.body) if reply.body else None, reply)
+
+    async def events(self, tenant: str) -> list[dict[str, Any]]:
+        """What the outbox has of the tenant, in order."""
+        rows = await self.pool.fetch(
+            "SELECT payload FROM outbox WHERE tenant_id = $1 ORDER BY position", tenant
+        )
+        return [orjson.loads(row["payload"]) for row in rows]
+
+
+@asynccontextmanager
+async def owner_of(
+    service: str, routes: Routes, servers: Servers, kind: type[ServiceSettings] = ServiceSettings
+) -> AsyncIterator[Owner]:
+    """The service on its migrated database."""
+    await asyncio.to_thread(migrate.upgrade, service, servers.migration_url(service))
+    settings = kind(
+        database_url=servers.database_url(service),
+        hash_key=HASH_KEY,
+        encryption_keys=ENCRYPTION_KEYS,
+    )
+    pool = await open_pool(settings.database_url, 10)
+    try:
+        yield Owner(routes, pool, settings)
+    finally:
+        await pool.close()
+
+
