@@ -100,6 +100,8 @@ def _query(call: Call, context: Context) -> Query:
     for name, value in context.query:
         if name in given:
             errors.append(_error(name, "repeated", "must be given once"))
+        if "\0" in value:
+            errors.append(_error(name, "invalid_text", "must not contain NUL"))
         given[name] = value
     if "cursor" in given and "page" in given:
         errors.append(_error("cursor", "conflict", "continues from a page: leave page out"))

@@ -1,5 +1,6 @@
 """The connection to NATS, made by FastStream and shared by requests and events."""
 
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import structlog
@@ -9,7 +10,7 @@ from nats.aio.client import Client
 log = structlog.get_logger()
 
 
-def make_broker(url: str) -> NatsBroker:
+def make_broker(url: str, on_reconnect: Callable[[], None] = lambda: None) -> NatsBroker:
     """A broker that reconnects for ever, with the inbox prefix of its own user."""
     user = urlsplit(url).username or "tenantry"
 
@@ -18,6 +19,7 @@ def make_broker(url: str) -> NatsBroker:
 
     async def reconnected() -> None:
         log.info("nats_reconnected")
+        on_reconnect()
 
     async def failed(error: Exception) -> None:
         log.warning("nats_error", error=type(error).__name__, detail=str(error))

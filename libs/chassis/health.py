@@ -1,7 +1,7 @@
 """Liveness, readiness and health of one process, and its metrics, as ASGI routes.
 
-Every check has a second at most, so that an answer never hangs. Readiness fails when a check that
-is `needed` fails; health then says down, and degraded when another one does.
+Every check has a second at most, so that an answer never hangs. Health says down when a check
+that is needed fails, and degraded when another one does.
 """
 
 import asyncio
@@ -28,6 +28,7 @@ class _Named:
     name: str
     check: Check
     needed: bool
+    ready: bool
 
 
 class Health:
@@ -36,8 +37,11 @@ class Health:
     def __init__(self) -> None:
         self._checks: list[_Named] = []
 
-    def add(self, name: str, check: Check, *, needed: bool = True) -> None:
-        self._checks.append(_Named(name, check, needed))
+    def add(
+        self, name: str, check: Check, *, needed: bool = True, ready: bool | None = None
+    ) -> None:
+        """Health is down without what is `needed`; so is readiness, unless `ready` differs."""
+        self._checks.append(_Named(name, check, needed, needed if ready is None else ready))
 
     async def report(self) -> dict[str, Any]:
         """`{"status": "ok|degraded|down", "version", "checks": {name: {...}}}`."""
@@ -65,7 +69,7 @@ class Health:
         return _answer(report, report["status"] != "down")
 
     async def _ready(self, _: Request) -> Response:
-        needed = [each for each in self._checks if each.needed]
+        needed = [each for each in self._checks if each.ready]
         results = await asyncio.gather(*(_run(each.check) for each in needed))
         failed = [
             each.name

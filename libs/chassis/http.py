@@ -9,9 +9,12 @@ import uvicorn
 
 
 class HttpServer(uvicorn.Server):
-    """Serves an ASGI app inside a running loop until `should_exit` is set."""
+    """Serves an ASGI app inside a running loop until `should_exit` is set.
 
-    def __init__(self, app: Any, host: str, port: int) -> None:
+    `trusted_proxies`: addresses, separated by commas, whose X-Forwarded-For is believed.
+    """
+
+    def __init__(self, app: Any, host: str, port: int, trusted_proxies: str = "") -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -25,6 +28,8 @@ class HttpServer(uvicorn.Server):
                 timeout_graceful_shutdown=5,
                 timeout_keep_alive=75,
                 backlog=2048,
+                proxy_headers=bool(trusted_proxies),
+                forwarded_allow_ips=trusted_proxies,
             )
         )
 

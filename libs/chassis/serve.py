@@ -11,9 +11,10 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
+import asyncpg
 import orjson
 import structlog
-from contracts.calls import Call
+from contracts.calls import Call, health_subject
 from contracts.context import CONTEXT_HEADER, REPLY_HEADER, Context
 from contracts.problems import Problem
 from nats.aio.client import Client
@@ -25,6 +26,7 @@ from nats.micro.service import Service, ServiceConfig
 from chassis.ask import Ask, Reply, json_bytes, understand
 from chassis.boundary import Boundary, Routes, problem_headers
 from chassis.database import UNAVAILABLE
+from chassis.health import Health
 from chassis.keys import Keys
 from chassis.rpc import unavailable
 from chassis.telemetry import CALL_SECONDS, VERSION
@@ -44,8 +46,8 @@ class Server:
         self._tasks: set[asyncio.Task[None]] = set()
         self._service: Service | None = None
 
-    async def start(self, nats: Client, routes: Routes) -> None:
-        """Registers an endpoint for each call."""
+    async def start(self, nats: Client, routes: Routes, health: Health) -> None:
+        """Registers an endpoint for each call, and one for the service's health."""
         config = ServiceConfig(name=f"tenantry-{self._name}", version=VERSION)
         self._service = await add_service(nats, config)
         runs = {call: partial(self._boundary.read, each) for call, each in routes.reads.items()}
@@ -55,6 +57,13 @@ class Server:
             await self._service.add_endpoint(
                 name=call.name, subject=call.subject, handler=self._accept(call, run)
             )
+
+        async def report(request: Request) -> None:
+            await request.respond(json_bytes(await health.report()))
+
+        await self._service.add_endpoint(
+            name="health", subject=health_subject(self._name), handler=report
+        )
 
     async def stop(self) -> None:
         """Takes no more, and finishes what is under way."""
@@ -97,6 +106,10 @@ class Server:
                 return await run(understand(call, context, body, self._keys))
         except Problem as problem:
             return _problem_reply(problem, context)
+        except asyncpg.DataError:
+            # A value that PostgreSQL cannot hold and that no rule of ours has named before.
+            refusal = Problem("validation_failed", "A value is not one that can be stored.")
+            return _problem_reply(refusal, context)
         except (TimeoutError, *UNAVAILABLE) as error:
             log.warning(
                 "database_unavailable",

@@ -1,6 +1,6 @@
 """API keys of a tenant's projects (service: projects)."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -13,6 +13,13 @@ from contracts.scopes import Scope, Scopes
 
 ApiKeyType = Literal["secret", "publishable"]
 ApiKeyStatus = Literal["active", "expired", "revoked"]
+
+
+class PreviousSecret(Resource):
+    """The secret before the last rotation: until when it works, and when it was last used."""
+
+    expires_at: Instant
+    last_used_at: Instant | None
 
 
 class ApiKey(Resource):
@@ -30,6 +37,7 @@ class ApiKey(Resource):
     expires_at: Instant | None
     last_used_at: Instant | None
     revoked_at: Instant | None
+    previous_secret: PreviousSecret | None
 
 
 class IssuedApiKey(ApiKey):
@@ -55,6 +63,32 @@ class ApiKeysQuery(ListQuery):
     type: ApiKeyType | None = None
 
 
+class RotateApiKey(Body):
+    """For `overlap` seconds the old secret works beside the new one."""
+
+    overlap: Annotated[int, Field(ge=0, le=604_800, examples=[3600])] = 0
+
+
+class VerifyApiKey(Body):
+    """The SHA-256 of a secret in hexadecimal; null when it has not the form of one.
+
+    The edge makes it of the `secret` that the caller sent, which goes no further.
+    """
+
+    secret_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    scopes: Scopes = []
+
+
+class ApiKeyVerdict(Resource):
+    """`key` is null for what is no key of the caller's tenant."""
+
+    valid: bool
+    code: Literal["valid", "not_found", "revoked", "expired", "insufficient_scope"] = Field(
+        examples=["valid"]
+    )
+    key: ApiKey | None
+
+
 _PROJECT = {"id": "prj"}
 _KEY = {"id": "prj", "key_id": "key"}
 
@@ -71,6 +105,16 @@ LIST_API_KEYS = Call(
     "projects", "list_api_keys", query=ApiKeysQuery, result=ApiKeyPage, path=_PROJECT
 )
 REVOKE_API_KEY = Call("projects", "revoke_api_key", status=204, path=_KEY)
+ROTATE_API_KEY = Call(
+    "projects",
+    "rotate_api_key",
+    body=RotateApiKey,
+    result=IssuedApiKey,
+    status=201,
+    path=_KEY,
+    problems=("insufficient_scope", "key_not_active"),
+)
+VERIFY_API_KEY = Call("projects", "verify_api_key", body=VerifyApiKey, result=ApiKeyVerdict)
 
 
 class ApiKeyCreated(EventData, type="api_key.created", service="projects"):

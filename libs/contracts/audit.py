@@ -8,10 +8,13 @@ from contracts.calls import Call
 from contracts.context import ActorType
 from contracts.events import Changes
 from contracts.fields import Count, FromDay, Instant, UntilDay
-from contracts.ids import EventId
+from contracts.ids import EventId, TenantId
 from contracts.models import ListQuery, Pagination, Query, Resource
 
-_Word = Annotated[str, Field(min_length=1, max_length=128)]
+NEXT_HEADER = "Tenantry-Next"
+"""Of a chunk of an export: the sequence to give as `before` for the next one; absent at the end."""
+
+_Word = Annotated[str, Field(pattern=r"^[!-~]{1,128}$")]
 
 
 class AuditEvent(Resource):
@@ -36,7 +39,9 @@ class AuditPage(Resource):
     pagination: Pagination
 
 
-class AuditQuery(ListQuery):
+class AuditFilters(Query):
+    """Dates are inclusive; `action` is exact or a family such as `user.*`."""
+
     start_date: FromDay | None = None
     end_date: UntilDay | None = None
     action: (
@@ -47,6 +52,46 @@ class AuditQuery(ListQuery):
     resource_type: _Word | None = None
     resource_id: _Word | None = None
     request_id: _Word | None = None
+
+
+class AuditQuery(AuditFilters, ListQuery):
+    """A page of what the filters let through."""
+
+
+class ExportQuery(AuditFilters):
+    """`before`: only events of a lower sequence, for the chunk that follows another."""
+
+    format: Literal["ndjson", "csv"] = "ndjson"
+    before: Annotated[Count, Field(ge=1)] | None = None
+
+
+class Seal(Resource):
+    """What binds an event into the chain, in hexadecimal; audit/chain.py tells how to recompute it.
+
+    `salt` is null when the personal part was erased, or when there never was one.
+    """
+
+    salt: str | None = Field(examples=["5f0c6c2f2c6a4e1f9d3b8a7e6f5d4c3b"])
+    commitment: str | None = Field(
+        examples=["2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"]
+    )
+    digest: str = Field(
+        examples=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"]
+    )
+
+
+class ExportedEvent(AuditEvent):
+    """A line of an NDJSON export: the event, and all that its digest is made of.
+
+    `reason` says why a session was revoked or a key refused; `personal` names the fields of
+    `changes` that stand in the erasable part.
+    """
+
+    tenant_id: TenantId
+    reason: str | None = Field(examples=["expired"])
+    traceparent: str = Field(examples=["00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"])
+    personal: list[str] = Field(examples=[["email"]])
+    seal: Seal
 
 
 class FeedQuery(Query):
@@ -76,4 +121,5 @@ class Feed(Resource):
 LIST_EVENTS = Call("audit", "list_events", query=AuditQuery, result=AuditPage)
 GET_EVENT = Call("audit", "get_event", result=AuditEvent, path={"event_id": "evt"})
 GET_PROOF = Call("audit", "get_proof", result=Proof)
+EXPORT_EVENTS = Call("audit", "export_events", query=ExportQuery)
 GET_FEED = Call("audit", "get_feed", query=FeedQuery, result=Feed)

@@ -6,6 +6,12 @@ from dataclasses import dataclass, field
 from contracts.models import Body, Query, Resource
 
 SUBJECT_PREFIX = "tenantry.rpc"
+SERVICES = ("identity", "projects", "webhooks", "audit")
+
+
+def health_subject(service: str) -> str:
+    """Where one replica of a service says how it is."""
+    return f"{SUBJECT_PREFIX}.{service}.health"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,5 +1,9 @@
 """Every call and every event type in one place: importing this fills `EVENT_TYPES`."""
 
+from typing import Any
+
+from pydantic import Field
+
 from contracts import (
     api_keys,
     audit,
@@ -11,7 +15,8 @@ from contracts import (
     webhooks,
 )
 from contracts.calls import Call
-from contracts.events import EVENT_TYPES
+from contracts.events import EVENT_TYPES, Event
+from contracts.models import Resource
 
 CALLS: list[Call] = [
     value
@@ -29,4 +34,25 @@ CALLS: list[Call] = [
     if isinstance(value, Call)
 ]
 
-__all__ = ["CALLS", "EVENT_TYPES"]
+
+class EventType(Resource):
+    type: str = Field(examples=["user.created"])
+    description: str = Field(examples=["A user was created."])
+    json_schema: dict[str, Any] = Field(alias="schema", examples=[{"type": "object"}])
+    example: Event
+
+
+class EventTypes(Resource):
+    event_types: list[EventType]
+
+
+class SettingsSchema(Resource):
+    """The JSON Schema of a project's settings, with the defaults."""
+
+    json_schema: dict[str, Any] = Field(alias="schema", examples=[{"type": "object"}])
+
+
+LIST_EVENT_TYPES = Call("edge", "list_event_types", result=EventTypes)
+GET_SETTINGS_SCHEMA = Call("edge", "get_settings_schema", result=SettingsSchema)
+
+__all__ = ["CALLS", "EVENT_TYPES", "GET_SETTINGS_SCHEMA", "LIST_EVENT_TYPES"]

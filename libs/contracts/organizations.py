@@ -244,14 +244,14 @@ RESEND_INVITATION = Call(
     "resend_invitation",
     result=IssuedInvitation,
     path=_INVITATION,
-    problems=("invitation_closed",),
+    problems=("invitation_closed", "invitation_pending"),
 )
 ACCEPT_INVITATION = Call(
     "identity",
     "accept_invitation",
     body=AcceptInvitation,
     result=AcceptedInvitation,
-    problems=("invitation_closed", "member_limit_reached"),
+    problems=("invitation_closed", "already_member", "member_limit_reached", "user_suspended"),
 )
 
 

@@ -17,6 +17,7 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "tenant_suspended": (403, "The tenant is suspended"),
     "not_found": (404, "Not found"),
     "method_not_allowed": (405, "Method not allowed"),
+    "request_timeout": (408, "The body came too slowly"),
     "slug_taken": (409, "The slug is taken"),
     "email_taken": (409, "The email is taken"),
     "username_taken": (409, "The username is taken"),

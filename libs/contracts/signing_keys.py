@@ -60,7 +60,24 @@ class JsonWebKeySet(Resource):
     )
 
 
+class SignToken(Body):
+    """What a session's access token claims; the project adds who says so, and until when."""
+
+    project_id: str
+    claims: dict[str, Any]
+
+
+class SignedToken(Resource):
+    """A JWT by the project's active key, and how long what goes with it may live, in seconds."""
+
+    token: str
+    expires_in: int
+    refresh_token_ttl: int
+    session_idle_timeout: int
+
+
 _PROJECT = {"id": "prj"}
+_KEY = {"id": "prj", "kid": "sgk"}
 
 LIST_SIGNING_KEYS = Call(
     "projects", "list_signing_keys", query=ListQuery, result=SigningKeyPage, path=_PROJECT
@@ -74,7 +91,9 @@ ROTATE_SIGNING_KEY = Call(
     path=_PROJECT,
     problems=("rotation_too_soon",),
 )
+REVOKE_SIGNING_KEY = Call("projects", "revoke_signing_key", result=SigningKey, path=_KEY)
 GET_JWKS = Call("projects", "get_jwks", result=JsonWebKeySet, path=_PROJECT)
+SIGN_TOKEN = Call("projects", "sign_token", body=SignToken, result=SignedToken)
 
 
 class SigningKeyRotated(EventData, type="signing_key.rotated", service="projects"):
@@ -87,7 +106,9 @@ class SigningKeyRotated(EventData, type="signing_key.rotated", service="projects
 
 
 class SigningKeyRevoked(EventData, type="signing_key.revoked", service="projects"):
-    """A signing key left the key set at once."""
+    """A signing key left the key set at once; the others say what stands in its place."""
 
     project_id: ProjectId
     signing_key: SigningKey
+    active_key_id: SigningKeyId
+    next_key_id: SigningKeyId

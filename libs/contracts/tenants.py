@@ -96,10 +96,12 @@ DELETE_TENANT = Call(
     "projects",
     "delete_tenant",
     query=DeleteQuery,
-    status=204,
+    result=Tenant,
+    status=202,
     path=_TENANT,
     problems=("version_mismatch",),
 )
+"""Answers once the erasure is under way; the edge waits until the tenant is gone: 204."""
 WHO_AM_I = Call("projects", "who_am_i", result=WhoAmI)
 
 
@@ -119,7 +121,11 @@ class FindCredential(Body):
 
 
 class FoundCredential(Resource):
-    """Who is calling, and what may they do: all that an edge needs to know of a key."""
+    """Who is calling, and what may they do: all that an edge needs to know of a key.
+
+    `previous` says that the secret is the one before the last rotation; `expires_at` is then the
+    end of its overlap.
+    """
 
     key_id: str
     tenant_id: TenantId
@@ -128,10 +134,25 @@ class FoundCredential(Resource):
     status: Literal["active", "expired", "revoked"]
     tenant_status: Literal["active", "suspended", "deleting"]
     expires_at: Instant | None
+    previous: bool
+
+
+class KeyUse(Body):
+    """When a key was last used; `previous` as its `FoundCredential` said."""
+
+    key_id: ApiKeyId
+    tenant_id: TenantId
+    used_at: Instant
+    previous: bool = False
+
+
+class RecordUse(Body):
+    uses: Annotated[list[KeyUse], Field(max_length=2000)]
 
 
 FIND_CREDENTIAL = Call("projects", "find_credential", body=FindCredential, result=FoundCredential)
 RECORD_REFUSAL = Call("projects", "record_refusal", body=RefusedUse, status=204)
+RECORD_USE = Call("projects", "record_use", body=RecordUse, status=204)
 
 
 class IssueToken(Body):

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from contracts.calls import Call
 from contracts.events import Changes, EventData
@@ -24,6 +24,15 @@ from contracts.ids import OrganizationId, ProjectId, SessionId, UserId
 from contracts.models import Body, DeleteQuery, ListQuery, Pagination, Resource, absent
 
 UserStatus = Literal["active", "suspended"]
+_EMAIL: TypeAdapter[str] = TypeAdapter(Email)
+
+
+def _as_stored(value: str) -> str:
+    """An address in the form in which users keep it; what is none matches nobody."""
+    try:
+        return _EMAIL.validate_python(value)
+    except ValidationError:
+        return value
 
 
 class User(Resource):
@@ -96,8 +105,8 @@ class UserPatch(Body):
 class UsersQuery(ListQuery):
     q: Search | None = None
     status: UserStatus | None = None
-    email: Annotated[str, Field(max_length=320)] | None = None
-    external_id: Annotated[str, Field(max_length=255)] | None = None
+    email: Annotated[Search, AfterValidator(_as_stored)] | None = None
+    external_id: Handle | None = None
     organization_id: str | None = None
     created_after: FromDay | None = None
     created_before: UntilDay | None = None
@@ -113,6 +122,7 @@ class DeleteUserQuery(DeleteQuery):
 
 
 _USER = {"id": "usr"}
+_SESSION = {"id": "usr", "sid": "ses"}
 _TAKEN = ("email_taken", "username_taken", "external_id_taken")
 
 CREATE_USER = Call(
@@ -136,6 +146,8 @@ DELETE_USER = Call(
     path=_USER,
     problems=("last_owner", "version_mismatch"),
 )
+REVOKE_SESSIONS = Call("identity", "revoke_sessions", status=204, path=_USER)
+REVOKE_SESSION = Call("identity", "revoke_session", status=204, path=_SESSION)
 
 
 class UserCreated(EventData, type="user.created", service="identity"):

@@ -13,6 +13,7 @@ import asyncpg
 import orjson
 import structlog
 from asyncpg import Connection, Pool
+from contracts.context import Context
 from contracts.events import ADDRESS_HEADER, AGENT_HEADER, STREAM
 from faststream import AckPolicy
 from faststream.nats import JStream, NatsBroker, PullSub
@@ -64,6 +65,14 @@ class Heard:
     @property
     def tenant_id(self) -> str:
         return str(self.event["tenantid"])
+
+    def context(self) -> Context:
+        """For what this service records in consequence: done by the system, in the same trace."""
+        return Context(
+            tenant_id=self.tenant_id,
+            request_id=self.event["requestid"],
+            traceparent=self.event["traceparent"],
+        )
 
 
 Effect = Callable[[Connection, Sequence[Heard]], Awaitable[None]]

@@ -1,0 +1,126 @@
+"""How a process starts, is watched and stops.
+
+Live at once, ready when everything it needs answers. SIGTERM drains: nothing new is taken, what is
+under way is finished. A background task that fails ends the process, so that it is started anew.
+"""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+import structlog
+import uvloop
+from faststream.nats import NatsBroker
+from nats.aio.client import Client
+
+from chassis.broker import connect, make_broker
+from chassis.health import Health
+from chassis.http import HttpServer
+from chassis.settings import ProcessSettings
+from chassis.telemetry import configure_logging
+
+log = structlog.get_logger()
+
+
+class Host:
+    """What every process has: NATS, health, HTTP, background tasks and an orderly stop."""
+
+    def __init__(self, name: str, settings: ProcessSettings) -> None:
+        self.name = name
+        self.broker: NatsBroker = make_broker(settings.nats_url, self._reconnected)
+        self.nats: Client
+        self.health = Health()
+        self.health.add("nats", self._check_nats)
+        self._stopping = asyncio.Event()
+        self._failed = False
+        self._tasks: list[asyncio.Task[None]] = []
+        self._on_reconnect: list[Callable[[], None]] = []
+        self._on_stop: list[Callable[[], Awaitable[None]]] = []
+
+    def background(self, name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Runs `run` until the process stops; its failure stops the process."""
+
+        async def watched() -> None:
+            try:
+                await run()
+            except Exception:
+                log.exception("background_failed", task=name)
+                self._failed = True
+                self._stopping.set()
+
+        self._tasks.append(asyncio.create_task(watched(), name=name))
+
+    def every(self, seconds: float, name: str, step: Callable[[], Awaitable[object]]) -> None:
+        """Runs `step` again and again; a step that fails is logged and the next one goes on."""
+
+        async def repeat() -> None:
+            while True:
+                await asyncio.sleep(seconds)
+                try:
+                    await step()
+                except Exception as error:  # noqa: BLE001 - the next round does it
+                    log.warning("step_failed", task=name, error=type(error).__name__)
+
+        self.background(name, repeat)
+
+    def on_reconnect(self, then: Callable[[], None]) -> None:
+        """Called when NATS is back: messages may have been missed."""
+        self._on_reconnect.append(then)
+
+    def _reconnected(self) -> None:
+        for then in self._on_reconnect:
+            then()
+
+    def on_stop(self, stop: Callable[[], Awaitable[None]]) -> None:
+        """Called at the end, the last added first."""
+        self._on_stop.append(stop)
+
+    async def run(self, http: HttpServer, start: Callable[[], Awaitable[None]]) -> int:
+        """Serves until SIGTERM; answers the exit code."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        serving = asyncio.create_task(http.serve())
+        starting = asyncio.create_task(self._start(start))
+        stopping = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait({starting, stopping, serving}, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done() and starting.exception() is None:
+            await asyncio.wait({stopping, serving}, return_when=asyncio.FIRST_COMPLETED)
+        elif starting.done():
+            log.error("start_failed", exc_info=starting.exception())
+            self._failed = True
+        starting.cancel()
+        await self._stop(http, serving)
+        log.info("stopped")
+        return 1 if self._failed else 0
+
+    async def _start(self, start: Callable[[], Awaitable[None]]) -> None:
+        self.nats = await connect(self.broker)
+        await start()
+        await self.broker.start()
+        log.info("started")
+
+    async def _stop(self, http: HttpServer, serving: "asyncio.Task[None]") -> None:
+        http.should_exit = True
+        await serving
+        for stop in reversed(self._on_stop):
+            await stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        try:
+            async with asyncio.timeout(3):
+                await self.broker.stop()
+        except TimeoutError:
+            log.warning("broker_stop_timeout")
+
+    async def _check_nats(self) -> None:
+        await self.nats.flush(timeout=1)
+
+
+def run_main(name: str, level: str, main: Callable[[], Coroutine[Any, Any, int]]) -> None:
+    """Logging, uvloop, and the exit code of `main`."""
+    configure_logging(name, level)
+    sys.exit(uvloop.run(main()))

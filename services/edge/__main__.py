@@ -1,0 +1,5 @@
+"""`python -m edge`."""
+
+from edge.app import main
+
+main()

@@ -1,0 +1,88 @@
+"""The edge: HTTP outside, calls to the owners inside."""
+
+from typing import Any
+
+from chassis.host import Host, run_main
+from chassis.http import HttpServer
+from chassis.settings import load
+from fastapi import FastAPI
+from fastapi.responses import Response
+from fastapi_offline import FastAPIOffline
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.routing import Route as HttpRoute
+
+from edge.credentials import Credentials
+from edge.gateway import Gateway, PathEndpoint, refuse
+from edge.health import watch_redis, watch_services
+from edge.limits import REDIS_SECONDS, Limits
+from edge.openapi import document
+from edge.settings import EdgeSettings
+from edge.table import by_path
+
+FLUSH_USE_SECONDS = 5.0
+
+
+def make_app(gateway: Gateway, host: Host) -> FastAPI:
+    """The routes of the table, health, and the documentation."""
+    app = FastAPIOffline(
+        title="Tenantry", openapi_url="/openapi.json", docs_url="/docs", redoc_url=None
+    )
+    app.router.redirect_slashes = False
+    app.openapi = document  # type: ignore[method-assign]
+    # Ahead of FastAPI's own routes, which are matched one after another.
+    app.router.routes[:0] = [
+        HttpRoute(path, PathEndpoint(gateway, routes)) for path, routes in by_path().items()
+    ]
+    app.router.routes.extend(host.health.routes())
+    app.add_exception_handler(HTTPException, _not_routed)
+    return app
+
+
+async def _not_routed(request: Request, error: Any) -> Response:
+    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "internal_error")
+    detail = "There is no such path or method. See /docs."
+    response = refuse(request, code, detail)
+    response.headers.update(error.headers or {})
+    return response
+
+
+def make_redis(url: str) -> Redis:
+    """A client that gives up at once: limits must not cost a request its time."""
+    return Redis.from_url(
+        url,
+        socket_timeout=REDIS_SECONDS,
+        socket_connect_timeout=REDIS_SECONDS,
+        retry=Retry(NoBackoff(), 0),
+        max_connections=32,
+    )
+
+
+async def serve(settings: EdgeSettings) -> int:
+    """Runs the edge until SIGTERM; answers the exit code."""
+    host = Host("edge", settings)
+    redis = make_redis(settings.redis_url.get_secret_value()) if settings.redis_url else None
+    credentials = Credentials(settings.operator_key.get_secret_value())
+    gateway = Gateway(credentials, Limits(redis, *settings.rate))
+    watch_redis(host.health, redis)
+
+    async def start() -> None:
+        gateway.nats = host.nats
+        await credentials.start(host.nats)
+        host.on_reconnect(credentials.forget_all)
+        watch_services(host.health, host.nats)
+        host.every(FLUSH_USE_SECONDS, "flush_use", credentials.flush_use)
+        host.on_stop(credentials.flush_use)
+
+    http = HttpServer(
+        make_app(gateway, host), settings.http_host, settings.http_port, settings.trusted_proxies
+    )
+    return await host.run(http, start)
+
+
+def main() -> None:
+    settings = load(EdgeSettings)
+    run_main("edge", settings.log_level, lambda: serve(settings))

@@ -1,0 +1,120 @@
+"""Rate limits: a token bucket for each credential in Redis, shared by all edges.
+
+Tokens are drawn in small leases, not by a call per request. Without Redis each edge limits on its
+own. Headers as of draft-ietf-httpapi-ratelimit-headers.
+"""
+
+import math
+import time
+from dataclasses import dataclass
+
+import structlog
+from cachetools import LRUCache
+from contracts.problems import Problem
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+log = structlog.get_logger()
+
+_TAKE = """
+local bucket = redis.call('HMGET', KEYS[1], 'tokens', 'at')
+local now = redis.call('TIME')
+now = now[1] + now[2] / 1000000
+local rate, capacity, wanted = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local tokens, at = tonumber(bucket[1]) or capacity, tonumber(bucket[2]) or now
+tokens = math.min(capacity, tokens + math.max(0, now - at) * rate)
+local taken = math.min(wanted, math.floor(tokens))
+tokens = tokens - taken
+redis.call('HSET', KEYS[1], 'tokens', tostring(tokens), 'at', tostring(now))
+redis.call('PEXPIRE', KEYS[1], math.ceil(capacity / rate * 1000) + 1000)
+return {taken, tostring(tokens)}
+"""
+LEASE_SECONDS = 1.0
+REDIS_SECONDS = 0.2
+RETRY_REDIS_SECONDS = 1.0
+REMEMBERED = 100_000
+
+
+@dataclass(slots=True)
+class _Bucket:
+    """`leased` tokens are ours until `leased_until`; `tokens` is what the bucket had after that."""
+
+    leased: int = 0
+    leased_until: float = 0.0
+    tokens: float = 0.0
+    at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Whether a request may go on, and the headers that say how the limit stands."""
+
+    allowed: bool
+    headers: dict[str, str]
+    retry_after: int
+
+
+class Limits:
+    """`count` requests in `seconds`, in bursts of twice that."""
+
+    def __init__(self, redis: Redis | None, count: int, seconds: int) -> None:
+        self._redis = redis
+        self._script = redis.register_script(_TAKE) if redis is not None else None
+        self._count = count
+        self._seconds = seconds
+        self._rate = count / seconds
+        self._capacity = 2 * count
+        self._lease = max(1, min(20, count // 20))
+        self._buckets: LRUCache[str, _Bucket] = LRUCache(REMEMBERED)
+        self._redis_away_until = 0.0
+
+    async def take(self, name: str) -> Grant:
+        """One request of the credential or address `name`."""
+        bucket = self._buckets.get(name)
+        now = time.monotonic()
+        if bucket is None:
+            bucket = self._buckets[name] = _Bucket(tokens=self._capacity, at=now)
+        if bucket.leased <= 0 or now > bucket.leased_until:
+            bucket.leased = 0
+            await self._draw(name, bucket, now)
+        allowed = bucket.leased > 0
+        bucket.leased -= allowed
+        return self._grant(bucket, allowed=allowed)
+
+    async def _draw(self, name: str, bucket: _Bucket, now: float) -> None:
+        if self._script is not None and now >= self._redis_away_until:
+            try:
+                arguments = [self._rate, self._capacity, self._lease]
+                taken, tokens = await self._script([f"limit:{name}"], arguments)
+            except (RedisError, OSError, TimeoutError) as error:
+                log.warning("redis_unavailable", error=type(error).__name__)
+                self._redis_away_until = now + RETRY_REDIS_SECONDS
+            else:
+                bucket.leased += int(taken)
+                bucket.leased_until = now + LEASE_SECONDS
+                bucket.tokens, bucket.at = float(tokens), now
+                return
+        refilled = bucket.tokens + (now - bucket.at) * self._rate
+        bucket.tokens, bucket.at = min(self._capacity, refilled), now
+        taken = min(self._lease, math.floor(bucket.tokens))
+        bucket.tokens -= taken
+        bucket.leased += taken
+        bucket.leased_until = now + LEASE_SECONDS
+
+    def _grant(self, bucket: _Bucket, *, allowed: bool) -> Grant:
+        remaining = max(0, math.floor(bucket.tokens) + bucket.leased)
+        wait = max(1, math.ceil((1 - bucket.tokens) / self._rate)) if not remaining else 1
+        headers = {
+            "RateLimit-Policy": f'"default";q={self._count};w={self._seconds}',
+            "RateLimit": f'"default";r={remaining};t={wait}',
+        }
+        return Grant(allowed, headers, wait)
+
+
+def too_many(grant: Grant) -> Problem:
+    """The 429 of a grant that was not allowed."""
+    return Problem(
+        "rate_limited",
+        f"Too many requests. Try again in {grant.retry_after} s.",
+        retry_after=grant.retry_after,
+    )

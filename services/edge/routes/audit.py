@@ -1,0 +1,123 @@
+"""The audit trail: pages, proof, export, and the feed of events."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import replace
+
+import orjson
+from chassis.ask import Reply
+from chassis.rpc import ask
+from contracts import audit as calls
+from contracts.context import Context
+from contracts.problems import Problem, invalid
+from starlette.responses import Response, StreamingResponse
+
+from edge.gateway import ANSWER_SECONDS, Asked, Gateway, respond
+from edge.route import Route
+
+_AUDIT = "/v1/admin/audit"
+_NEXT = "Tenantry-Next"
+_POLL_SECONDS = 0.5
+_BEAT_SECONDS = 15.0
+_LONGEST_SECONDS = 3600.0
+_STREAM_TYPE = "text/event-stream"
+
+
+async def export(gateway: Gateway, asked: Asked) -> Response:
+    """Streams chunk after chunk; the first one decides whether there is an answer at all."""
+    first = await gateway.ask(asked)
+    if first.status != 200:
+        return respond(asked, first)
+
+    async def chunks() -> AsyncIterator[bytes]:
+        reply = first
+        while True:
+            yield reply.body
+            if _NEXT not in reply.headers:
+                return
+            query = tuple(pair for pair in asked.context.query if pair[0] != "before")
+            context = _again(asked.context, (*query, ("before", reply.headers[_NEXT])))
+            reply = await ask(gateway.nats, calls.EXPORT_EVENTS, context)
+            if reply.status != 200:
+                # Nothing else can be said any more: cut the stream, so that it is seen as broken.
+                raise ConnectionError("the export was interrupted")
+
+    media_type = first.headers.get("Content-Type", "application/x-ndjson")
+    extension = "csv" if media_type.startswith("text/csv") else "ndjson"
+    return StreamingResponse(
+        chunks(),
+        media_type=media_type,
+        headers={"Content-Disposition": f'attachment; filename="audit.{extension}"'},
+    )
+
+
+async def feed(gateway: Gateway, asked: Asked) -> Response:
+    """One page, or with `Accept: text/event-stream` an open stream that resumes by sequence."""
+    if _STREAM_TYPE not in asked.request.headers.get("accept", ""):
+        return await gateway.forward(asked)
+    last = asked.request.headers.get("last-event-id")
+    if last is not None:
+        if not (last.isascii() and last.isdigit() and len(last) <= 18):
+            raise invalid("Last-Event-ID", "must be the sequence of an event")
+        query = tuple(pair for pair in asked.context.query if pair[0] != "after")
+        asked = replace(asked, context=_again(asked.context, (*query, ("after", last))))
+    first = await gateway.ask(asked)
+    if first.status != 200:
+        return respond(asked, first)
+    return StreamingResponse(_stream(gateway, asked, first), media_type=_STREAM_TYPE)
+
+
+async def _stream(gateway: Gateway, asked: Asked, reply: Reply) -> AsyncIterator[bytes]:
+    """Server-sent events; ends after an hour, when the credential ends, or when it is revoked."""
+    began = beat = time.monotonic()
+    while True:
+        page = orjson.loads(reply.body) if reply.status == 200 else {"events": []}
+        for event in page["events"]:
+            yield b"id: %d\nevent: %s\ndata: %s\n\n" % (
+                event["sequence"],
+                event["action"].encode(),
+                orjson.dumps(event),
+            )
+            beat = time.monotonic()
+        if time.monotonic() - began > _LONGEST_SECONDS or not await _still(gateway, asked):
+            return
+        if time.monotonic() - beat > _BEAT_SECONDS:
+            yield b": alive\n\n"
+            beat = time.monotonic()
+        if not page.get("has_more"):
+            await asyncio.sleep(_POLL_SECONDS)
+        query = asked.context.query
+        if "next_after" in page:
+            kept = tuple(pair for pair in query if pair[0] != "after")
+            query = (*kept, ("after", str(page["next_after"])))
+        asked = replace(asked, context=_again(asked.context, query))
+        with suppress(Problem):
+            reply = await gateway.ask(asked)
+
+
+async def _still(gateway: Gateway, asked: Asked) -> bool:
+    """Whether the credential is still good."""
+    context = _again(asked.context, ())
+    try:
+        authorization = asked.request.headers["authorization"]
+        await gateway.credentials.find(authorization, context.ip_address, context)
+    except Problem as problem:
+        return problem.status >= 500
+    return True
+
+
+def _again(context: Context, query: tuple[tuple[str, str], ...]) -> Context:
+    return context.model_copy(update={"query": query, "deadline": time.time() + ANSWER_SECONDS})
+
+
+ROUTES = [
+    Route("GET", _AUDIT, calls.LIST_EVENTS, "audit:read", "List audit events"),
+    Route("GET", _AUDIT + "/export", calls.EXPORT_EVENTS, "audit:read", "Export audit events",
+          handler=export),
+    Route("GET", _AUDIT + "/proof", calls.GET_PROOF, "audit:read", "Prove the audit trail"),
+    Route("GET", _AUDIT + "/{event_id}", calls.GET_EVENT, "audit:read", "Get an audit event"),
+    Route("GET", "/v1/admin/events", calls.GET_FEED, "audit:read", "Follow the events",
+          handler=feed),
+]  # fmt: skip

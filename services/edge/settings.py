@@ -1,0 +1,42 @@
+"""Settings of the edge."""
+
+import re
+
+from chassis.settings import ProcessSettings
+from pydantic import SecretStr, field_validator
+
+_RATE = re.compile(r"(\d{1,7})/(second|minute)")
+
+
+class EdgeSettings(ProcessSettings):
+    """`operator_key`: the operator's credential, at least 32 characters; only its hash is kept.
+
+    `rate_limit`: `<count>/<second|minute>` for each credential, in bursts of twice that.
+    `trusted_proxies`: addresses, separated by commas, whose X-Forwarded-For is believed.
+    """
+
+    redis_url: SecretStr | None = None
+    operator_key: SecretStr
+    rate_limit: str = "100/second"
+    trusted_proxies: str = ""
+
+    @field_validator("operator_key")
+    @classmethod
+    def _long(cls, value: SecretStr) -> SecretStr:
+        if len(value.get_secret_value()) < 32:
+            raise ValueError("must have at least 32 characters: openssl rand -base64 32")
+        return value
+
+    @field_validator("rate_limit")
+    @classmethod
+    def _rate(cls, value: str) -> str:
+        found = _RATE.fullmatch(value)
+        if not found or int(found[1]) < 1:
+            raise ValueError("must look like 100/second or 600/minute")
+        return value
+
+    @property
+    def rate(self) -> tuple[int, int]:
+        """How many requests in how many seconds."""
+        count, unit = self.rate_limit.split("/")
+        return int(count), 1 if unit == "second" else 60
