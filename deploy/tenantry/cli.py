@@ -1,6 +1,7 @@
 """The commands. Each imports what it needs inside: the supervisor must stay light."""
 
 import asyncio
+import json
 import os
 from pathlib import Path
 from typing import Annotated
@@ -30,7 +31,8 @@ def dev(
     ] = True,
 ) -> None:
     """Run the whole product here, its servers included. Ctrl-C stops it."""
-    from tenantry.dev import Options, run
+    from tenantry.dev import run
+    from tenantry.stack import Options
 
     raise typer.Exit(run(Options(port, data, ready_file, demo)))
 
@@ -43,6 +45,7 @@ def migrate(
 ) -> None:
     """Bring every service's schema up to date, by TENANTRY_<SERVICE>_MIGRATION_URL."""
     from chassis import migrate as schema
+
     from tenantry.keys import SERVICES
 
     urls = {service: _required(f"TENANTRY_{service.upper()}_MIGRATION_URL") for service in SERVICES}
@@ -64,6 +67,34 @@ def bootstrap() -> None:
     from chassis import streams
 
     asyncio.run(streams.bootstrap(_required("TENANTRY_NATS_ADMIN_URL")))
+
+
+@app.command()
+def demo(
+    url: Annotated[str, typer.Option(help="Where the product runs.")] = "http://127.0.0.1:8400",
+    data: Annotated[
+        Path, typer.Option(help="Folder of `tenantry dev`, for the operator's key.")
+    ] = Path(".tenantry"),
+) -> None:
+    """Tell a whole story to a running product; TENANTRY_OPERATOR_KEY may stand in for --data."""
+    from tenantry.story import tell
+
+    key = os.environ.get("TENANTRY_OPERATOR_KEY")
+    if key is None:
+        try:
+            key = json.loads((data / "secrets.json").read_text())["operator_key"]
+        except OSError:
+            typer.secho(f"{data} is not a data folder: start `make run` first", fg="red", err=True)
+            raise typer.Exit(2) from None
+    raise typer.Exit(tell(url, key))
+
+
+@app.command("draft-migration")
+def draft_migration(service: str, message: str) -> None:
+    """Write a migration with what a service's tables have and its newest revision has not."""
+    from tenantry.drafting import draft
+
+    asyncio.run(draft(service, message))
 
 
 def _required(variable: str) -> str:

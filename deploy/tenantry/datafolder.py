@@ -17,6 +17,7 @@ from tenantry.problems import CannotStart
 
 LOG_LIMIT = 10 * 1024 * 1024
 LEFTOVERS_GRACE = 8.0
+OWNER_GRACE = 1.0
 
 
 @dataclass(frozen=True)
@@ -54,25 +55,27 @@ def open_data_folder(root: Path) -> Iterator[DataFolder]:
         _acquire(lock, root)
         os.ftruncate(lock, 0)
         os.pwrite(lock, str(os.getpid()).encode(), 0)
+        (root / ".gitignore").write_text("*\n")  # it holds secrets, and often lies in a checkout
         yield DataFolder(root, lock)
     finally:
         os.close(lock)
 
 
 def _acquire(lock: int, root: Path) -> None:
-    deadline = time.monotonic() + LEFTOVERS_GRACE
+    """Waits a little: when a run was killed, the kernel ends its processes within moments."""
+    begun = time.monotonic()
     while True:
         try:
             return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            waited = time.monotonic() - begun
             owner = int(os.pread(lock, 20, 0) or 0)
-            if owner and _is_alive(owner):
+            if waited > OWNER_GRACE and owner and _is_alive(owner):
                 raise CannotStart(
                     f"another `tenantry dev` (pid {owner}) uses {root}: "
                     "stop it, or choose another folder with --data"
                 ) from None
-            # The owner was killed; its children are told by the kernel and end within moments.
-            if time.monotonic() > deadline:
+            if waited > LEFTOVERS_GRACE:
                 raise CannotStart(
                     f"processes of an earlier run still use {root}: "
                     f"`lsof {root / 'lock'}` names them"

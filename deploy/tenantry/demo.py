@@ -10,6 +10,13 @@ from tenantry.problems import CannotStart
 
 async def ensure_demo(port: int, secrets: Secrets) -> str | None:
     """Fill `secrets.demo`. Answers a line for the terminal when there can be no demo tenant."""
+    try:
+        return await _ensure(port, secrets)
+    except OSError as error:
+        raise CannotStart(f"the edge does not answer: {error}") from error
+
+
+async def _ensure(port: int, secrets: Secrets) -> str | None:
     if secrets.demo.api_key is not None:
         if (await _who_am_i(port, secrets.demo.api_key)).status == 200:
             return None

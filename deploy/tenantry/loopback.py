@@ -5,18 +5,27 @@ can be given that server's port as its own and so keep it from coming back.
 """
 
 import asyncio
-import random
+import os
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import cycle, islice
 
 HOST = "127.0.0.1"
 BELOW_EPHEMERAL = range(20_000, 32_000)
 
+# Where the search begins differs from process to process: two that start at once must not choose
+# the same ports before their servers listen.
+_begin = os.getpid() * 16 % len(BELOW_EPHEMERAL)
+_candidates = cycle([*BELOW_EPHEMERAL[_begin:], *BELOW_EPHEMERAL[:_begin]])
+_claimed: set[int] = set()
 
-def is_free(port: int) -> bool:
-    """Whether a server could listen on the port now."""
+
+def claim(port: int) -> bool:
+    """Whether a server can listen on the port; if so, `free_ports` gives it to nobody else."""
+    if port in _claimed:
+        return False
     with socket.socket() as probe:
         # As servers do, or a port would count as taken while old connections linger in TIME_WAIT.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -25,17 +34,13 @@ def is_free(port: int) -> bool:
             probe.listen(1)
         except OSError:
             return False
+    _claimed.add(port)
     return True
 
 
 def free_ports(count: int) -> list[int]:
-    """Distinct ports that nobody listens on."""
-    ports: list[int] = []
-    while len(ports) < count:
-        port = random.choice(BELOW_EPHEMERAL)
-        if port not in ports and is_free(port):
-            ports.append(port)
-    return ports
+    """Distinct ports that nobody listens on; each is given once by this process."""
+    return list(islice(filter(claim, _candidates), count))
 
 
 @dataclass(frozen=True)

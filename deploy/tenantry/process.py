@@ -104,10 +104,10 @@ async def end(
     """
     gone = asyncio.ensure_future(process.wait())
     hurried = asyncio.ensure_future((hurry or asyncio.Event()).wait())
-    for number, patience in steps:
+    for turn, (number, patience) in enumerate(steps):
         with suppress(ProcessLookupError):
             process.send_signal(number)
-        waiting = {gone, hurried} if (number, patience) == steps[0] else {gone}
+        waiting = {gone} if turn else {gone, hurried}
         await asyncio.wait(waiting, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
         if gone.done():
             break

@@ -1,4 +1,4 @@
-"""The five processes of the product, and the environment that each is given: no more than it needs."""
+"""The five processes of the product, each with no more in its environment than it needs."""
 
 import os
 import sys

@@ -7,7 +7,6 @@ import asyncio
 import signal
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -80,8 +79,7 @@ class Child:
     async def stop(self, hurry: asyncio.Event | None = None) -> None:
         if self._watch is not None:
             self._watch.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._watch
+            await asyncio.wait({self._watch})
         if self._process is not None:
             await end(self._process, self.duty.stop_steps, hurry)
         self.ready = False

@@ -68,10 +68,10 @@ class Listing:
         """The rows and the `pagination` object. `given` holds the filters that are not None."""
         query: ListQuery = ask.query
         sort = getattr(query, "sort", "-created_at")
-        binding = _binding(ask)
+        binding = cursor_binding(ask)
         number, after = query.page, None
         if query.cursor is not None:
-            number, after = _opened(query.cursor, binding)
+            number, after = open_cursor(query.cursor, binding)
         names = tuple(sorted(given))
         values = {**scope, **given, "limit": query.limit + 1}
         if after is not None:
@@ -88,7 +88,7 @@ class Listing:
             total, exact = await self._total(conn, names, {**scope, **given})
         cursor = None
         if more:
-            cursor = _sealed([number + 1, places[-1]], binding)
+            cursor = seal_cursor([number + 1, places[-1]], binding)
         return rows, {
             "page": number,
             "limit": query.limit,
@@ -161,20 +161,20 @@ def given(query: ListQuery, *without: str) -> dict[str, Any]:
     return found
 
 
-def _binding(ask: Ask[Any, Any]) -> bytes:
+def cursor_binding(ask: Ask[Any, Any]) -> bytes:
     """What a cursor is sealed to: all of the request but which part of the list it asks for."""
     rest = [pair for pair in ask.context.query if pair[0] not in ("page", "cursor", "limit")]
     parts = [ask.call.subject, ask.context.tenant_id, ask.context.path, sorted(rest)]
     return hmac.new(ask.keys.derive("cursor"), orjson.dumps(parts), hashlib.sha256).digest()
 
 
-def _sealed(place: Any, binding: bytes) -> str:
+def seal_cursor(place: Any, binding: bytes) -> str:
     text = orjson.dumps(place)
     seal = hmac.new(binding, text, hashlib.sha256).digest()[:12]
     return base64.urlsafe_b64encode(seal + text).rstrip(b"=").decode()
 
 
-def _opened(cursor: str, binding: bytes) -> tuple[int, list[Any]]:
+def open_cursor(cursor: str, binding: bytes) -> tuple[int, list[Any]]:
     try:
         data = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True)
     except ValueError:

@@ -37,7 +37,10 @@ EventPatterns = Annotated[
     Field(min_length=1, max_length=100, examples=[["organization.*", "user.created"]]),
     AfterValidator(_patterns),
 ]
-ActorIds = Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=100)]
+ActorIds = Annotated[
+    list[Annotated[str, Field(pattern=r"^[!-~]{1,64}$")]],
+    Field(max_length=100, examples=[["key_01jt7a3v9qf8mbd2m0q5k4h6xz"]]),
+]
 
 
 class Webhook(Resource):

@@ -37,8 +37,7 @@ _GIVE_UP = """
 INSERT INTO dead_letters (event_id, subject, payload, ip_address, user_agent, error, tries)
 VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (event_id) DO NOTHING
 """
-FORGET = f"DELETE FROM inbox WHERE heard_at < now() - interval '{KEEP_MARKS}'"
-COUNT_DEAD = "SELECT count(*) FROM dead_letters"
+_FORGET = f"DELETE FROM inbox WHERE heard_at < now() - interval '{KEEP_MARKS}'"
 
 # The database is away: nothing is wrong with the event, so no try is counted against it.
 _AWAY = (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError)
@@ -110,6 +109,11 @@ class Inbox:
         async def hear(msg: NatsMessage) -> None:
             await self._hear(cast("list[Msg]", msg.raw_message))
             after()
+
+    async def forget(self) -> None:
+        """Marks are kept a day longer than the stream keeps its messages."""
+        async with self._pool.acquire() as conn:
+            await conn.execute(_FORGET)
 
     async def consumer(self, broker: NatsBroker) -> ConsumerInfo:
         """The durable consumer as the server has it. Raises when it is gone."""

@@ -6,7 +6,7 @@ from chassis.host import Host, run_main
 from chassis.http import HttpServer
 from chassis.settings import load
 from fastapi import FastAPI
-from fastapi.responses import Response
+from fastapi.responses import JSONResponse, Response
 from fastapi_offline import FastAPIOffline
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.routing import Route as HttpRoute
 
+from edge import asyncapi
 from edge.credentials import Credentials
 from edge.gateway import Gateway, PathEndpoint, refuse
 from edge.health import watch_redis, watch_services
@@ -38,8 +39,13 @@ def make_app(gateway: Gateway, host: Host) -> FastAPI:
         HttpRoute(path, PathEndpoint(gateway, routes)) for path, routes in by_path().items()
     ]
     app.router.routes.extend(host.health.routes())
+    app.router.routes.append(HttpRoute("/asyncapi.json", _asyncapi))
     app.add_exception_handler(HTTPException, _not_routed)
     return app
+
+
+async def _asyncapi(_: Request) -> Response:
+    return JSONResponse(asyncapi.document())
 
 
 async def _not_routed(request: Request, error: Any) -> Response:

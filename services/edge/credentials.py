@@ -31,6 +31,8 @@ log = structlog.get_logger()
 
 REMEMBER_SECONDS = 5.0
 REMEMBERED = 50_000
+FLUSHED = 2_000
+"""Uses told at once; what is more than that in one interval is not told."""
 ISSUER = "tenantry"
 NO_TRACE = "00-00000000000000000000000000000001-0000000000000001-00"
 
@@ -77,7 +79,7 @@ class Credentials:
         self._token_keys: dict[str, Any] = {}
         self._token_keys_at = 0.0
         self._changes = 0
-        self._used: dict[str, tuple[str, datetime]] = {}
+        self._used: dict[tuple[str, bool], tuple[str, datetime]] = {}
         self._refused: TTLCache[Hashable, bool] = TTLCache(REMEMBERED, 60)
         self._telling: set[asyncio.Task[None]] = set()
         self._nats: Client
@@ -131,7 +133,7 @@ class Credentials:
         else:
             raise unauthenticated()
         await self._check(known, caller, address, context)
-        self._used[known["key_id"]] = (known["tenant_id"], datetime.now(UTC))
+        self._used[known["key_id"], known["previous"]] = (known["tenant_id"], datetime.now(UTC))
         return caller
 
     async def _check(
@@ -233,9 +235,9 @@ class Credentials:
         if not used:
             return
         body = {
-            "used": [
-                {"key_id": key_id, "tenant_id": tenant_id, "used_at": at}
-                for key_id, (tenant_id, at) in used.items()
+            "uses": [
+                {"key_id": key_id, "tenant_id": tenant_id, "used_at": at, "previous": previous}
+                for (key_id, previous), (tenant_id, at) in list(used.items())[:FLUSHED]
             ]
         }
         context = Context(request_id="last-use", traceparent=NO_TRACE, deadline=time.time() + 2)

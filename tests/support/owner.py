@@ -111,5 +111,3 @@ async def owner_of(
         yield Owner(routes, pool, settings)
     finally:
         await pool.close()
-
-

@@ -124,7 +124,9 @@ def test_the_printed_curl_line_works_when_pasted(running: DevStack) -> None:
     if shutil.which("curl") is None:
         pytest.skip("no curl here")
     told = running.until_ready()
-    line = eventually("curl line", lambda: re.search(r"^ *curl .*$", running.output, re.M), 5)
+    line = eventually(
+        "curl line", lambda: re.search(r"^ *curl .*$", running.output, re.MULTILINE), 5
+    )
     answer = subprocess.run(["sh", "-c", line[0]], capture_output=True, check=True).stdout
     assert json.loads(answer)["tenant"]["id"] == told["tenant_id"]
 

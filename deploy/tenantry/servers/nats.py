@@ -1,4 +1,4 @@
-"""NATS with JetStream on a loopback port, with the users and permissions of deploy/nats/nats.conf."""
+"""NATS with JetStream on a loopback port; who may say what stands in deploy/nats/nats.conf."""
 
 import asyncio
 import os

@@ -27,7 +27,8 @@ INIT_SQL = Path(__file__).parents[2] / "postgres" / "init.sql"
 OLDEST = (16, 0)
 
 # Fast, then immediate shutdown: both take the server's shared memory with them, SIGKILL does not.
-STOP_STEPS = ((signal.SIGINT, 2.0), (signal.SIGQUIT, 1.0))
+# A server that was paused hears neither before it goes on.
+STOP_STEPS = ((signal.SIGINT, 2.0), (signal.SIGQUIT, 0.0), (signal.SIGCONT, 1.0))
 DEATH_SIGNAL = signal.SIGQUIT
 
 # Trigram search finds letters by LC_CTYPE, which must therefore know Unicode.
@@ -86,14 +87,11 @@ def _settings() -> tuple[str, ...]:
 
 async def _initdb(server: Program, initdb: Path, folder: Path, password: str) -> None:
     """Made aside and renamed, so that an interrupted one is never taken for a cluster."""
-    draft, password_file = folder / "data.new", folder / "password"
+    draft = folder / "data.new"
     shutil.rmtree(draft, ignore_errors=True)
-    password_file.touch(mode=0o600)
-    os.chown(password_file, folder.stat().st_uid, -1)
-    password_file.write_text(password)
+    password_file = _password_file(folder, password)
     options = (
-        "-U",
-        "postgres",
+        "--username=postgres",
         f"--pwfile={password_file}",
         "--auth=scram-sha-256",
         "--encoding=UTF8",
@@ -108,6 +106,14 @@ async def _initdb(server: Program, initdb: Path, folder: Path, password: str) ->
     finally:
         password_file.unlink()
     draft.rename(folder / "data")
+
+
+def _password_file(folder: Path, password: str) -> Path:
+    file = folder / "password"
+    file.touch(mode=0o600)
+    os.chown(file, folder.stat().st_uid, -1)
+    file.write_text(password)
+    return file
 
 
 async def make_databases(data: DataFolder, secrets: Secrets, superuser_url: str) -> None:

@@ -31,42 +31,48 @@ def run_as_for(folder: Path, program: Path, death_signal: signal.Signals) -> Run
             f"--reuid={user.pw_uid}",
             f"--regid={user.pw_gid}",
             "--clear-groups",
+            "--no-new-privs",
+            # Without this the capability would not count for access(2), by which the server's
+            # programs look for each other.
+            "--securebits=+no_setuid_fixup",
             f"--inh-caps=-all,+{capability}",
             f"--ambient-caps=-all,+{capability}",
             # Dropping the user id forgets the parent-death signal, so it is asked for after that.
             f"--pdeathsig={death_signal.name.removeprefix('SIG')}",
         )
-        if (
-            subprocess.run(
-                [*wrapper, str(program), "--version"], capture_output=True, check=False
-            ).returncode
-            == 0
-        ):
+        if _succeeds([str(program), "--version"], RunAs(wrapper)):
             return RunAs(wrapper=wrapper)
     return _plainly(folder, program, user)
 
 
 def _plainly(folder: Path, program: Path, user: pwd.struct_passwd) -> RunAs:
-    for needed, probe in (
-        (program, [str(program), "--version"]),
-        (folder, ["/bin/ls", str(folder)]),
-    ):
-        try:
-            subprocess.run(
-                probe,
-                capture_output=True,
-                check=True,
-                cwd="/",
-                user=user.pw_uid,
-                group=user.pw_gid,
-                extra_groups=[],
-            )
-        except (OSError, subprocess.CalledProcessError) as error:
+    """Without the capability. The data folder can be passed then, but not read."""
+    folder.parent.chmod(0o711)
+    run_as = RunAs(user=user.pw_uid, group=user.pw_gid)
+    probes = {program: [str(program), "--version"], folder: ["/bin/ls", str(folder)]}
+    for needed, probe in probes.items():
+        if not _succeeds(probe, run_as):
             raise CannotStart(
                 f"PostgreSQL does not run as root, and the user {USER} cannot reach {needed}: "
-                "run as an ordinary user, or choose a folder that is open to others with --data"
-            ) from error
-    return RunAs(user=user.pw_uid, group=user.pw_gid)
+                "run as an ordinary user, or choose a folder that others can enter with --data"
+            )
+    return run_as
+
+
+def _succeeds(command: list[str], run_as: RunAs) -> bool:
+    try:
+        done = subprocess.run(
+            [*run_as.wrapper, *command],
+            capture_output=True,
+            check=False,
+            cwd="/",
+            user=run_as.user,
+            group=run_as.group,
+            extra_groups=None if run_as.user is None else [],
+        )
+    except OSError:
+        return False
+    return done.returncode == 0
 
 
 def _give(folder: Path, uid: int, gid: int) -> None:

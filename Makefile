@@ -1,0 +1,61 @@
+.DEFAULT_GOAL := help
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help
+help: ## Show this help
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+$(VENV)/installed: requirements/dev.txt pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed: install it, or name it by PYTHON=..."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing into $(VENV) (a minute, once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.PHONY: install
+install: $(VENV)/installed ## Install into .venv
+
+.PHONY: run
+run: install ## Run the whole product: prints its URL, an API key and a first request
+	@exec $(BIN)/tenantry dev $(ARGS)
+
+.PHONY: demo
+demo: install ## Tell a whole story to the running product over HTTP
+	@exec $(BIN)/tenantry demo $(ARGS)
+
+.PHONY: test
+test: install ## Run all tests, on real servers that they start
+	@$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: lint
+lint: install ## Check style, types and the direction of imports
+	@$(BIN)/ruff format --check libs services deploy tests
+	@$(BIN)/ruff check libs services deploy tests
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+.PHONY: format
+format: install ## Format the code
+	@$(BIN)/ruff format libs services deploy tests
+	@$(BIN)/ruff check --fix libs services deploy tests
+
+.PHONY: migration
+migration: install ## Draft a migration: make migration SERVICE=identity MESSAGE="add x"
+	@$(BIN)/tenantry draft-migration $(SERVICE) "$(MESSAGE)"
+
+.PHONY: lock
+lock: install ## Resolve the requirements anew, with hashes
+	@$(BIN)/uv pip compile --universal --generate-hashes --no-header --no-annotate --quiet --python-version 3.11 pyproject.toml --upgrade -o requirements/run.txt
+	@$(BIN)/uv pip compile --universal --generate-hashes --no-header --no-annotate --quiet --python-version 3.11 pyproject.toml --group dev --upgrade -o requirements/dev.txt
+	@echo hatchling | $(BIN)/uv pip compile --universal --generate-hashes --no-header --no-annotate --quiet --python-version 3.11 - --upgrade -o requirements/build.txt
+
+.PHONY: env
+env: ## Write an .env with fresh secrets for docker compose
+	@$(PYTHON) deploy/make_env.py
+
+.PHONY: clean
+clean: ## Remove the environment and the data of `make run`
+	@rm -rf $(VENV) .tenantry
