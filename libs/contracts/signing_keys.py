@@ -91,7 +91,13 @@ ROTATE_SIGNING_KEY = Call(
     path=_PROJECT,
     problems=("rotation_too_soon",),
 )
-REVOKE_SIGNING_KEY = Call("projects", "revoke_signing_key", result=SigningKey, path=_KEY)
+REVOKE_SIGNING_KEY = Call(
+    "projects",
+    "revoke_signing_key",
+    result=SigningKey,
+    path=_KEY,
+    problems=("key_not_active",),
+)
 GET_JWKS = Call("projects", "get_jwks", result=JsonWebKeySet, path=_PROJECT)
 SIGN_TOKEN = Call("projects", "sign_token", body=SignToken, result=SignedToken)
 

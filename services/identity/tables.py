@@ -50,7 +50,10 @@ class UserRow(Model, table=True):
         Index("users_email_key", "tenant_id", "email_key", unique=True),
         Index("users_username_key", "tenant_id", text("lower(username)"), unique=True),
         Index("users_external_id_key", "tenant_id", "external_id", unique=True),
+        # The filter on status, and its count.
+        Index("users_by_status", "tenant_id", "status", "id"),
         Index("users_by_sign_in", "tenant_id", "signed_in_order", "id"),
+        # `q`: LIKE, and for one or two characters the start of a word.
         Index(
             "users_search",
             "tenant_id",
@@ -101,6 +104,7 @@ class SessionRow(Model, table=True):
         ),
         # The live sessions of a user, newest first.
         Index("sessions_by_user", "tenant_id", "user_id", "id"),
+        # Revoked with their project.
         Index("sessions_by_project", "tenant_id", "project_id"),
     )
 
@@ -150,7 +154,7 @@ class OrganizationRow(Model, table=True):
 
 
 class MemberRow(Model, table=True):
-    """A user in an organization; `added` orders the list as it grew."""
+    """A user in an organization."""
 
     __tablename__: ClassVar[str] = "members"
     __table_args__ = (
@@ -164,8 +168,10 @@ class MemberRow(Model, table=True):
         ),
         # The organizations of a user.
         Index("members_by_user", "tenant_id", "user_id", "organization_id"),
-        # The owners of an organization, for the last-owner rule.
-        Index("members_by_role", "tenant_id", "organization_id", "role", "user_id"),
+        # The list, newest joined first.
+        Index("members_by_joining", "tenant_id", "organization_id", "joined_at", "user_id"),
+        # The same of one role, and the owners for the last-owner rule.
+        Index("members_by_role", "tenant_id", "organization_id", "role", "joined_at", "user_id"),
     )
 
     tenant_id: str = _id(primary_key=True)
@@ -177,7 +183,10 @@ class MemberRow(Model, table=True):
 
 
 class InvitationRow(Model, table=True):
-    """`status` is pending, accepted or revoked; expired is derived. The token is a keyed hash."""
+    """`status` is pending, accepted or revoked; expired is derived from `expires_at`.
+
+    The token is a keyed hash; `lifetime` is in seconds.
+    """
 
     __tablename__: ClassVar[str] = "invitations"
     __table_args__ = (
@@ -191,10 +200,13 @@ class InvitationRow(Model, table=True):
             "invitations_pending_key",
             "tenant_id",
             "organization_id",
-            text("lower(email)"),
+            "email_key",
             unique=True,
             postgresql_where=text("status = 'pending'"),
         ),
+        # Erased with the person.
+        Index("invitations_by_email", "tenant_id", "email_key"),
+        # Accepting: the token alone decides.
         Index("invitations_token_key", "token_hash", unique=True),
     )
 
@@ -202,11 +214,13 @@ class InvitationRow(Model, table=True):
     organization_id: str = _id(primary_key=True)
     id: str = _id(primary_key=True)
     email: str = Field(sa_type=Text)
+    email_key: str = Field(sa_column=Column(ID, Computed("lower(email)", persisted=True)))
     role: str = Field(sa_type=Text)
     permissions: list[str] = Field(sa_column=Column(ARRAY(Text), nullable=False))
     status: str = Field(sa_type=Text)
     token_hash: str = _id()
     invited_by: str | None = _id()
+    lifetime: int
     expires_at: datetime = _time()
     created_at: datetime = _time()
     accepted_at: datetime | None = _time()

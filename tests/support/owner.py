@@ -85,7 +85,8 @@ class Owner:
         except Problem as problem:
             body = problem.body(circumstances.request_id, circumstances.trace_id)
             reply = Reply(orjson.dumps(body), problem.status)
-        return Answer(reply.status, orjson.loads(reply.body) if reply.body else None, reply)
+        is_json = bool(reply.body) and "Content-Type" not in reply.headers
+        return Answer(reply.status, orjson.loads(reply.body) if is_json else None, reply)
 
     async def events(self, tenant: str) -> list[dict[str, Any]]:
         """What the outbox has of the tenant, in order."""

@@ -274,16 +274,11 @@ def test_a_second_interrupt_kills_at_once(tmp_path: Path) -> None:
     assert segment not in segments()
 
 
-def test_a_service_that_cannot_start_is_named_with_its_last_words(tmp_path: Path) -> None:
-    broken = tmp_path / "broken" / "webhooks"
-    broken.mkdir(parents=True)
-    (broken / "__init__.py").touch()
-    (broken / "__main__.py").write_text("raise SystemExit('the moon is in the wrong phase')")
-    path = os.pathsep.join([str(broken.parent), os.environ.get("PYTHONPATH", "")])
-    with dev_stack(tmp_path, PYTHONPATH=path) as stack:
+def test_a_process_that_cannot_start_is_named_with_its_last_words(tmp_path: Path) -> None:
+    with dev_stack(tmp_path, TENANTRY_RATE_LIMIT="plenty") as stack:
         assert stack.process.wait(START_LIMIT) == 1
-    assert "webhooks ended with exit code 1" in stack.output
-    assert "the moon is in the wrong phase" in stack.output
+    assert "Cannot start: edge ended with exit code" in stack.output
+    assert "TENANTRY_RATE_LIMIT" in stack.output
 
 
 def as_an_ordinary_user() -> tuple[str, ...]:

@@ -4,11 +4,13 @@ import asyncio
 
 import pytest
 from aiohttp import web
+from contracts import webhooks as calls
 from contracts.ids import new_id
 from service.webhooks.world import World
 from support.receivers import Receiver
 from support.waiting import until
 from webhooks import claims, dispatch
+from webhooks.connecting import open_session
 from webhooks.dispatch import Dispatcher
 
 
@@ -79,6 +81,31 @@ async def test_every_webhook_of_a_tenant_with_many_has_its_turn(
     await until(all_arrived, 15)
 
 
+async def test_many_receivers_at_rest_stand_in_nobodys_way(
+    world: World, tenant: str, endpoint: Receiver, sending: Dispatcher
+) -> None:
+    dead = dispatch.LANES_AT_ONCE + 4
+    for _ in range(dead):
+        await world.subscribe(tenant, "http://127.0.0.1:1/in", "user.created")
+    await world.happen(tenant, count=30)
+    sending.wake()
+
+    async def all_at_rest() -> bool:
+        tried = await world.owner.pool.fetch(
+            "SELECT count(*) FILTER (WHERE tries > 0) AS n FROM queue WHERE tenant_id = $1"
+            " GROUP BY webhook_id",
+            tenant,
+        )
+        return len(tried) == dead and all(row["n"] >= 10 for row in tried)
+
+    await until(all_at_rest)
+    alive = await world.subscribe(tenant, endpoint.url, "member.added")
+    await world.happen(tenant, "member.added")
+    sending.wake()
+    done = await world.attempted(tenant, alive["id"])
+    assert done["status"] == "succeeded"
+
+
 async def test_what_a_dead_dispatcher_had_is_sent_again(
     world: World, tenant: str, endpoint: Receiver, sending: Dispatcher
 ) -> None:
@@ -115,8 +142,6 @@ async def test_a_failing_receiver_is_given_a_rest_and_loses_no_try(
     assert untried == 100 - sent
     endpoint.status = 204
     # What somebody asks for by hand does not wait, and its success ends the rest.
-    from contracts import webhooks as calls
-
     tested = await world.ask(calls.SEND_TEST, tenant, {}, path={"id": made["id"]})
     assert tested.status == 202
     sending.wake()
@@ -131,8 +156,6 @@ async def test_a_failing_receiver_is_given_a_rest_and_loses_no_try(
 async def test_a_dispatcher_that_stops_gives_back_what_it_has_not_sent(
     world: World, tenant: str, endpoint: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from webhooks.connecting import open_session
-
     monkeypatch.setattr(dispatch, "STOP_SECONDS", 0.2)
     hold = asyncio.Event()
 

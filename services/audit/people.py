@@ -1,0 +1,90 @@
+"""Whose data an event carries, and what happens to it when that user is deleted.
+
+The trail keeps the identifier and the digest; address, agent and changed personal fields go. Who
+was deleted is remembered, so that an event that comes late brings nothing back.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from chassis.database import ID, TIME, Connection
+from chassis.statements import Statement
+from sqlalchemy import ARRAY, bindparam, column, delete, func, or_, select
+from sqlalchemy.dialects.postgresql import insert
+
+from audit.tables import FORGOTTEN, PERSONAL
+
+Person = tuple[str, str]
+"""A tenant and a user of it."""
+
+_GIVEN = (
+    func.unnest(
+        bindparam("tenant_ids", type_=ARRAY(ID)),
+        bindparam("user_ids", type_=ARRAY(ID)),
+    )
+    .table_valued(column("tenant_id", ID), column("user_id", ID), name="given")
+    .render_derived()
+)
+# A batch has users of many tenants; each is looked up in its own.
+GONE = Statement(
+    select(FORGOTTEN.c.tenant_id, FORGOTTEN.c.user_id).join(
+        _GIVEN,
+        (FORGOTTEN.c.tenant_id == _GIVEN.c.tenant_id) & (FORGOTTEN.c.user_id == _GIVEN.c.user_id),
+    )
+)
+REMEMBER = Statement(
+    insert(FORGOTTEN)
+    .from_select(
+        ["tenant_id", "user_id", "forgotten_at"],
+        select(_GIVEN.c.tenant_id, _GIVEN.c.user_id, bindparam("now", type_=TIME)),
+    )
+    .on_conflict_do_nothing()
+)
+ERASE = Statement(
+    delete(PERSONAL).where(
+        PERSONAL.c.tenant_id == _GIVEN.c.tenant_id,
+        or_(
+            PERSONAL.c.actor_user == _GIVEN.c.user_id,
+            PERSONAL.c.about_user == _GIVEN.c.user_id,
+        ),
+    )
+)
+
+
+def actor_of(event: Mapping[str, Any]) -> str | None:
+    """The user who did it, if it was one."""
+    return event["actorid"] if event["actortype"] == "user" else None
+
+
+def about(event: Mapping[str, Any]) -> str | None:
+    """The user to whom it happened: the resource itself, or whose session or membership it is."""
+    if event["subject"].startswith("usr_"):
+        return str(event["subject"])
+    data = event["data"]
+    member = data.get("member")
+    user_id = data.get("user_id") or (member.get("user_id") if isinstance(member, dict) else None)
+    return user_id if isinstance(user_id, str) else None
+
+
+async def gone(conn: Connection, people: Iterable[Person]) -> set[Person]:
+    """Which of them were deleted before."""
+    asked = sorted(set(people))
+    if not asked:
+        return set()
+    rows = await GONE.rows(conn, **_arrays(asked))
+    return {(row["tenant_id"], row["user_id"]) for row in rows}
+
+
+async def forget(conn: Connection, people: Iterable[Person], now: datetime) -> None:
+    """Erases what there is of them, and keeps what comes later from being taken in."""
+    arrays = _arrays(sorted(set(people)))
+    await REMEMBER.run(conn, **arrays, now=now)
+    await ERASE.run(conn, **arrays)
+
+
+def _arrays(people: list[Person]) -> dict[str, list[str]]:
+    return {
+        "tenant_ids": [tenant_id for tenant_id, _ in people],
+        "user_ids": [user_id for _, user_id in people],
+    }

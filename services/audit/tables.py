@@ -1,0 +1,214 @@
+"""The tables of audit: a chained log that is only appended to, and beside it what can be erased.
+
+Tenant first in every key. Events and personal parts lie in monthly partitions by `filed_at`, so
+that each partition holds a stretch of every tenant's sequence and retention drops a prefix of it.
+"""
+
+from datetime import datetime
+from typing import Any, ClassVar
+
+from chassis.boundary import IDEMPOTENCY
+from chassis.database import ID, TIME
+from outbox.tables import declare
+from sqlalchemy import BigInteger, Index, LargeBinary, SmallInteger, Table, Text, text
+from sqlalchemy.orm import registry
+from sqlmodel import Field, SQLModel
+
+
+class Model(SQLModel, registry=registry()):
+    """The base of this service's tables: a registry of their own."""
+
+
+METADATA = Model.metadata
+declare(METADATA)
+IDEMPOTENCY.to_metadata(METADATA)
+
+DIMENSIONS = ("action", "resource_type", "actor_type", "actor_id", "resource_id")
+"""By each of these an event has an ordinal. A family such as `user.*` is the resource type."""
+STEP = 64
+"""An event whose ordinal is a multiple of this is a milestone: where a far page is looked up."""
+
+_MONTHLY = {"postgresql_partition_by": "RANGE (filed_at)"}
+
+
+def _id(**options: Any) -> Any:
+    return Field(sa_type=ID, **options)
+
+
+def _time(**options: Any) -> Any:
+    return Field(sa_type=TIME, **options)
+
+
+def _number(**options: Any) -> Any:
+    return Field(sa_type=BigInteger, **options)
+
+
+def _walk(name: str) -> Index:
+    """The events of one value, newest first, and which of them was the last before a moment."""
+    return Index(f"events_by_{name}", "tenant_id", name, "sequence")
+
+
+def _milestones(name: str) -> Index:
+    """Where the n-th event of a value stands; a sixty-fourth of an index."""
+    where = text(f"{name}_ordinal % {STEP} = 0")
+    columns = ("tenant_id", name, f"{name}_ordinal")
+    return Index(f"events_{name}_milestones", *columns, postgresql_where=where)
+
+
+class EventRow(Model, table=True):
+    """One event, as it was heard and chained; the runtime role can neither change nor remove it.
+
+    `changes` is canonical JSON as text, because the digest is over its very bytes. `filed_at` is
+    the newest `created_at` of the tenant so far: unlike that it never falls as `sequence` grows.
+    `lateness` says how far `created_at` lies behind it: 0 not at all, n less than LATE[n - 1].
+    """
+
+    __tablename__: ClassVar[str] = "events"
+    __table_args__ = (
+        # One event by its identifier.
+        Index("events_by_id", "tenant_id", "id"),
+        # The last event filed by a moment: dates become sequences.
+        Index("events_by_filed_at", "tenant_id", "filed_at", "sequence"),
+        # Which events created before a moment were filed after it.
+        Index(
+            "events_late",
+            "tenant_id",
+            "lateness",
+            "filed_at",
+            postgresql_where=text("lateness > 0"),
+        ),
+        # What one request did.
+        _walk("request_id"),
+        *(_walk(name) for name in DIMENSIONS),
+        *(_milestones(name) for name in DIMENSIONS),
+        _MONTHLY,
+    )
+
+    tenant_id: str = _id(primary_key=True)
+    sequence: int = _number(primary_key=True)
+    filed_at: datetime = _time(primary_key=True)
+    id: str = _id()
+    action: str = _id()
+    resource_type: str = _id()
+    resource_id: str = _id()
+    actor_type: str = _id()
+    actor_id: str | None = _id()
+    request_id: str = _id()
+    traceparent: str = Field(sa_type=Text)
+    reason: str | None = Field(sa_type=Text)
+    changes: str = Field(sa_type=Text)
+    created_at: datetime = _time()
+    commitment: bytes | None = Field(sa_type=LargeBinary)
+    digest: bytes = Field(sa_type=LargeBinary)
+    lateness: int = Field(sa_type=SmallInteger)
+    action_ordinal: int = _number()
+    resource_type_ordinal: int = _number()
+    actor_type_ordinal: int = _number()
+    actor_id_ordinal: int | None = _number()
+    resource_id_ordinal: int = _number()
+
+
+class PersonalRow(Model, table=True):
+    """The erasable part of an event: who, from where, and what changed about a person.
+
+    Its commitment stands in the event. `actor_user` and `about_user` are whose data it is.
+    """
+
+    __tablename__: ClassVar[str] = "personal"
+    __table_args__ = (
+        # What there is of a user, to be erased with the user.
+        Index(
+            "personal_by_actor",
+            "tenant_id",
+            "actor_user",
+            postgresql_where=text("actor_user IS NOT NULL"),
+        ),
+        Index(
+            "personal_by_subject",
+            "tenant_id",
+            "about_user",
+            postgresql_where=text("about_user IS NOT NULL"),
+        ),
+        _MONTHLY,
+    )
+
+    tenant_id: str = _id(primary_key=True)
+    sequence: int = _number(primary_key=True)
+    filed_at: datetime = _time(primary_key=True)
+    salt: bytes = Field(sa_type=LargeBinary)
+    ip_address: str | None = Field(sa_type=Text)
+    user_agent: str | None = Field(sa_type=Text)
+    changes: str = Field(sa_type=Text)
+    actor_user: str | None = _id()
+    about_user: str | None = _id()
+
+
+class HeadRow(Model, table=True):
+    """The last event of a tenant. Its lock makes writers of one tenant wait for each other.
+
+    With `closed_at` it is the tombstone of an erased tenant: whatever comes late is ignored.
+    """
+
+    __tablename__: ClassVar[str] = "heads"
+
+    tenant_id: str = _id(primary_key=True)
+    sequence: int = _number()
+    digest: bytes | None = Field(sa_type=LargeBinary)
+    filed_at: datetime | None = _time()
+    closed_at: datetime | None = _time()
+
+
+class CounterRow(Model, table=True):
+    """How many events a value of a dimension has had: what the next ordinal is made from."""
+
+    __tablename__: ClassVar[str] = "counters"
+
+    tenant_id: str = _id(primary_key=True)
+    dimension: str = _id(primary_key=True)
+    value: str = _id(primary_key=True)
+    count: int = _number()
+
+
+class CheckpointRow(Model, table=True):
+    """Up to where retention has dropped a tenant's events: the chain goes on from this digest."""
+
+    __tablename__: ClassVar[str] = "checkpoints"
+
+    tenant_id: str = _id(primary_key=True)
+    sequence: int = _number()
+    digest: bytes = Field(sa_type=LargeBinary)
+
+
+class ForgottenRow(Model, table=True):
+    """A user who was deleted: nothing personal is taken in any more, in whatever order it comes."""
+
+    __tablename__: ClassVar[str] = "forgotten"
+
+    tenant_id: str = _id(primary_key=True)
+    user_id: str = _id(primary_key=True)
+    forgotten_at: datetime = _time()
+
+
+class ErasureRow(Model, table=True):
+    """A tenant still to be erased, and the request that asked for it."""
+
+    __tablename__: ClassVar[str] = "erasures"
+
+    tenant_id: str = _id(primary_key=True)
+    request_id: str = _id()
+    traceparent: str = Field(sa_type=Text)
+    requested_at: datetime = _time()
+
+
+def table(model: type[SQLModel]) -> Table:
+    """The SQLAlchemy table of a model, for expressions."""
+    return model.__table__  # type: ignore[attr-defined, no-any-return]
+
+
+EVENTS = table(EventRow)
+PERSONAL = table(PersonalRow)
+HEADS = table(HeadRow)
+COUNTERS = table(CounterRow)
+CHECKPOINTS = table(CheckpointRow)
+FORGOTTEN = table(ForgottenRow)
+ERASURES = table(ErasureRow)

@@ -1,0 +1,203 @@
+"""The trail as its tenant reads it: a page, one event, the feed; newest first but for the feed.
+
+A page costs the same wherever it lies. Two to five statements, whatever the size of the log.
+"""
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any
+
+from chassis.ask import Ask, Reply, answer, json_bytes, stored_json
+from chassis.database import Connection
+from chassis.listing import CAP, LAST_OFFSET, cursor_binding, open_cursor, seal_cursor
+from chassis.statements import Statement
+from contracts.audit import AuditEvent, AuditQuery, FeedQuery
+from contracts.models import Body
+from contracts.problems import not_found
+from orjson import Fragment
+from sqlalchemy import Select, bindparam, func, literal_column, select, true
+
+from audit import chain, totals
+from audit.filters import Filters, conditions, understood
+from audit.tables import EVENTS, PERSONAL
+
+ANSWER_BYTES = 700_000
+"""What an answer may carry of events: NATS takes 1 MiB in one message."""
+
+_HIDDEN = ("lateness", *(each.name for each in EVENTS.c if each.name.endswith("_ordinal")))
+_SHOWN = [each for each in EVENTS.c if each.name not in _HIDDEN]
+
+
+def whole(part: Select[Any], descending: bool) -> Select[Any]:
+    """The events of `part`, each with its personal part as far as it is still there.
+
+    Lateral, so that each is looked up by its key in its month: joined, a long page would make the
+    planner read and hash whole months of everybody's.
+    """
+    page = part.subquery("page")
+    personal = (
+        select(
+            PERSONAL.c.salt,
+            PERSONAL.c.ip_address,
+            PERSONAL.c.user_agent,
+            PERSONAL.c.changes.label("personal_changes"),
+        )
+        .where(
+            PERSONAL.c.tenant_id == page.c.tenant_id,
+            PERSONAL.c.sequence == page.c.sequence,
+            PERSONAL.c.filed_at == page.c.filed_at,
+        )
+        .limit(literal_column("1"))
+        .lateral("personal_part")
+    )
+    return (
+        select(*page.c, *personal.c)
+        .select_from(page.outerjoin(personal, true()))
+        .order_by(page.c.sequence.desc() if descending else page.c.sequence)
+    )
+
+
+FIND = Statement(
+    whole(
+        select(*_SHOWN).where(
+            EVENTS.c.tenant_id == bindparam("tenant_id"), EVENTS.c.id == bindparam("id")
+        ),
+        descending=False,
+    )
+)
+FOLLOW = Statement(
+    whole(
+        select(*_SHOWN)
+        .where(EVENTS.c.tenant_id == bindparam("tenant_id"), EVENTS.c.sequence > bindparam("after"))
+        .order_by(EVENTS.c.sequence)
+        .limit(bindparam("limit")),
+        descending=False,
+    )
+)
+
+
+@lru_cache(maxsize=512)
+def down(names: tuple[str, ...]) -> Statement:
+    """Events under the named conditions, from `top` down to above `bottom`."""
+    return Statement(
+        whole(
+            select(*_SHOWN)
+            .where(
+                *conditions(names),
+                EVENTS.c.sequence <= bindparam("top"),
+                EVENTS.c.sequence > bindparam("bottom"),
+            )
+            .order_by(EVENTS.c.sequence.desc())
+            .limit(bindparam("limit"))
+            .offset(bindparam("skip")),
+            descending=True,
+        )
+    )
+
+
+@lru_cache(maxsize=512)
+def _count(names: tuple[str, ...]) -> Statement:
+    """As many as there are, but no more than CAP + 1."""
+    some = (
+        select(EVENTS.c.sequence)
+        .where(
+            *conditions(names),
+            EVENTS.c.sequence <= bindparam("top"),
+            EVENTS.c.sequence > bindparam("bottom"),
+        )
+        .limit(CAP + 1)
+        .subquery("some")
+    )
+    return Statement(select(func.count()).select_from(some))
+
+
+def shown(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The event as the contract shows it; what was erased is null, or gone from the changes."""
+    changes = chain.joined(row["changes"], row["personal_changes"])
+    return {
+        name: stored_json(changes) if name == "changes" else row[name]
+        for name in AuditEvent.model_fields
+    }
+
+
+async def find(conn: Connection, ask: Ask) -> Reply:
+    row = await FIND.row(conn, tenant_id=ask.tenant, id=ask.path["event_id"])
+    if row is None:
+        raise not_found()
+    return answer(ask, shown(row))
+
+
+async def find_all(conn: Connection, ask: Ask[Body, AuditQuery]) -> Reply:
+    query, bound_to = ask.query, cursor_binding(ask)
+    number = query.page
+    below: int | None = None
+    if query.cursor is not None:
+        number, (below,) = open_cursor(query.cursor, bound_to)
+    rows: list[Mapping[str, Any]] = []
+    total, exact = 0, True
+    filters = understood(query)
+    if filters is not None:
+        stretch = await totals.survey(conn, ask.tenant, filters)
+        total, exact = await _total(conn, ask.tenant, filters, stretch)
+        offset = (number - 1) * query.limit if below is None else 0
+        if offset < total or not exact:
+            top, skip = await totals.place(conn, ask.tenant, filters, stretch, offset)
+            rows = await down(filters.names).rows(
+                conn,
+                tenant_id=ask.tenant,
+                **filters.values(),
+                top=top if below is None else min(top, below - 1),
+                bottom=stretch.bottom,
+                skip=min(skip, LAST_OFFSET),
+                limit=query.limit + 1,
+            )
+    more, rows = len(rows) > query.limit, rows[: query.limit]
+    pagination = {
+        "page": number,
+        "limit": query.limit,
+        "total": total,
+        "total_exact": exact,
+        "next_cursor": seal_cursor([number + 1, [rows[-1]["sequence"]]], bound_to)
+        if more
+        else None,
+    }
+    return answer(ask, {"events": [shown(row) for row in rows], "pagination": pagination})
+
+
+async def _total(
+    conn: Connection, tenant_id: str, filters: Filters, stretch: totals.Stretch
+) -> tuple[int, bool]:
+    """By ordinals and exact, or for combinations by a count that stops at 10,000."""
+    if filters.is_counted:
+        return stretch.total, True
+    counted = await _count(filters.names).value(
+        conn,
+        tenant_id=tenant_id,
+        **filters.values(),
+        top=stretch.top,
+        bottom=stretch.bottom,
+    )
+    return min(counted, CAP), counted <= CAP
+
+
+async def feed(conn: Connection, ask: Ask[Body, FeedQuery]) -> Reply:
+    """Events after a sequence, in that order; fewer than `limit` when they would not fit."""
+    after, limit = ask.query.after, ask.query.limit
+    rows = await FOLLOW.rows(conn, tenant_id=ask.tenant, after=after, limit=limit + 1)
+    encoded = fitting(json_bytes(shown(row)) for row in rows[:limit])
+    more = len(rows) > len(encoded)
+    last = rows[len(encoded) - 1]["sequence"] if encoded else after
+    events = [Fragment(each) for each in encoded]
+    return answer(ask, {"events": events, "next_after": last, "has_more": more})
+
+
+def fitting(parts: Iterable[bytes]) -> list[bytes]:
+    """As many as fit into one answer, and one at least."""
+    found: list[bytes] = []
+    size = 0
+    for part in parts:
+        size += len(part) + 1
+        if found and size > ANSWER_BYTES:
+            break
+        found.append(part)
+    return found

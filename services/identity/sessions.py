@@ -1,0 +1,117 @@
+"""Sessions of users: which are live, and how they end before their time.
+
+Live is active and not expired. Whoever ends several holds the user's row, so that none ends twice.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Literal
+
+from chassis.ask import Ask, Reply, answer
+from chassis.database import TIME, Connection
+from chassis.statements import Statement
+from contracts.context import Context
+from contracts.problems import not_found
+from contracts.users import SessionRevoked
+from outbox.record import Recorded, event, record_all, recording
+from sqlalchemy import bindparam, func, select, update
+
+from identity.tables import SESSIONS, USERS
+
+Reason = Literal["revoked", "user_suspended", "user_deleted", "project_deleted"]
+SHOWN = 100
+
+_COLUMNS = [column for column in SESSIONS.c if column.name not in ("tenant_id", "user_id")]
+_OF_USER = (
+    SESSIONS.c.tenant_id == bindparam("tenant_id"),
+    SESSIONS.c.user_id == bindparam("user_id"),
+)
+_LIVE = (
+    SESSIONS.c.status == "active",
+    SESSIONS.c.expires_at > bindparam("now", type_=TIME),
+)
+
+FIND_LIVE = Statement(
+    select(*_COLUMNS).where(*_OF_USER, *_LIVE).order_by(SESSIONS.c.id.desc()).limit(SHOWN)
+)
+COUNT_LIVE = Statement(select(func.count()).select_from(SESSIONS).where(*_OF_USER, *_LIVE))
+LOCK_USER = Statement(
+    select(USERS.c.id)
+    .where(USERS.c.tenant_id == bindparam("tenant_id"), USERS.c.id == bindparam("user_id"))
+    .with_for_update(key_share=True)
+)
+REVOKE_ALL = Statement(
+    update(SESSIONS)
+    .where(*_OF_USER, *_LIVE)
+    .values(status="revoked")
+    .returning(SESSIONS.c.user_id, SESSIONS.c.id)
+)
+REVOKE_ONE = Statement(
+    recording(
+        update(SESSIONS)
+        .where(*_OF_USER, SESSIONS.c.id == bindparam("id"), *_LIVE)
+        .values(status="revoked")
+        .returning(SESSIONS.c.id)
+        .cte("changed")
+    )
+)
+REVOKE_OF_PROJECT = Statement(
+    update(SESSIONS)
+    .where(
+        SESSIONS.c.tenant_id == bindparam("tenant_id"),
+        SESSIONS.c.project_id == bindparam("project_id"),
+        *_LIVE,
+    )
+    .values(status="revoked")
+    .returning(SESSIONS.c.user_id, SESSIONS.c.id)
+)
+
+
+async def remove_all(conn: Connection, ask: Ask) -> Reply:
+    """All live sessions of a user; having none is a success too."""
+    user_id = ask.path["id"]
+    if await LOCK_USER.row(conn, tenant_id=ask.tenant, user_id=user_id) is None:
+        raise not_found()
+    await record_all(conn, await ended(conn, ask.context, user_id, "revoked"))
+    return answer(ask)
+
+
+async def remove(conn: Connection, ask: Ask) -> Reply:
+    """One statement. A session that is not live any more is not found."""
+    user_id, session_id = ask.path["id"], ask.path["sid"]
+    ended = await REVOKE_ONE.row(
+        conn,
+        tenant_id=ask.tenant,
+        user_id=user_id,
+        id=session_id,
+        now=datetime.now(UTC),
+        **_revoked(ask.context, user_id, session_id, "revoked").parameters(),
+    )
+    if ended is None:
+        raise not_found()
+    return answer(ask)
+
+
+async def ended(conn: Connection, context: Context, user_id: str, reason: Reason) -> list[Recorded]:
+    """Revokes a user's live sessions; answers the events, to be recorded by the caller."""
+    rows = await REVOKE_ALL.rows(
+        conn, tenant_id=context.tenant(), user_id=user_id, now=datetime.now(UTC)
+    )
+    return _events(context, ((row["user_id"], row["id"]) for row in rows), reason)
+
+
+async def ended_with_project(conn: Connection, context: Context, project_id: str) -> list[Recorded]:
+    """The same for all live sessions with a project."""
+    rows = await REVOKE_OF_PROJECT.rows(
+        conn, tenant_id=context.tenant(), project_id=project_id, now=datetime.now(UTC)
+    )
+    return _events(context, ((row["user_id"], row["id"]) for row in rows), "project_deleted")
+
+
+def _events(context: Context, ended: Iterable[tuple[str, str]], reason: Reason) -> list[Recorded]:
+    return [_revoked(context, user_id, id_, reason) for user_id, id_ in sorted(ended)]
+
+
+def _revoked(context: Context, user_id: str, session_id: str, reason: Reason) -> Recorded:
+    data = {"user_id": user_id, "session_id": session_id, "reason": reason}
+    return event(context, SessionRevoked, session_id, data)

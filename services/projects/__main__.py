@@ -1,0 +1,5 @@
+"""`python -m projects`."""
+
+from projects.app import main
+
+main()

@@ -1,0 +1,51 @@
+"""What projects hears: that a service has erased its part of a tenant that is being deleted."""
+
+from collections.abc import Sequence
+
+from chassis.database import Connection
+from chassis.statements import Statement
+from contracts.tenants import TenantDeleted
+from outbox.inbox import Heard
+from outbox.record import event, record
+from sqlalchemy import Text, bindparam, delete, func, select
+from sqlalchemy.dialects.postgresql import insert
+
+from projects.tables import ERASURES, TENANTS
+
+ERASING = ("audit", "identity", "webhooks")
+
+LOCK = Statement(select(TENANTS.c.id).where(TENANTS.c.id == bindparam("id")).with_for_update())
+CONFIRM = Statement(
+    insert(ERASURES)
+    .values(
+        tenant_id=bindparam("tenant_id"),
+        service=bindparam("service", type_=Text),
+        confirmed_at=func.now(),
+    )
+    .on_conflict_do_nothing()
+)
+CONFIRMED = Statement(
+    select(func.count()).select_from(ERASURES).where(ERASURES.c.tenant_id == bindparam("tenant_id"))
+)
+ERASE = Statement(
+    delete(TENANTS).where(TENANTS.c.id == bindparam("id"), TENANTS.c.status == "deleting")
+)
+
+
+async def take(conn: Connection, events: Sequence[Heard]) -> None:
+    """Notes each confirmation; with the last one the tenant and all that it has here is gone."""
+    for heard in events:
+        if heard.type == "tenant.erased":
+            await _confirmed(conn, heard)
+
+
+async def _confirmed(conn: Connection, heard: Heard) -> None:
+    tenant_id, service = heard.tenant_id, heard.event["source"].rsplit("/", 1)[-1]
+    if await LOCK.value(conn, id=tenant_id) is None or service not in ERASING:
+        return
+    await CONFIRM.run(conn, tenant_id=tenant_id, service=service)
+    if await CONFIRMED.value(conn, tenant_id=tenant_id) < len(ERASING):
+        return
+    if await ERASE.run(conn, id=tenant_id):
+        gone = {"tenant_id": tenant_id}
+        await record(conn, event(heard.context(), TenantDeleted, tenant_id, gone))

@@ -1,0 +1,312 @@
+"""Signing keys of projects: made, published, rotated, revoked, and used to sign.
+
+A project has exactly one active and one next key. Whoever changes them holds the project's row.
+"""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Any
+
+import jwt
+import orjson
+from chassis.ask import Ask, Reply, answer, json_bytes, stored_json
+from chassis.database import Connection
+from chassis.keys import Keys
+from chassis.listing import Listing, given
+from chassis.statements import Statement, parameters
+from contracts.ids import is_id, new_id
+from contracts.models import Body, ListQuery
+from contracts.problems import Problem, not_found
+from contracts.signing_keys import (
+    Algorithm,
+    RotateSigningKey,
+    SigningKeyRevoked,
+    SigningKeyRotated,
+    SignToken,
+)
+from outbox.record import event, recording
+from sqlalchemy import and_, bindparam, case, func, insert, or_, select, update
+
+from projects import key_material
+from projects.tables import PROJECTS, SIGNING_KEYS
+
+JWKS_SECONDS = 300
+"""How long a key set may be cached: a younger key is not yet known everywhere."""
+
+STATUS = case(
+    (
+        and_(SIGNING_KEYS.c.status == "retiring", SIGNING_KEYS.c.retires_at <= func.now()),
+        "retired",
+    ),
+    else_=SIGNING_KEYS.c.status,
+).label("status")
+COLUMNS = [
+    STATUS if column.name == "status" else column
+    for column in SIGNING_KEYS.c
+    if column.name not in ("tenant_id", "project_id", "private_key")
+]
+_OF_PROJECT = (
+    SIGNING_KEYS.c.tenant_id == bindparam("tenant_id"),
+    SIGNING_KEYS.c.project_id == bindparam("project_id"),
+)
+_ONE = (*_OF_PROJECT, SIGNING_KEYS.c.id == bindparam("id"))
+
+INSERT = Statement(insert(SIGNING_KEYS).values(parameters(SIGNING_KEYS.c)))
+INSERT_NEXT = Statement(
+    recording(
+        insert(SIGNING_KEYS)
+        .values(parameters(SIGNING_KEYS.c))
+        .returning(SIGNING_KEYS.c.id)
+        .cte("new")
+    )
+)
+PROJECT = Statement(
+    select(PROJECTS.c.settings).where(
+        PROJECTS.c.tenant_id == bindparam("tenant_id"), PROJECTS.c.id == bindparam("project_id")
+    )
+)
+LOCK_PROJECT = Statement(
+    select(PROJECTS.c.settings)
+    .where(PROJECTS.c.tenant_id == bindparam("tenant_id"), PROJECTS.c.id == bindparam("project_id"))
+    .with_for_update(key_share=True)
+)
+FIND = Statement(select(*COLUMNS).where(*_ONE))
+CURRENT = Statement(
+    select(*COLUMNS).where(
+        *_OF_PROJECT,
+        or_(SIGNING_KEYS.c.status == "active", SIGNING_KEYS.c.status == "next"),
+    )
+)
+ACTIVATE = Statement(
+    update(SIGNING_KEYS).where(*_ONE).values(status="active", activated_at=bindparam("now"))
+)
+RETIRE = Statement(
+    update(SIGNING_KEYS)
+    .where(*_ONE)
+    .values(status="retiring", retires_at=bindparam("new_retires_at"), private_key=None)
+)
+REVOKE = Statement(update(SIGNING_KEYS).where(*_ONE).values(status="revoked", private_key=None))
+REVOKE_RETIRING = Statement(
+    recording(
+        update(SIGNING_KEYS)
+        .where(*_ONE)
+        .values(status="revoked", private_key=None)
+        .returning(SIGNING_KEYS.c.id)
+        .cte("changed")
+    )
+)
+# Of no tenant: the key set is public, and the project alone is known.
+KEY_SET = Statement(
+    select(SIGNING_KEYS.c.public_jwk)
+    .where(
+        SIGNING_KEYS.c.project_id == bindparam("project_id"),
+        SIGNING_KEYS.c.status != "revoked",
+        or_(SIGNING_KEYS.c.retires_at.is_(None), SIGNING_KEYS.c.retires_at > func.now()),
+    )
+    .order_by(SIGNING_KEYS.c.id)
+)
+SIGNER = Statement(
+    select(
+        SIGNING_KEYS.c.id,
+        SIGNING_KEYS.c.algorithm,
+        SIGNING_KEYS.c.private_key,
+        PROJECTS.c.settings,
+    )
+    .join(
+        PROJECTS,
+        (PROJECTS.c.tenant_id == SIGNING_KEYS.c.tenant_id)
+        & (PROJECTS.c.id == SIGNING_KEYS.c.project_id),
+    )
+    .where(*_OF_PROJECT, SIGNING_KEYS.c.status == "active")
+)
+
+LIST = Listing(
+    source=SIGNING_KEYS,
+    columns=COLUMNS,
+    key=SIGNING_KEYS.c.id,
+    scope={"tenant_id": SIGNING_KEYS.c.tenant_id, "project_id": SIGNING_KEYS.c.project_id},
+)
+
+
+def shown(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The key as the contract shows it: its public half alone."""
+    return {**row, "public_jwk": stored_json(row["public_jwk"])}
+
+
+async def fresh(keys: Keys, algorithm: Algorithm) -> dict[str, Any]:
+    """The row of a new next key, its project still to be said. Made beside the event loop."""
+    material = await asyncio.to_thread(key_material.make, algorithm)
+    kid = new_id("sgk")
+    return {
+        "id": kid,
+        "algorithm": algorithm,
+        "status": "next",
+        "public_jwk": orjson.dumps(key_material.named(material.public, kid, algorithm)).decode(),
+        "private_key": keys.seal(material.private, _bound_to(kid)),
+        "created_at": datetime.now(UTC),
+        "activated_at": None,
+        "retires_at": None,
+    }
+
+
+def _bound_to(kid: str) -> str:
+    return f"signing_key:{kid}"
+
+
+async def first_pair(keys: Keys, algorithm: Algorithm) -> list[dict[str, Any]]:
+    """The active and the next key of a new project."""
+    active, following = await fresh(keys, algorithm), await fresh(keys, algorithm)
+    return [{**active, "status": "active", "activated_at": active["created_at"]}, following]
+
+
+async def find_all(conn: Connection, ask: Ask[Body, ListQuery]) -> Reply:
+    scope = {"tenant_id": ask.tenant, "project_id": ask.path["id"]}
+    if await PROJECT.value(conn, **scope) is None:
+        raise not_found()
+    rows, pagination = await LIST.page(conn, ask, scope, given(ask.query))
+    return answer(ask, {"signing_keys": [shown(row) for row in rows], "pagination": pagination})
+
+
+async def _current(conn: Connection, scope: Mapping[str, str]) -> tuple[dict[str, Any], ...]:
+    """The active and the next key, read after the lock and so as they are now."""
+    found = {row["status"]: dict(row) for row in await CURRENT.rows(conn, **scope)}
+    return found["active"], found["next"]
+
+
+async def rotate(conn: Connection, ask: Ask[RotateSigningKey]) -> Reply:
+    """Next becomes active, active retires, and a fresh key is published as next."""
+    scope = {"tenant_id": ask.tenant, "project_id": ask.path["id"]}
+    before = await PROJECT.value(conn, **scope)
+    if before is None:
+        raise not_found()
+    new = await fresh(ask.keys, ask.body.algorithm or orjson.loads(before)["signing_algorithm"])
+    settings = await LOCK_PROJECT.value(conn, **scope)
+    if settings is None:
+        raise not_found()
+    active, following = await _current(conn, scope)
+    now = datetime.now(UTC)
+    if not ask.body.force:
+        _check_known_everywhere(following, now)
+    grace = ask.body.grace_period
+    if grace is None:
+        grace = orjson.loads(settings)["signing_key_grace_period"]
+    retires_at = now + timedelta(seconds=grace)
+    await RETIRE.run(conn, **scope, id=active["id"], new_retires_at=retires_at)
+    await ACTIVATE.run(conn, **scope, id=following["id"], now=now)
+    value = shown({**following, "status": "active", "activated_at": now})
+    rotated = event(
+        ask.context,
+        SigningKeyRotated,
+        following["id"],
+        {
+            "project_id": scope["project_id"],
+            "signing_key": value,
+            "retiring_key_id": active["id"],
+            "next_key_id": new["id"],
+        },
+    )
+    # Published from now on, not from when it was made before the lock.
+    await INSERT_NEXT.row(conn, **scope, **new | {"created_at": now}, **rotated.parameters())
+    return answer(ask, value, created=following["id"])
+
+
+def _check_known_everywhere(following: Mapping[str, Any], now: datetime) -> None:
+    earliest = following["created_at"] + timedelta(seconds=JWKS_SECONDS)
+    if now < earliest:
+        instant = earliest.isoformat().replace("+00:00", "Z")
+        raise Problem(
+            "rotation_too_soon",
+            f"Caches may not know the next key before {instant}. Wait until then, or send force.",
+            earliest_safe_activation=instant,
+        )
+
+
+async def revoke(conn: Connection, ask: Ask) -> Reply:
+    """The key leaves the key set at once; what it was, active or next, another becomes."""
+    scope = {"tenant_id": ask.tenant, "project_id": ask.path["id"]}
+    kid = ask.path["kid"]
+    before = await FIND.row(conn, **scope, id=kid)
+    if before is None:
+        raise not_found()
+    new = None
+    # A key that is neither active nor next will never again be.
+    if before["status"] in ("active", "next"):
+        project = orjson.loads(await PROJECT.value(conn, **scope) or b"{}")
+        new = await fresh(ask.keys, project.get("signing_algorithm", before["algorithm"]))
+    if await LOCK_PROJECT.value(conn, **scope) is None:
+        raise not_found()
+    row = await FIND.row(conn, **scope, id=kid)
+    assert row is not None, "keys go only with their project"
+    if row["status"] in ("retired", "revoked"):
+        raise Problem("key_not_active", f"The key is {row['status']} and signs nothing any more.")
+    active, following = await _current(conn, scope)
+    now = datetime.now(UTC)
+    value = shown({**row, "status": "revoked"})
+    data = {"project_id": scope["project_id"], "signing_key": value}
+    if row["status"] == "retiring":
+        data |= {"active_key_id": active["id"], "next_key_id": following["id"]}
+        revoked = event(ask.context, SigningKeyRevoked, kid, data)
+        await REVOKE_RETIRING.row(conn, **scope, id=kid, **revoked.parameters())
+        return answer(ask, value)
+    assert new is not None, "an active or next key was one before"
+    await REVOKE.run(conn, **scope, id=kid)
+    if row["status"] == "active":
+        await ACTIVATE.run(conn, **scope, id=following["id"], now=now)
+        active = following
+    data |= {"active_key_id": active["id"], "next_key_id": new["id"]}
+    revoked = event(ask.context, SigningKeyRevoked, kid, data)
+    await INSERT_NEXT.row(conn, **scope, **new | {"created_at": now}, **revoked.parameters())
+    return answer(ask, value)
+
+
+async def jwks(conn: Connection, ask: Ask) -> Reply:
+    """The public key set. A project always has keys: without any there is no project."""
+    rows = await KEY_SET.rows(conn, project_id=ask.path["id"])
+    if not rows:
+        raise not_found()
+    body = json_bytes({"keys": [stored_json(row["public_jwk"]) for row in rows]})
+    return Reply(
+        body,
+        version=hashlib.sha256(body).hexdigest()[:16],
+        headers={"Cache-Control": f"public, max-age={JWKS_SECONDS}"},
+    )
+
+
+@lru_cache(maxsize=1024)
+def _opened(keys: Keys, kid: str, sealed: str) -> key_material.PrivateKey:
+    return key_material.opened(keys.open(sealed, _bound_to(kid)))
+
+
+async def sign(conn: Connection, ask: Ask[SignToken]) -> Reply:
+    """A JWT by the active key; who says so, to whom and until when is the project's to say."""
+    project_id = ask.body.project_id
+    if not is_id("prj", project_id):
+        raise not_found()
+    row = await SIGNER.row(conn, tenant_id=ask.tenant, project_id=project_id)
+    if row is None:
+        raise not_found()
+    settings, now = orjson.loads(row["settings"]), int(time.time())
+    lifetime = settings["access_token_ttl"]
+    claims = {
+        **ask.body.claims,
+        "iss": project_id,
+        "aud": project_id,
+        "pid": project_id,
+        "iat": now,
+        "exp": now + lifetime,
+    }
+    key = _opened(ask.keys, row["id"], row["private_key"])
+    token = jwt.encode(claims, key, algorithm=row["algorithm"], headers={"kid": row["id"]})
+    return answer(
+        ask,
+        {
+            "token": token,
+            "expires_in": lifetime,
+            "refresh_token_ttl": settings["refresh_token_ttl"],
+            "session_idle_timeout": settings["session_idle_timeout"],
+        },
+    )

@@ -1,0 +1,232 @@
+"""The tables of projects: tenants, their projects, API keys and signing keys.
+
+Tenant first in every key, so that no query meets another tenant's rows.
+"""
+
+from datetime import datetime
+from typing import Any, ClassVar
+
+from chassis.boundary import IDEMPOTENCY
+from chassis.database import ID, TIME
+from outbox.tables import declare
+from sqlalchemy import (
+    ARRAY,
+    Column,
+    Computed,
+    ForeignKeyConstraint,
+    Index,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import registry
+from sqlmodel import Field, SQLModel
+
+
+class Model(SQLModel, registry=registry()):
+    """The base of this service's tables: a registry of their own."""
+
+
+METADATA = Model.metadata
+declare(METADATA)
+IDEMPOTENCY.to_metadata(METADATA)
+
+
+def _id(**options: Any) -> Any:
+    return Field(sa_type=ID, **options)
+
+
+def _time(**options: Any) -> Any:
+    return Field(sa_type=TIME, **options)
+
+
+def _name_and_slug() -> Any:
+    """What `q` looks through."""
+    return Field(sa_column=Column(Text, Computed("lower(name || E'\\n' || slug)", persisted=True)))
+
+
+def _of_a_tenant() -> ForeignKeyConstraint:
+    return ForeignKeyConstraint(["tenant_id"], ["tenants.id"], ondelete="CASCADE")
+
+
+class TenantRow(Model, table=True):
+    """`status` is active, suspended or deleting; all that a tenant has goes with its row."""
+
+    __tablename__: ClassVar[str] = "tenants"
+    __table_args__ = (
+        UniqueConstraint("slug", name="tenants_slug_key"),
+        Index("tenants_by_name", text('name COLLATE "C"'), "id"),
+        Index(
+            "tenants_search",
+            "search",
+            postgresql_using="gin",
+            postgresql_ops={"search": "gin_trgm_ops"},
+        ),
+    )
+
+    id: str = _id(primary_key=True)
+    name: str = Field(sa_type=Text)
+    slug: str = _id()
+    status: str = Field(sa_type=Text)
+    settings: str = Field(sa_column=Column(JSONB, nullable=False))
+    search: str = _name_and_slug()
+    version: int
+    created_at: datetime = _time()
+    updated_at: datetime = _time()
+
+
+class ErasureRow(Model, table=True):
+    """A service that has erased its part of a tenant which is being deleted."""
+
+    __tablename__: ClassVar[str] = "erasures"
+    __table_args__ = (_of_a_tenant(),)
+
+    tenant_id: str = _id(primary_key=True)
+    service: str = _id(primary_key=True)
+    confirmed_at: datetime = _time()
+
+
+class ProjectRow(Model, table=True):
+    """`settings` has every member, so that a new default changes no project that stands."""
+
+    __tablename__: ClassVar[str] = "projects"
+    __table_args__ = (
+        _of_a_tenant(),
+        UniqueConstraint("tenant_id", "slug", name="projects_slug_key"),
+        Index("projects_by_name", "tenant_id", text('name COLLATE "C"'), "id"),
+        Index(
+            "projects_search",
+            "tenant_id",
+            "search",
+            postgresql_using="gin",
+            postgresql_ops={"search": "gin_trgm_ops"},
+        ),
+    )
+
+    tenant_id: str = _id(primary_key=True)
+    id: str = _id(primary_key=True)
+    name: str = Field(sa_type=Text)
+    slug: str = _id()
+    environment: str = Field(sa_type=Text)
+    allowed_origins: list[str] = Field(sa_column=Column(ARRAY(Text), nullable=False))
+    allowed_redirects: list[str] = Field(sa_column=Column(ARRAY(Text), nullable=False))
+    settings: str = Field(sa_column=Column(JSONB, nullable=False))
+    metadata_: str = Field(sa_column=Column("metadata", JSONB, nullable=False))
+    search: str = _name_and_slug()
+    version: int
+    created_at: datetime = _time()
+    updated_at: datetime = _time()
+
+
+class ApiKeyRow(Model, table=True):
+    """`status` is active or revoked; expired is derived. Secrets are keyed hashes.
+
+    No reference to the project: a key outlives it, so that its use is known as that of a revoked
+    one.
+    """
+
+    __tablename__: ClassVar[str] = "api_keys"
+    __table_args__ = (
+        _of_a_tenant(),
+        # The keys of a project, newest first, and the root keys of a tenant.
+        Index("api_keys_by_project", "tenant_id", "project_id", "id"),
+        # Who is calling: by secret, by the secret before a rotation, by the id in a token.
+        Index("api_keys_secret_key", "secret_hash", unique=True),
+        Index("api_keys_previous_secret_key", "previous_hash", unique=True),
+        Index("api_keys_id_key", "id", unique=True),
+    )
+
+    tenant_id: str = _id(primary_key=True)
+    id: str = _id(primary_key=True)
+    project_id: str | None = _id()
+    type: str = Field(sa_type=Text)
+    name: str = Field(sa_type=Text)
+    prefix: str = Field(sa_type=Text)
+    scopes: list[str] = Field(sa_column=Column(ARRAY(Text), nullable=False))
+    status: str = Field(sa_type=Text)
+    secret_hash: str = _id()
+    created_by: str | None = _id()
+    created_at: datetime = _time()
+    expires_at: datetime | None = _time()
+    last_used_at: datetime | None = _time()
+    revoked_at: datetime | None = _time()
+    rotated_at: datetime | None = _time()
+    previous_hash: str | None = _id()
+    previous_expires_at: datetime | None = _time()
+    previous_last_used_at: datetime | None = _time()
+
+
+class RefusalRow(Model, table=True):
+    """When the refused use of a key from an address ('' if unknown) was last recorded."""
+
+    __tablename__: ClassVar[str] = "refusals"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["tenant_id", "key_id"], ["api_keys.tenant_id", "api_keys.id"], ondelete="CASCADE"
+        ),
+    )
+
+    tenant_id: str = _id(primary_key=True)
+    key_id: str = _id(primary_key=True)
+    ip_address: str = _id(primary_key=True)
+    # What is older than the minute is forgotten by it.
+    recorded_at: datetime = _time(index=True)
+
+
+class SigningKeyRow(Model, table=True):
+    """`status` is next, active, retiring or revoked; retired is derived from `retires_at`.
+
+    The private half is sealed, and gone once the key will never sign again.
+    """
+
+    __tablename__: ClassVar[str] = "signing_keys"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["tenant_id", "project_id"],
+            ["projects.tenant_id", "projects.id"],
+            ondelete="CASCADE",
+        ),
+        # One active and one next key of a project, whatever the concurrency.
+        Index(
+            "signing_keys_active_key",
+            "tenant_id",
+            "project_id",
+            unique=True,
+            postgresql_where=text("status = 'active'"),
+        ),
+        Index(
+            "signing_keys_next_key",
+            "tenant_id",
+            "project_id",
+            unique=True,
+            postgresql_where=text("status = 'next'"),
+        ),
+        # The key set, which is public: the project alone is known.
+        Index("signing_keys_by_project", "project_id"),
+    )
+
+    tenant_id: str = _id(primary_key=True)
+    project_id: str = _id(primary_key=True)
+    id: str = _id(primary_key=True)
+    algorithm: str = Field(sa_type=Text)
+    status: str = Field(sa_type=Text)
+    public_jwk: str = Field(sa_column=Column(JSONB, nullable=False))
+    private_key: str | None = Field(sa_type=Text)
+    created_at: datetime = _time()
+    activated_at: datetime | None = _time()
+    retires_at: datetime | None = _time()
+
+
+def table(model: type[SQLModel]) -> Table:
+    """The SQLAlchemy table of a model, for expressions."""
+    return model.__table__  # type: ignore[attr-defined, no-any-return]
+
+
+TENANTS = table(TenantRow)
+ERASURES = table(ErasureRow)
+PROJECTS = table(ProjectRow)
+API_KEYS = table(ApiKeyRow)
+REFUSALS = table(RefusalRow)
+SIGNING_KEYS = table(SigningKeyRow)

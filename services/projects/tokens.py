@@ -1,0 +1,100 @@
+"""Access tokens for API keys: RFC 6749 4.4 `client_credentials`, EdDSA JWTs (RFC 8037).
+
+Short-lived and stateless: no row is written. An edge verifies them alone, with the public key.
+"""
+
+import hashlib
+import time
+from functools import lru_cache
+from typing import Any
+
+import jwt
+from chassis.ask import Ask, Reply, answer
+from chassis.database import Connection
+from chassis.keys import Keys
+from contracts.ids import new_id
+from contracts.problems import Problem
+from contracts.scopes import covers
+from contracts.tenants import IssueToken
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from projects import api_keys
+from projects.credentials import BY_HASH
+
+ISSUER = "tenantry"
+LIFETIME = 900
+
+
+@lru_cache(maxsize=4)
+def _signer(seed: bytes) -> tuple[Ed25519PrivateKey, str]:
+    """The key of this installation and its id."""
+    key = Ed25519PrivateKey.from_private_bytes(seed)
+    public = key.public_key().public_bytes_raw()
+    return key, hashlib.sha256(public).hexdigest()[:16]
+
+
+def _of(keys: Keys) -> tuple[Ed25519PrivateKey, str]:
+    return _signer(keys.derive("access-token"))
+
+
+async def public_keys(_: Connection, ask: Ask) -> Reply:
+    key, kid = _of(ask.keys)
+    jwk = jwt.algorithms.OKPAlgorithm.to_jwk(key.public_key(), as_dict=True)
+    return answer(ask, {"keys": [jwk | {"kid": kid, "use": "sig", "alg": "EdDSA"}]})
+
+
+async def issue(conn: Connection, ask: Ask[IssueToken]) -> Reply:
+    """A token with the scopes asked for, or all that the key holds; it never outlives the key."""
+    if ask.body.grant_type != "client_credentials":
+        raise Problem(
+            "unsupported_grant_type",
+            "Use grant_type=client_credentials.",
+            error="unsupported_grant_type",
+        )
+    row = await BY_HASH.row(conn, hash=api_keys.hashed(ask.keys, ask.body.secret_sha256))
+    if (
+        row is None
+        or row["key_id"] != ask.body.client_id
+        or (row["type"], row["status"], row["tenant_status"]) != ("secret", "active", "active")
+    ):
+        raise Problem(
+            "invalid_client",
+            "Send the key's id and secret of a secret API key that is active.",
+            error="invalid_client",
+        )
+    scopes = _scopes(row["scopes"], ask.body.scope)
+    now = int(time.time())
+    expires_at = now + LIFETIME
+    if row["expires_at"] is not None:
+        expires_at = min(expires_at, int(row["expires_at"].timestamp()))
+    claims: dict[str, Any] = {
+        "iss": ISSUER,
+        "sub": row["key_id"],
+        "tid": row["tenant_id"],
+        "scope": " ".join(scopes),
+        "iat": now,
+        "exp": expires_at,
+        "jti": new_id("jti"),
+    }
+    key, kid = _of(ask.keys)
+    value = {
+        "access_token": jwt.encode(claims, key, algorithm="EdDSA", headers={"kid": kid}),
+        "token_type": "Bearer",
+        "expires_in": expires_at - now,
+        "scope": claims["scope"],
+    }
+    return answer(ask, value)
+
+
+def _scopes(held: list[str], wanted: str | None) -> list[str]:
+    if wanted is None:
+        return held
+    scopes = list(dict.fromkeys(wanted.split()))
+    lacking = [scope for scope in scopes if not covers(held, scope)]
+    if lacking or not scopes:
+        raise Problem(
+            "invalid_scope",
+            "Ask for scopes that the key holds, separated by spaces, or leave scope out.",
+            error="invalid_scope",
+        )
+    return scopes

@@ -1,0 +1,249 @@
+"""The tables of webhooks: endpoints, and what is sent to them.
+
+Tenant first in every key. Events, deliveries and attempts are kept 30 days in weekly partitions by
+the event's time, which its deliveries and their attempts share; the queue holds what is pending.
+"""
+
+from datetime import datetime
+from typing import Any, ClassVar
+
+from chassis.boundary import IDEMPOTENCY
+from chassis.database import ID, TIME
+from outbox.tables import declare
+from sqlalchemy import (
+    ARRAY,
+    Column,
+    ColumnElement,
+    ForeignKeyConstraint,
+    Index,
+    SmallInteger,
+    Table,
+    Text,
+    and_,
+    func,
+    literal,
+    text,
+)
+from sqlalchemy.dialects.postgresql import array
+from sqlalchemy.orm import registry
+from sqlmodel import Field, SQLModel
+
+
+class Model(SQLModel, registry=registry()):
+    """The base of this service's tables: a registry of their own."""
+
+
+METADATA = Model.metadata
+declare(METADATA)
+IDEMPOTENCY.to_metadata(METADATA)
+
+_WEEKLY = {"postgresql_partition_by": "RANGE (created_at)"}
+
+
+def _id(**options: Any) -> Any:
+    return Field(sa_type=ID, **options)
+
+
+def _time(**options: Any) -> Any:
+    return Field(sa_type=TIME, **options)
+
+
+def _ids() -> Any:
+    return Field(sa_column=Column(ARRAY(ID), nullable=False))
+
+
+class WebhookRow(Model, table=True):
+    """`failing_since` is the first failure after the last success."""
+
+    __tablename__: ClassVar[str] = "webhooks"
+
+    tenant_id: str = _id(primary_key=True)
+    id: str = _id(primary_key=True)
+    url: str = Field(sa_type=Text)
+    description: str | None = Field(sa_type=Text)
+    events: list[str] = _ids()
+    ignore_actor_ids: list[str] = _ids()
+    status: str = Field(sa_type=Text)
+    disabled_reason: str | None = Field(sa_type=Text)
+    failing_since: datetime | None = _time()
+    version: int
+    created_at: datetime = _time()
+    updated_at: datetime = _time()
+
+
+class SecretRow(Model, table=True):
+    """A signing secret, sealed. The newest has no `expires_at`; older ones sign until theirs."""
+
+    __tablename__: ClassVar[str] = "secrets"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["tenant_id", "webhook_id"], ["webhooks.tenant_id", "webhooks.id"], ondelete="CASCADE"
+        ),
+    )
+
+    tenant_id: str = _id(primary_key=True)
+    webhook_id: str = _id(primary_key=True)
+    created_at: datetime = _time(primary_key=True)
+    sealed: str = Field(sa_type=Text)
+    expires_at: datetime | None = _time()
+
+
+class EventRow(Model, table=True):
+    """An event as it is sent. `only_webhook_id`: a test, of that webhook alone."""
+
+    __tablename__: ClassVar[str] = "events"
+    __table_args__ = (_WEEKLY,)
+
+    tenant_id: str = _id(primary_key=True)
+    id: str = _id(primary_key=True)
+    created_at: datetime = _time(primary_key=True)
+    type: str = _id()
+    actor_id: str | None = _id()
+    only_webhook_id: str | None = _id()
+    payload: str = Field(sa_type=Text)
+
+
+class DeliveryRow(Model, table=True):
+    """An event for a webhook. The id is made of both, so the key keeps a second one out."""
+
+    __tablename__: ClassVar[str] = "deliveries"
+    __table_args__ = (
+        # The filter on failed ones, which are few among many.
+        Index(
+            "deliveries_failed",
+            "tenant_id",
+            "webhook_id",
+            "id",
+            postgresql_where=text("status = 'failed'"),
+        ),
+        _WEEKLY,
+    )
+
+    tenant_id: str = _id(primary_key=True)
+    webhook_id: str = _id(primary_key=True)
+    id: str = _id(primary_key=True)
+    created_at: datetime = _time(primary_key=True)
+    event_id: str = _id()
+    event_type: str = _id()
+    status: str = Field(sa_type=Text)
+    attempt_count: int
+    next_attempt_at: datetime | None = _time()
+    completed_at: datetime | None = _time()
+
+
+class AttemptRow(Model, table=True):
+    """One POST of a delivery; `created_at` is the delivery's."""
+
+    __tablename__: ClassVar[str] = "attempts"
+    __table_args__ = (_WEEKLY,)
+
+    tenant_id: str = _id(primary_key=True)
+    delivery_id: str = _id(primary_key=True)
+    number: int = Field(primary_key=True)
+    created_at: datetime = _time(primary_key=True)
+    webhook_id: str = _id()
+    at: datetime = _time()
+    duration_ms: int
+    response_status: int | None
+    response_body: str | None = Field(sa_type=Text)
+    error: str | None = Field(sa_type=Text)
+
+
+class QueueRow(Model, table=True):
+    """A pending delivery. `kind` as in `fairness`; `tries` failures in a row.
+
+    `state`: `ready` to be claimed, in the order of `due_at`; `waiting` until `wake_at`; `leased`
+    to a dispatcher until `wake_at`, by its `lease`; `parked` while its webhook is disabled.
+    """
+
+    __tablename__: ClassVar[str] = "queue"
+    __table_args__ = (
+        # Which webhooks have something due, found by skipping; and the next of each.
+        Index(
+            "queue_ready",
+            "tenant_id",
+            "webhook_id",
+            "kind",
+            "due_at",
+            postgresql_where=text("state = 'ready'"),
+        ),
+        # Retries that come due, and leases that end.
+        Index("queue_wake", "wake_at", postgresql_where=text("state IN ('waiting', 'leased')")),
+        # How many of a webhook are under way.
+        Index("queue_leased", "tenant_id", "webhook_id", postgresql_where=text("state = 'leased'")),
+        # Forgotten with their partition.
+        Index("queue_created_at", "created_at"),
+    )
+
+    tenant_id: str = _id(primary_key=True)
+    webhook_id: str = _id(primary_key=True)
+    delivery_id: str = _id(primary_key=True)
+    event_id: str = _id()
+    created_at: datetime = _time()
+    kind: int = Field(sa_type=SmallInteger)
+    tries: int = Field(sa_type=SmallInteger)
+    state: str = Field(sa_type=Text)
+    due_at: datetime = _time()
+    wake_at: datetime | None = _time()
+    lease: str | None = _id()
+
+
+class ErasureRow(Model, table=True):
+    """A tenant that is gone, or going until `done_at`; late events of it are ignored."""
+
+    __tablename__: ClassVar[str] = "erasures"
+    __table_args__ = (
+        # What the next round has to go on with.
+        Index("erasures_open", "requested_at", postgresql_where=text("done_at IS NULL")),
+    )
+
+    tenant_id: str = _id(primary_key=True)
+    request_id: str = Field(sa_type=Text)
+    traceparent: str = Field(sa_type=Text)
+    requested_at: datetime = _time()
+    done_at: datetime | None = _time()
+
+
+def table(model: type[SQLModel]) -> Table:
+    """The SQLAlchemy table of a model, for expressions."""
+    return model.__table__  # type: ignore[attr-defined, no-any-return]
+
+
+WEBHOOKS = table(WebhookRow)
+SECRETS = table(SecretRow)
+EVENTS = table(EventRow)
+DELIVERIES = table(DeliveryRow)
+ATTEMPTS = table(AttemptRow)
+QUEUE = table(QueueRow)
+ERASURES = table(ErasureRow)
+
+
+def delivery_id(webhook_id: ColumnElement[str], event_id: ColumnElement[str]) -> ColumnElement[str]:
+    """A TypeID with the event's time and a hash of both for its random bits.
+
+    Ten characters of the suffix are the time; `e` and `8` carry the version and the variant of a
+    UUIDv7, and hexadecimal digits are digits of base32 too.
+    """
+    digest = func.encode(func.sha256(func.convert_to(webhook_id.concat(event_id), "UTF8")), "hex")
+    return (
+        literal("dlv_", Text)
+        .concat(func.substr(event_id, 5, 10))
+        .concat("e")
+        .concat(func.substr(digest, 1, 2))
+        .concat("8")
+        .concat(func.substr(digest, 3, 12))
+    )
+
+
+def covers(patterns: ColumnElement[Any], event_type: ColumnElement[str]) -> ColumnElement[bool]:
+    """Whether one of the patterns covers the type: exact, `family.*`, or `*`."""
+    family = func.split_part(event_type, ".", 1).concat(".*")
+    return patterns.bool_op("&&")(array([event_type, family, literal("*")]))
+
+
+def is_heard(
+    webhook: Any, event_type: ColumnElement[str], actor_id: ColumnElement[Any]
+) -> ColumnElement[bool]:
+    """Whether a webhook (its columns) wants an event of that type by that actor."""
+    ignored = func.array_position(webhook.ignore_actor_ids, func.coalesce(actor_id, ""))
+    return and_(covers(webhook.events, event_type), ignored.is_(None))
