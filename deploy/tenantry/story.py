@@ -13,7 +13,7 @@ from aiohttp import ClientSession, ClientTimeout, web
 from rich.console import Console
 from standardwebhooks import Webhook
 
-console = Console(highlight=False)
+console = Console(highlight=False, soft_wrap=True)
 
 
 class Surprise(Exception):  # noqa: N818 - it is what the story calls it

@@ -21,6 +21,7 @@ from contracts.problems import Problem, not_found
 from contracts.users import (
     DeleteUserQuery,
     NewUser,
+    User,
     UserCreated,
     UserDeleted,
     UserPatch,
@@ -189,8 +190,7 @@ async def _insert(
         "created_at": now,
         "updated_at": now,
     }
-    value = {name: row[name] for name in (column.name for column in _COLUMNS)}
-    value = shown(value)
+    value = shown({name: row[name] for name in User.model_fields})
     created = event(context, UserCreated, row["id"], {"user": value}, tenant_id=tenant_id)
     try:
         await INSERT.row(conn, tenant_id=tenant_id, **row, **created.parameters())

@@ -29,7 +29,7 @@ from contracts.signing_keys import (
     SignToken,
 )
 from outbox.record import event, recording
-from sqlalchemy import and_, bindparam, case, func, insert, or_, select, update
+from sqlalchemy import and_, bindparam, case, func, insert, null, or_, select, update
 
 from projects import key_material
 from projects.tables import PROJECTS, SIGNING_KEYS
@@ -87,14 +87,14 @@ ACTIVATE = Statement(
 RETIRE = Statement(
     update(SIGNING_KEYS)
     .where(*_ONE)
-    .values(status="retiring", retires_at=bindparam("new_retires_at"), private_key=None)
+    .values(status="retiring", retires_at=bindparam("new_retires_at"), private_key=null())
 )
-REVOKE = Statement(update(SIGNING_KEYS).where(*_ONE).values(status="revoked", private_key=None))
+REVOKE = Statement(update(SIGNING_KEYS).where(*_ONE).values(status="revoked", private_key=null()))
 REVOKE_RETIRING = Statement(
     recording(
         update(SIGNING_KEYS)
         .where(*_ONE)
-        .values(status="revoked", private_key=None)
+        .values(status="revoked", private_key=null())
         .returning(SIGNING_KEYS.c.id)
         .cte("changed")
     )

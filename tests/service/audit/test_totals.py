@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from audit import totals
+from audit.filters import understood
 from contracts import audit as calls
 from contracts.ids import new_id
 from outbox.inbox import Heard
@@ -121,8 +122,6 @@ async def test_a_far_page_skips_no_more_than_a_few(audit: Owner, tenant: str, he
     query = {"action": "user.*"}
     matching = log.matching(query)
     given = calls.AuditQuery.model_validate(query)
-    from audit.filters import understood
-
     filters = understood(given)
     assert filters is not None
     async with audit.pool.acquire() as conn:
