@@ -40,7 +40,9 @@ def main() -> int:
         return 1
     with os.fdopen(descriptor, "w") as file:
         file.writelines(f"{name}={value}\n" for name, value in values.items())
-    sys.stdout.write("Wrote .env with fresh secrets (mode 0600). Keep it: data is sealed with it.\n")
+    sys.stdout.write(
+        "Wrote .env with fresh secrets (mode 0600). Keep it: data is sealed with it.\n"
+    )
     return 0
 
 

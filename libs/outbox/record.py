@@ -61,7 +61,7 @@ def lifecycle(
     return _event(context, subject, service, event_type, resource_id, data, tenant_id, None)
 
 
-def _event(  # noqa: PLR0917 - the envelope has that many parts
+def _event(
     context: Context,
     subject: str,
     service: str,

@@ -60,7 +60,7 @@ class EventRow(Model, table=True):
 
     `changes` is canonical JSON as text, because the digest is over its very bytes. `filed_at` is
     the newest `created_at` of the tenant so far: unlike that it never falls as `sequence` grows.
-    `lateness` says how far `created_at` lies behind it: 0 not at all, n less than `log.LATE[n - 1]`.
+    `lateness` tells how far `created_at` lies behind: 0 not at all, n less than `log.LATE[n - 1]`.
     """
 
     __tablename__: ClassVar[str] = "events"

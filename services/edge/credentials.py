@@ -159,7 +159,7 @@ class Credentials:
         if known is not None:
             return known
         changes = self._changes
-        reply = await ask(self._nats, FIND_CREDENTIAL, context, orjson.dumps(body))
+        reply = await ask(self._nats, FIND_CREDENTIAL, _bare(context), orjson.dumps(body))
         if reply.status == 404:
             raise unauthenticated()
         if reply.status != 200:
@@ -203,7 +203,7 @@ class Credentials:
         """The public key of that id; asked of the owner at most once a second."""
         if kid not in self._token_keys and time.monotonic() - self._token_keys_at > 1:
             self._token_keys_at = time.monotonic()
-            reply = await ask(self._nats, TOKEN_KEYS, context)
+            reply = await ask(self._nats, TOKEN_KEYS, _bare(context))
             if reply.status == 200:
                 keys = orjson.loads(reply.body)["keys"]
                 self._token_keys = {each["kid"]: jwt.PyJWK(each).key for each in keys}
@@ -248,6 +248,11 @@ class Credentials:
             await ask(self._nats, call, context, orjson.dumps(body))
         except Problem as problem:
             log.warning("not_told", call=call.name, code=problem.code)
+
+
+def _bare(context: Context) -> Context:
+    """The circumstances of a request without what it asks for."""
+    return context.model_copy(update={"path": {}, "query": ()})
 
 
 def _caller(

@@ -127,6 +127,9 @@ async def find_all(conn: Connection, ask: Ask[Body, MembersQuery]) -> Reply:
 
 async def add(conn: Connection, ask: Ask[NewMember]) -> Reply:
     new = ask.body
+    scope = {"tenant_id": ask.tenant, "organization_id": ask.path["id"]}
+    if await LOCK_ORGANIZATION.row(conn, **scope) is None:
+        raise not_found()
     user = await _user(conn, ask, new.user_id, "user_id")
     value = await join(
         conn, ask.context, ask.tenant, ask.path["id"], user, new.role, new.permissions

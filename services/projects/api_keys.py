@@ -24,7 +24,7 @@ from contracts.problems import Problem, invalid, not_found
 from contracts.scopes import covers
 from contracts.secrets import KeyKind, digest, new_secret, shown_prefix
 from outbox.record import Recorded, event, recording
-from sqlalchemy import bindparam, case, func, insert, select, update
+from sqlalchemy import bindparam, case, func, insert, null, select, update
 
 from projects.tables import API_KEYS, PROJECTS
 
@@ -88,7 +88,7 @@ ROTATE = Statement(
             {
                 **parameters(_ROTATED, "new_"),
                 "previous_hash": API_KEYS.c.secret_hash,
-                "previous_last_used_at": None,
+                "previous_last_used_at": null(),
             }
         )
         .returning(API_KEYS.c.id)
@@ -163,15 +163,14 @@ async def insert_issued(conn: Connection, ask: Ask[Any, Any], row: dict[str, Any
 
 
 async def create(conn: Connection, ask: Ask[NewApiKey]) -> Reply:
-    new = ask.body
+    new, project_id = ask.body, ask.path["id"]
+    environment = await PROJECT.value(conn, tenant_id=ask.tenant, project_id=project_id)
+    if environment is None:
+        raise not_found()
     _check_scopes(new)
     if new.expires_at is not None and new.expires_at <= datetime.now(UTC):
         raise invalid("expires_at", "must lie in the future", "in_the_past")
     _check_held(ask, new.scopes)
-    project_id = ask.path["id"]
-    environment = await PROJECT.value(conn, tenant_id=ask.tenant, project_id=project_id)
-    if environment is None:
-        raise not_found()
     row, secret = issue(ask, new, _kind(new.type, environment))
     row |= {"tenant_id": ask.tenant, "project_id": project_id}
     await insert_issued(conn, ask, row)

@@ -14,7 +14,7 @@ from chassis.database import Connection
 from chassis.keys import Keys
 from contracts.ids import new_id
 from contracts.problems import Problem
-from contracts.scopes import covers
+from contracts.scopes import SCOPES, covers
 from contracts.tenants import IssueToken
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -90,7 +90,7 @@ def _scopes(held: list[str], wanted: str | None) -> list[str]:
     if wanted is None:
         return held
     scopes = list(dict.fromkeys(wanted.split()))
-    lacking = [scope for scope in scopes if not covers(held, scope)]
+    lacking = [scope for scope in scopes if scope not in SCOPES or not covers(held, scope)]
     if lacking or not scopes:
         raise Problem(
             "invalid_scope",

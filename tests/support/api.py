@@ -47,7 +47,7 @@ class Api:
             data = json.dumps(body).encode()
         if data is not None:
             sent["Content-Type"] = "application/json"
-        sent |= {name.replace("_", "-"): value for name, value in headers.items()}
+        sent |= {name.replace("_", "-").title(): value for name, value in headers.items()}
         async with self.http.request(
             method, self.url + path, data=data, headers=sent, allow_redirects=False
         ) as answer:
