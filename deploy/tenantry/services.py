@@ -10,7 +10,15 @@ from tenantry.process import Program
 from tenantry.servers import Servers
 from tenantry.supervisor import Duty
 
-PASSED_ON = ("PATH", "HOME", "LANG", "TZ", "TENANTRY_RATE_LIMIT", "TENANTRY_LOG_LEVEL")
+PASSED_ON = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "TZ",
+    "TENANTRY_AUDIT_RETENTION_DAYS",
+    "TENANTRY_RATE_LIMIT",
+    "TENANTRY_LOG_LEVEL",
+)
 
 
 def duty_of(name: str, servers: Servers, port: int) -> Duty:

@@ -43,7 +43,9 @@ def _time(**options: Any) -> Any:
 
 
 class UserRow(Model, table=True):
-    """`email_key` is the email without regard to case; `search` what `q` looks through."""
+    """`email_key` is the email without regard to case; `search` what `q` looks through, a line
+    break before each field.
+    """
 
     __tablename__: ClassVar[str] = "users"
     __table_args__ = (
@@ -52,8 +54,10 @@ class UserRow(Model, table=True):
         Index("users_external_id_key", "tenant_id", "external_id", unique=True),
         # The filter on status, and its count.
         Index("users_by_status", "tenant_id", "status", "id"),
+        # The filter on days, and its count.
+        Index("users_by_creation", "tenant_id", "created_at", "id"),
         Index("users_by_sign_in", "tenant_id", "signed_in_order", "id"),
-        # `q`: LIKE, and for one or two characters the start of a word.
+        # `q`, anywhere and at the beginning of a word.
         Index(
             "users_search",
             "tenant_id",
@@ -83,8 +87,10 @@ class UserRow(Model, table=True):
         sa_column=Column(
             Text,
             Computed(
-                "lower(email || E'\\n' || coalesce(username, '') || E'\\n' || coalesce(name, '')"
-                " || E'\\n' || coalesce(external_id, ''))",
+                # One operand in the collation C would fold A to Z only.
+                "lower((E'\\n' || email || E'\\n' || coalesce(username, '') || E'\\n'"
+                " || coalesce(name, '') || E'\\n' || coalesce(external_id, ''))"
+                ' COLLATE "default")',
                 persisted=True,
             ),
         )
@@ -144,7 +150,9 @@ class OrganizationRow(Model, table=True):
     settings: str = Field(sa_column=Column(JSONB, nullable=False))
     metadata_: str = Field(sa_column=Column("metadata", JSONB, nullable=False))
     search: str = Field(
-        sa_column=Column(Text, Computed("lower(name || E'\\n' || slug)", persisted=True))
+        sa_column=Column(
+            Text, Computed("lower((name || E'\\n' || slug) COLLATE \"default\")", persisted=True)
+        )
     )
     max_members: int | None
     member_count: int
@@ -226,6 +234,17 @@ class InvitationRow(Model, table=True):
     accepted_at: datetime | None = _time()
 
 
+class ErasureRow(Model, table=True):
+    """A tenant that is being erased, and the request that asked for it."""
+
+    __tablename__: ClassVar[str] = "erasures"
+
+    tenant_id: str = _id(primary_key=True)
+    request_id: str = Field(sa_type=Text)
+    traceparent: str = Field(sa_type=Text)
+    requested_at: datetime = _time()
+
+
 def table(model: type[SQLModel]) -> Table:
     """The SQLAlchemy table of a model, for expressions."""
     return model.__table__  # type: ignore[attr-defined, no-any-return]
@@ -236,3 +255,4 @@ SESSIONS = table(SessionRow)
 ORGANIZATIONS = table(OrganizationRow)
 MEMBERS = table(MemberRow)
 INVITATIONS = table(InvitationRow)
+ERASURES = table(ErasureRow)

@@ -50,12 +50,12 @@ _ROTATED = [
 INSERT = Statement(
     recording(insert(API_KEYS).values(parameters(API_KEYS.c)).returning(API_KEYS.c.id).cte("new"))
 )
-# Shared with other keys being made, but not with the deletion of the project.
-PROJECT = Statement(
-    select(PROJECTS.c.environment)
-    .where(PROJECTS.c.tenant_id == bindparam("tenant_id"), PROJECTS.c.id == bindparam("project_id"))
-    .with_for_update(read=True, key_share=True)
+_ENVIRONMENT = select(PROJECTS.c.environment).where(
+    PROJECTS.c.tenant_id == bindparam("tenant_id"), PROJECTS.c.id == bindparam("project_id")
 )
+PROJECT = Statement(_ENVIRONMENT)
+# Shared with other keys being made, but not with the deletion of the project.
+HOLD_PROJECT = Statement(_ENVIRONMENT.with_for_update(read=True, key_share=True))
 LOCK = Statement(
     select(*COLUMNS, PROJECTS.c.environment)
     .join(
@@ -164,7 +164,7 @@ async def insert_issued(conn: Connection, ask: Ask[Any, Any], row: dict[str, Any
 
 async def create(conn: Connection, ask: Ask[NewApiKey]) -> Reply:
     new, project_id = ask.body, ask.path["id"]
-    environment = await PROJECT.value(conn, tenant_id=ask.tenant, project_id=project_id)
+    environment = await HOLD_PROJECT.value(conn, tenant_id=ask.tenant, project_id=project_id)
     if environment is None:
         raise not_found()
     _check_scopes(new)
@@ -254,4 +254,4 @@ async def rotate(conn: Connection, ask: Ask[RotateApiKey]) -> Reply:
     rotated |= {"secret_hash": hashed(ask.keys, digest(secret)), "rotated_at": now}
     values = {f"new_{name}": field for name, field in rotated.items()}
     await ROTATE.row(conn, **scope, **values, **recorded.parameters())
-    return answer(ask, {**value, "secret": secret})
+    return answer(ask, {**value, "secret": secret}, created=row["id"])

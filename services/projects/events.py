@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 
+from chassis.boundary import IDEMPOTENCY
 from chassis.database import Connection
 from chassis.statements import Statement
 from contracts.tenants import TenantDeleted
 from outbox.inbox import Heard
 from outbox.record import event, record
+from outbox.tables import OUTBOX
 from sqlalchemy import Text, bindparam, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
@@ -14,7 +16,11 @@ from projects.tables import ERASURES, TENANTS
 
 ERASING = ("audit", "identity", "webhooks")
 
-LOCK = Statement(select(TENANTS.c.id).where(TENANTS.c.id == bindparam("id")).with_for_update())
+LOCK = Statement(
+    select(TENANTS.c.id)
+    .where(TENANTS.c.id == bindparam("id"), TENANTS.c.status == "deleting")
+    .with_for_update()
+)
 CONFIRM = Statement(
     insert(ERASURES)
     .values(
@@ -27,9 +33,14 @@ CONFIRM = Statement(
 CONFIRMED = Statement(
     select(func.count()).select_from(ERASURES).where(ERASURES.c.tenant_id == bindparam("tenant_id"))
 )
-ERASE = Statement(
-    delete(TENANTS).where(TENANTS.c.id == bindparam("id"), TENANTS.c.status == "deleting")
-)
+# What a tenant owns goes with its row; stored answers and what was recorded refer to none.
+ERASE = [
+    Statement(delete(TENANTS).where(TENANTS.c.id == bindparam("tenant_id"))),
+    *(
+        Statement(delete(table).where(table.c.tenant_id == bindparam("tenant_id")))
+        for table in (IDEMPOTENCY, OUTBOX)
+    ),
+]
 
 
 async def take(conn: Connection, events: Sequence[Heard]) -> None:
@@ -46,6 +57,7 @@ async def _confirmed(conn: Connection, heard: Heard) -> None:
     await CONFIRM.run(conn, tenant_id=tenant_id, service=service)
     if await CONFIRMED.value(conn, tenant_id=tenant_id) < len(ERASING):
         return
-    if await ERASE.run(conn, id=tenant_id):
-        gone = {"tenant_id": tenant_id}
-        await record(conn, event(heard.context(), TenantDeleted, tenant_id, gone))
+    for statement in ERASE:
+        await statement.run(conn, tenant_id=tenant_id)
+    gone = {"tenant_id": tenant_id}
+    await record(conn, event(heard.context(), TenantDeleted, tenant_id, gone))

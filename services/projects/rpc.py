@@ -39,4 +39,5 @@ ROUTES = Routes(
         signing_calls.ROTATE_SIGNING_KEY: signing_keys.rotate,
         signing_calls.REVOKE_SIGNING_KEY: signing_keys.revoke,
     },
+    single={calls.RECORD_REFUSAL: lambda _: True, calls.RECORD_USE: lambda _: True},
 )

@@ -32,7 +32,7 @@ from outbox.record import event, recording
 from sqlalchemy import and_, bindparam, case, func, insert, null, or_, select, update
 
 from projects import key_material
-from projects.tables import PROJECTS, SIGNING_KEYS
+from projects.tables import PROJECTS, SIGNING_KEYS, TENANTS
 
 JWKS_SECONDS = 300
 """How long a key set may be cached: a younger key is not yet known everywhere."""
@@ -115,12 +115,14 @@ SIGNER = Statement(
         SIGNING_KEYS.c.algorithm,
         SIGNING_KEYS.c.private_key,
         PROJECTS.c.settings,
+        TENANTS.c.status.label("tenant_status"),
     )
     .join(
         PROJECTS,
         (PROJECTS.c.tenant_id == SIGNING_KEYS.c.tenant_id)
         & (PROJECTS.c.id == SIGNING_KEYS.c.project_id),
     )
+    .join(TENANTS, TENANTS.c.id == PROJECTS.c.tenant_id)
     .where(*_OF_PROJECT, SIGNING_KEYS.c.status == "active")
 )
 
@@ -287,8 +289,11 @@ async def sign(conn: Connection, ask: Ask[SignToken]) -> Reply:
     if not is_id("prj", project_id):
         raise not_found()
     row = await SIGNER.row(conn, tenant_id=ask.tenant, project_id=project_id)
-    if row is None:
+    if row is None or row["tenant_status"] == "deleting":
         raise not_found()
+    # A refresh carries no API key that the edge could refuse.
+    if row["tenant_status"] == "suspended":
+        raise Problem("tenant_suspended", "The tenant is suspended. Ask your operator.")
     settings, now = orjson.loads(row["settings"]), int(time.time())
     lifetime = settings["access_token_ttl"]
     claims = {

@@ -126,13 +126,18 @@ async def find_all(conn: Connection, ask: Ask[Body, TenantsQuery]) -> Reply:
 async def find(conn: Connection, ask: Ask) -> Reply:
     _check_own(ask)
     row = await FIND.row(conn, id=ask.path["id"])
-    if row is None:
+    if row is None or _is_gone_to(ask, row):
         raise not_found()
     return answer(ask, shown(row))
 
 
 def _is_operator(ask: Ask[Any, Any]) -> bool:
     return ask.context.actor_type == "operator"
+
+
+def _is_gone_to(ask: Ask[Any, Any], row: Mapping[str, Any]) -> bool:
+    """A tenant that is being deleted is shown to the operator alone."""
+    return row["status"] == "deleting" and not _is_operator(ask)
 
 
 def _check_own(ask: Ask[Any, Any]) -> None:
@@ -204,7 +209,7 @@ async def remove(conn: Connection, ask: Ask[Body, DeleteQuery]) -> Reply:
 
 async def who_am_i(conn: Connection, ask: Ask) -> Reply:
     row = await FIND.row(conn, id=ask.tenant)
-    if row is None:
+    if row is None or _is_gone_to(ask, row):
         raise not_found()
     keys = await api_keys.ROOT_KEYS.rows(conn, tenant_id=ask.tenant)
     credential = {

@@ -57,16 +57,14 @@ async def issue(conn: Connection, ask: Ask[IssueToken]) -> Reply:
         or row["key_id"] != ask.body.client_id
         or (row["type"], row["status"], row["tenant_status"]) != ("secret", "active", "active")
     ):
-        raise Problem(
-            "invalid_client",
-            "Send the key's id and secret of a secret API key that is active.",
-            error="invalid_client",
-        )
+        raise _invalid_client()
     scopes = _scopes(row["scopes"], ask.body.scope)
     now = int(time.time())
     expires_at = now + LIFETIME
     if row["expires_at"] is not None:
         expires_at = min(expires_at, int(row["expires_at"].timestamp()))
+    if expires_at <= now:
+        raise _invalid_client()
     claims: dict[str, Any] = {
         "iss": ISSUER,
         "sub": row["key_id"],
@@ -86,8 +84,18 @@ async def issue(conn: Connection, ask: Ask[IssueToken]) -> Reply:
     return answer(ask, value)
 
 
+def _invalid_client() -> Problem:
+    """One and the same answer, whatever is wrong with the key."""
+    return Problem(
+        "invalid_client",
+        "Send the key's id and secret of a secret API key that is active.",
+        error="invalid_client",
+    )
+
+
 def _scopes(held: list[str], wanted: str | None) -> list[str]:
-    if wanted is None:
+    """RFC 6749 3.2: a parameter without a value is one that was left out."""
+    if not wanted:
         return held
     scopes = list(dict.fromkeys(wanted.split()))
     lacking = [scope for scope in scopes if scope not in SCOPES or not covers(held, scope)]

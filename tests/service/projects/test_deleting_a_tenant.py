@@ -50,7 +50,9 @@ async def status(world: World, tenant: str) -> int:
 
 
 async def test_a_preview_says_what_would_go_and_changes_nothing(world: World, tenant: str) -> None:
-    await world.new_key(tenant, await world.new_project(tenant))
+    project = await world.new_project(tenant)
+    for _ in range(2):
+        await world.new_key(tenant, project)
     before = await world.happened(tenant)
     preview = await world.operator(calls.DELETE_TENANT, None, tenant, query={"dry_run": "true"})
     assert preview.status == 200

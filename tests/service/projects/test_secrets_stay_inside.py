@@ -1,0 +1,81 @@
+"""No secret, no hash and no private key leaves in an event or stands readable in the database."""
+
+import base64
+
+from contracts import api_keys as key_calls
+from contracts import signing_keys as signing_calls
+from contracts.secrets import digest
+from service.projects.world import World
+
+TABLES = ("api_keys", "signing_keys", "projects", "tenants", "outbox", "idempotency")
+
+
+async def everything(world: World, tenant: str) -> dict[str, str]:
+    """Each table's rows of the tenant as text, payloads of events included."""
+    found = {}
+    for table in TABLES:
+        column = "id" if table == "tenants" else "tenant_id"
+        rows = await world.owner.pool.fetch(f"SELECT * FROM {table} WHERE {column} = $1", tenant)
+        found[table] = "\n".join(
+            str(value.decode() if isinstance(value, bytes) else value)
+            for row in rows
+            for value in row.values()
+        )
+    return found
+
+
+async def test_no_secret_is_recorded_or_stored(world: World) -> None:
+    made = await world.new_tenant()
+    tenant = made["tenant"]["id"]
+    project = await world.new_project(tenant)
+    key = await world.new_key(tenant, project)
+    rotated = await world.ask(
+        key_calls.ROTATE_API_KEY,
+        tenant,
+        {"overlap": 60},
+        project,
+        key["id"],
+        idempotency_key="rotate",
+    )
+    await world.ask(key_calls.REVOKE_API_KEY, tenant, None, project, key["id"])
+    secrets = [made["api_key"]["secret"], key["secret"], rotated.body["secret"]]
+    hashes = [
+        row["secret_hash"]
+        for row in await world.owner.pool.fetch(
+            "SELECT secret_hash FROM api_keys WHERE tenant_id = $1", tenant
+        )
+    ]
+    stored = await everything(world, tenant)
+    assert stored["outbox"].count("api_key.") == 4
+    for table, text in stored.items():
+        for secret in secrets:
+            assert secret not in text, table
+            assert secret.rsplit("_", 1)[-1][4:] not in text, table
+            assert digest(secret) not in text, table
+        if table != "api_keys":
+            assert not any(each in text for each in hashes), table
+
+
+async def test_no_private_key_is_recorded_or_stored_readable(world: World, tenant: str) -> None:
+    project = await world.new_project(tenant)
+    rows = await world.owner.pool.fetch(
+        "SELECT id, private_key FROM signing_keys WHERE tenant_id = $1", tenant
+    )
+    sealed = [row["private_key"] for row in rows]
+    keys = world.owner.keys
+    private = [keys.open(row["private_key"], f"signing_key:{row['id']}") for row in rows]
+    for body in ({"force": True}, {"force": True, "algorithm": "RS256"}):
+        await world.ask(signing_calls.ROTATE_SIGNING_KEY, tenant, body, project)
+    active = (await world.signing_keys(tenant, project))["active"][0]
+    await world.ask(signing_calls.REVOKE_SIGNING_KEY, tenant, None, project, active)
+    stored = await everything(world, tenant)
+    assert stored["outbox"].count("signing_key.") >= 3
+    seeds = [each[-32:] for each in private]
+    for text in stored.values():
+        for seed in seeds:
+            for form in (base64.b64encode(seed), base64.urlsafe_b64encode(seed)):
+                assert form.decode().rstrip("=") not in text
+            assert seed.hex() not in text
+        assert "PRIVATE KEY" not in text
+        assert '"d":' not in text.replace('"d" :', '"d":')
+    assert not any(each in stored["outbox"] for each in sealed)
