@@ -25,6 +25,7 @@ from sqlalchemy import (
     bindparam,
     func,
     select,
+    true,
     tuple_,
 )
 
@@ -118,7 +119,7 @@ class Listing:
 
     @lru_cache(maxsize=256)  # noqa: B019 - listings live as long as the process
     def _count(self, names: tuple[str, ...]) -> Statement:
-        where = and_(*self._where(names))
+        where = and_(true(), *self._where(names))
         if self.capped.isdisjoint(names):
             return Statement(select(func.count()).select_from(self.source).where(where))
         some = select(1).select_from(self.source).where(where).limit(CAP + 1).subquery()

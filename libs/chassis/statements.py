@@ -27,7 +27,9 @@ class Statement:
         self.sql = compiled.string
         self._order: Sequence[str] = compiled.positiontup or ()  # type: ignore[attr-defined]
         self._constants = {
-            name: value for name, value in compiled.params.items() if value is not None
+            name: value
+            for name, value in compiled.params.items()
+            if not compiled.binds[name].required  # type: ignore[attr-defined]
         }
         Statement.all.append(self)
 

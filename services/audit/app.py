@@ -33,7 +33,7 @@ async def start(process: Process) -> None:
 
     process.health.add("events", consumer, needed=False, ready=True)
     process.background("relay", relay.run)
-    process.every(1, "erase", erase)
+    process.every(0.2, "erase", erase)
     process.every(60, "make_months", lambda: partitions.make_ahead(pool))
     process.every(3600, "drop_months", drop_old)
     process.every(3600, "forget_marks", inbox.forget)

@@ -6,7 +6,7 @@ from contracts import projects as project_calls
 from contracts import signing_keys as signing_calls
 from contracts import tenants as calls
 
-from projects import api_keys, credentials, projects, signing_keys, tenants, tokens
+from projects import api_keys, credentials, projects, session_tokens, signing_keys, tenants, tokens
 
 ROUTES = Routes(
     reads={
@@ -22,7 +22,7 @@ ROUTES = Routes(
         key_calls.VERIFY_API_KEY: credentials.verify,
         signing_calls.LIST_SIGNING_KEYS: signing_keys.find_all,
         signing_calls.GET_JWKS: signing_keys.jwks,
-        signing_calls.SIGN_TOKEN: signing_keys.sign,
+        signing_calls.SIGN_TOKEN: session_tokens.sign,
     },
     writes={
         calls.CREATE_TENANT: tenants.create,

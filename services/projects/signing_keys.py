@@ -1,24 +1,21 @@
-"""Signing keys of projects: made, published, rotated, revoked, and used to sign.
+"""Signing keys of projects: made, published, rotated, revoked.
 
 A project has exactly one active and one next key. Whoever changes them holds the project's row.
 """
 
 import asyncio
 import hashlib
-import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from typing import Any
 
-import jwt
 import orjson
 from chassis.ask import Ask, Reply, answer, json_bytes, stored_json
 from chassis.database import Connection
 from chassis.keys import Keys
 from chassis.listing import Listing, given
 from chassis.statements import Statement, parameters
-from contracts.ids import is_id, new_id
+from contracts.ids import new_id
 from contracts.models import Body, ListQuery
 from contracts.problems import Problem, not_found
 from contracts.signing_keys import (
@@ -26,13 +23,12 @@ from contracts.signing_keys import (
     RotateSigningKey,
     SigningKeyRevoked,
     SigningKeyRotated,
-    SignToken,
 )
 from outbox.record import event, recording
 from sqlalchemy import and_, bindparam, case, func, insert, null, or_, select, update
 
 from projects import key_material
-from projects.tables import PROJECTS, SIGNING_KEYS, TENANTS
+from projects.tables import PROJECTS, SIGNING_KEYS
 
 JWKS_SECONDS = 300
 """How long a key set may be cached: a younger key is not yet known everywhere."""
@@ -109,22 +105,6 @@ KEY_SET = Statement(
     )
     .order_by(SIGNING_KEYS.c.id)
 )
-SIGNER = Statement(
-    select(
-        SIGNING_KEYS.c.id,
-        SIGNING_KEYS.c.algorithm,
-        SIGNING_KEYS.c.private_key,
-        PROJECTS.c.settings,
-        TENANTS.c.status.label("tenant_status"),
-    )
-    .join(
-        PROJECTS,
-        (PROJECTS.c.tenant_id == SIGNING_KEYS.c.tenant_id)
-        & (PROJECTS.c.id == SIGNING_KEYS.c.project_id),
-    )
-    .join(TENANTS, TENANTS.c.id == PROJECTS.c.tenant_id)
-    .where(*_OF_PROJECT, SIGNING_KEYS.c.status == "active")
-)
 
 LIST = Listing(
     source=SIGNING_KEYS,
@@ -148,14 +128,15 @@ async def fresh(keys: Keys, algorithm: Algorithm) -> dict[str, Any]:
         "algorithm": algorithm,
         "status": "next",
         "public_jwk": orjson.dumps(key_material.named(material.public, kid, algorithm)).decode(),
-        "private_key": keys.seal(material.private, _bound_to(kid)),
+        "private_key": keys.seal(material.private, bound_to(kid)),
         "created_at": datetime.now(UTC),
         "activated_at": None,
         "retires_at": None,
     }
 
 
-def _bound_to(kid: str) -> str:
+def bound_to(kid: str) -> str:
+    """What a private key is sealed to."""
     return f"signing_key:{kid}"
 
 
@@ -275,43 +256,4 @@ async def jwks(conn: Connection, ask: Ask) -> Reply:
         body,
         version=hashlib.sha256(body).hexdigest()[:16],
         headers={"Cache-Control": f"public, max-age={JWKS_SECONDS}"},
-    )
-
-
-@lru_cache(maxsize=1024)
-def _opened(keys: Keys, kid: str, sealed: str) -> key_material.PrivateKey:
-    return key_material.opened(keys.open(sealed, _bound_to(kid)))
-
-
-async def sign(conn: Connection, ask: Ask[SignToken]) -> Reply:
-    """A JWT by the active key; who says so, to whom and until when is the project's to say."""
-    project_id = ask.body.project_id
-    if not is_id("prj", project_id):
-        raise not_found()
-    row = await SIGNER.row(conn, tenant_id=ask.tenant, project_id=project_id)
-    if row is None or row["tenant_status"] == "deleting":
-        raise not_found()
-    # A refresh carries no API key that the edge could refuse.
-    if row["tenant_status"] == "suspended":
-        raise Problem("tenant_suspended", "The tenant is suspended. Ask your operator.")
-    settings, now = orjson.loads(row["settings"]), int(time.time())
-    lifetime = settings["access_token_ttl"]
-    claims = {
-        **ask.body.claims,
-        "iss": project_id,
-        "aud": project_id,
-        "pid": project_id,
-        "iat": now,
-        "exp": now + lifetime,
-    }
-    key = _opened(ask.keys, row["id"], row["private_key"])
-    token = jwt.encode(claims, key, algorithm=row["algorithm"], headers={"kid": row["id"]})
-    return answer(
-        ask,
-        {
-            "token": token,
-            "expires_in": lifetime,
-            "refresh_token_ttl": settings["refresh_token_ttl"],
-            "session_idle_timeout": settings["session_idle_timeout"],
-        },
     )

@@ -18,7 +18,7 @@ from webhooks.settings import WebhooksSettings
 log = structlog.get_logger()
 
 KEEP_SECONDS = 3600
-ERASE_SECONDS = 1
+ERASE_SECONDS = 0.2
 
 
 async def start(process: Process) -> None:

@@ -18,6 +18,7 @@ from edge.gateway import ANSWER_SECONDS, Asked, Gateway, respond
 from edge.route import OPERATOR, PUBLIC, TENANT, TENANT_OR_OPERATOR, Route
 
 _TENANTS = "/v1/admin/tenants"
+WAIT_SECONDS = 1.2
 
 
 async def delete_tenant(gateway: Gateway, asked: Asked) -> Response:
@@ -26,7 +27,7 @@ async def delete_tenant(gateway: Gateway, asked: Asked) -> Response:
     if reply.status != 202:
         return respond(asked, reply)
     look = asked.context.model_copy(update={"query": (), "if_match": None, "idempotency_key": None})
-    until = time.monotonic() + ANSWER_SECONDS / 2
+    until = time.monotonic() + WAIT_SECONDS
     while time.monotonic() < until:
         look.deadline = time.time() + ANSWER_SECONDS / 2
         found = await ask(gateway.nats, calls.GET_TENANT, look)

@@ -46,7 +46,12 @@ async def test_no_secret_is_recorded_or_stored(world: World) -> None:
         )
     ]
     stored = await everything(world, tenant)
-    assert stored["outbox"].count("api_key.") == 4
+    assert [each for each in await world.happened(tenant) if "api_key" in each] == [
+        "api_key.created",
+        "api_key.created",
+        "api_key.rotated",
+        "api_key.revoked",
+    ]
     for table, text in stored.items():
         for secret in secrets:
             assert secret not in text, table
@@ -69,7 +74,11 @@ async def test_no_private_key_is_recorded_or_stored_readable(world: World, tenan
     active = (await world.signing_keys(tenant, project))["active"][0]
     await world.ask(signing_calls.REVOKE_SIGNING_KEY, tenant, None, project, active)
     stored = await everything(world, tenant)
-    assert stored["outbox"].count("signing_key.") >= 3
+    assert [each for each in await world.happened(tenant) if "signing_key" in each] == [
+        "signing_key.rotated",
+        "signing_key.rotated",
+        "signing_key.revoked",
+    ]
     seeds = [each[-32:] for each in private]
     for text in stored.values():
         for seed in seeds:
@@ -77,5 +86,5 @@ async def test_no_private_key_is_recorded_or_stored_readable(world: World, tenan
                 assert form.decode().rstrip("=") not in text
             assert seed.hex() not in text
         assert "PRIVATE KEY" not in text
-        assert '"d":' not in text.replace('"d" :', '"d":')
+        assert '"d":' not in text
     assert not any(each in stored["outbox"] for each in sealed)

@@ -4,6 +4,7 @@ from typing import Any
 
 from contracts import tenants as calls
 from contracts.ids import new_id
+from contracts.signing_keys import SIGN_TOKEN
 from service.projects.world import World
 
 
@@ -66,6 +67,10 @@ async def test_a_tenant_changes_its_name_and_settings_only(world: World, tenant:
     changed = await world.ask(calls.UPDATE_TENANT, tenant, patch, tenant)
     assert (changed.body["name"], changed.body["version"]) == ("New", 2)
     assert changed.body["settings"] == {"theme": {"dark": True}}
+    weak = await world.ask(
+        calls.UPDATE_TENANT, tenant, {"name": "X"}, tenant, scopes=("projects:write",)
+    )
+    assert (weak.status, weak.body["code"]) == (403, "insufficient_scope")
     for beyond in ({"slug": "other"}, {"status": "suspended"}, {"name": "X", "status": "active"}):
         refused = await world.ask(calls.UPDATE_TENANT, tenant, beyond, tenant)
         assert (refused.status, refused.body["code"]) == (403, "insufficient_scope")
@@ -95,6 +100,15 @@ async def test_suspending_and_resuming_are_said_once_each(world: World) -> None:
         "tenant.suspended",
         "tenant.resumed",
     ]
+
+
+async def test_a_suspended_tenant_signs_no_session_on(world: World, tenant: str) -> None:
+    wanted = {"project_id": await world.new_project(tenant), "claims": {"sub": new_id("usr")}}
+    for status, answered in (("suspended", 403), ("active", 200)):
+        await world.operator(calls.UPDATE_TENANT, {"status": status}, tenant)
+        assert (await world.ask(SIGN_TOKEN, tenant, wanted)).status == answered
+    await world.operator(calls.DELETE_TENANT, None, tenant)
+    assert (await world.ask(SIGN_TOKEN, tenant, wanted)).status == 404
 
 
 async def test_a_stale_version_changes_nothing(world: World, tenant: str) -> None:

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from chassis.patches import merge
 from contracts import api_keys as key_calls
 from contracts import projects as project_calls
 from contracts import signing_keys as signing_calls
@@ -32,7 +31,7 @@ class World:
 
     async def operator(self, call: Call, body: Any = None, *path: str, **options: Any) -> Answer:
         who = {"actor_type": "operator", "actor_id": None}
-        return await self.ask(call, None, body, *path, **merge(who, options))
+        return await self.ask(call, None, body, *path, **who, **options)
 
     async def new_tenant(self, **fields: Any) -> dict[str, Any]:
         """`{"tenant", "api_key"}`."""
@@ -68,11 +67,6 @@ class World:
         for key in sorted(listed.body["signing_keys"], key=lambda each: each["id"]):
             found.setdefault(key["status"], []).append(key["id"])
         return found
-
-    async def key_set(self, project: str) -> dict[str, dict[str, Any]]:
-        """The published keys by kid; empty when the project has no key set."""
-        found = await self.ask(signing_calls.GET_JWKS, None, None, project)
-        return {key["kid"]: key for key in found.body["keys"]} if found.status == 200 else {}
 
     async def events(self, tenant: str) -> list[tuple[str, str]]:
         """Type and subject of what was recorded, in order; what a tenant hears has its shape."""

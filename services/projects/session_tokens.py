@@ -1,0 +1,79 @@
+"""Tokens of users' sessions, signed here because a private key leaves this service in no form."""
+
+import time
+from functools import lru_cache
+
+import jwt
+import orjson
+from chassis.ask import Ask, Reply, answer
+from chassis.database import Connection
+from chassis.keys import Keys
+from chassis.statements import Statement
+from contracts.ids import is_id
+from contracts.problems import Problem, not_found
+from contracts.signing_keys import SignToken
+from sqlalchemy import bindparam, select
+
+from projects import key_material
+from projects.signing_keys import bound_to
+from projects.tables import PROJECTS, SIGNING_KEYS, TENANTS
+
+SIGNER = Statement(
+    select(
+        SIGNING_KEYS.c.id,
+        SIGNING_KEYS.c.algorithm,
+        SIGNING_KEYS.c.private_key,
+        PROJECTS.c.settings,
+        TENANTS.c.status.label("tenant_status"),
+    )
+    .join(
+        PROJECTS,
+        (PROJECTS.c.tenant_id == SIGNING_KEYS.c.tenant_id)
+        & (PROJECTS.c.id == SIGNING_KEYS.c.project_id),
+    )
+    .join(TENANTS, TENANTS.c.id == PROJECTS.c.tenant_id)
+    .where(
+        SIGNING_KEYS.c.tenant_id == bindparam("tenant_id"),
+        SIGNING_KEYS.c.project_id == bindparam("project_id"),
+        SIGNING_KEYS.c.status == "active",
+    )
+)
+
+
+@lru_cache(maxsize=1024)
+def _opened(keys: Keys, kid: str, sealed: str) -> key_material.PrivateKey:
+    return key_material.opened(keys.open(sealed, bound_to(kid)))
+
+
+async def sign(conn: Connection, ask: Ask[SignToken]) -> Reply:
+    """A JWT by the active key; who says so, to whom and until when is the project's to say."""
+    project_id = ask.body.project_id
+    if not is_id("prj", project_id):
+        raise not_found()
+    row = await SIGNER.row(conn, tenant_id=ask.tenant, project_id=project_id)
+    if row is None or row["tenant_status"] == "deleting":
+        raise not_found()
+    # A refresh carries no API key that the edge could refuse.
+    if row["tenant_status"] == "suspended":
+        raise Problem("tenant_suspended", "The tenant is suspended. Ask your operator.")
+    settings, now = orjson.loads(row["settings"]), int(time.time())
+    lifetime = settings["access_token_ttl"]
+    claims = {
+        **ask.body.claims,
+        "iss": project_id,
+        "aud": project_id,
+        "pid": project_id,
+        "iat": now,
+        "exp": now + lifetime,
+    }
+    key = _opened(ask.keys, row["id"], row["private_key"])
+    token = jwt.encode(claims, key, algorithm=row["algorithm"], headers={"kid": row["id"]})
+    return answer(
+        ask,
+        {
+            "token": token,
+            "expires_in": lifetime,
+            "refresh_token_ttl": settings["refresh_token_ttl"],
+            "session_idle_timeout": settings["session_idle_timeout"],
+        },
+    )
