@@ -7,7 +7,7 @@ from chassis.telemetry import DEAD_LETTERS, EVENTS_CONSUMED, EVENTS_PUBLISHED
 from outbox.inbox import Inbox
 from outbox.relay import Relay
 
-from identity import events
+from identity import erasure, events
 from identity.rpc import ROUTES
 
 
@@ -20,8 +20,13 @@ async def start(process: Process) -> None:
     async def consumer() -> dict[str, Any]:
         return {"pending": (await inbox.consumer(process.broker)).num_pending}
 
+    async def erase() -> None:
+        while await erasure.erase_next(process.pool):
+            relay.wake()
+
     process.health.add("events", consumer, needed=False, ready=True)
     process.background("relay", relay.run)
+    process.every(1, "erase", erase)
     process.every(3600, "forget_marks", inbox.forget)
     await process.answer(ROUTES, relay.wake)
 

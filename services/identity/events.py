@@ -3,38 +3,24 @@
 from collections.abc import Sequence
 
 from chassis.database import Connection
-from chassis.statements import Statement
+from contracts.events import event_subject, lifecycle_subject
 from outbox.inbox import Heard
-from outbox.record import lifecycle, record_all
-from sqlalchemy import bindparam, delete
+from outbox.record import record_all
 
-from identity import sessions
-from identity.tables import ORGANIZATIONS, USERS
+from identity import erasure, sessions
 
-# Members, invitations and sessions go with what they belong to.
-ERASE = [
-    Statement(delete(table).where(table.c.tenant_id == bindparam("tenant_id")))
-    for table in (ORGANIZATIONS, USERS)
-]
+PROJECT_DELETED = event_subject("projects", "project.deleted")
+DELETION_REQUESTED = lifecycle_subject("projects", "tenant.deletion_requested")
 
 
 async def take(conn: Connection, events: Sequence[Heard]) -> None:
+    """The effect of a batch; both are rare, so one at a time."""
     for heard in events:
-        if heard.type == "project.deleted":
-            await _end_sessions(conn, heard)
-        elif heard.type == "tenant.deletion_requested":
-            await _erase(conn, heard)
-
-
-async def _end_sessions(conn: Connection, heard: Heard) -> None:
-    project_id = heard.event["subject"]
-    ended = await sessions.ended_with_project(conn, heard.context(), project_id)
-    await record_all(conn, ended)
-
-
-async def _erase(conn: Connection, heard: Heard) -> None:
-    """Everything of the tenant, and the word that it is done, in one transaction."""
-    for statement in ERASE:
-        await statement.run(conn, tenant_id=heard.tenant_id)
-    erased = lifecycle(heard.context(), "identity", "tenant.erased", heard.tenant_id, {})
-    await record_all(conn, [erased])
+        if heard.subject == PROJECT_DELETED:
+            project_id = heard.event["subject"]
+            ended = await sessions.revoked_of_project(
+                conn, heard.context(), heard.tenant_id, project_id
+            )
+            await record_all(conn, ended)
+        elif heard.subject == DELETION_REQUESTED:
+            await erasure.begin(conn, heard)

@@ -1,6 +1,7 @@
-"""Invitations: made, listed, resent, revoked, accepted once.
+"""Invitations: made, listed, revoked, resent; one at most is pending for an email.
 
-`expired` is derived: pending, and past its time. The token leaves once; its keyed hash stays.
+A pending one past its time reads expired. It is stored so when another takes its place. The token
+leaves once; its keyed hash stays.
 """
 
 import secrets
@@ -11,13 +12,14 @@ from typing import Any
 import asyncpg
 from chassis.ask import Ask, Reply, answer
 from chassis.database import TIME, Connection, violated
+from chassis.keys import Keys
 from chassis.listing import Listing, given
 from chassis.statements import Statement, parameters
+from contracts.context import Context
 from contracts.ids import new_id
 from contracts.models import Body
 from contracts.organizations import (
-    AcceptInvitation,
-    InvitationAccepted,
+    Invitation,
     InvitationCreated,
     InvitationResent,
     InvitationRevoked,
@@ -25,42 +27,44 @@ from contracts.organizations import (
     NewInvitation,
 )
 from contracts.problems import Problem, not_found
-from outbox.record import Recorded, event, record_all, recording
-from sqlalchemy import and_, bindparam, case, exists, func, insert, select, update
+from outbox.record import Recorded, event, recording
+from sqlalchemy import Text, and_, bindparam, case, delete, exists, func, insert, select, update
 
-from identity import members, users
-from identity.tables import INVITATIONS, MEMBERS, USERS
+from identity import members
+from identity.tables import INVITATIONS, MEMBERS, ORGANIZATIONS, USERS
 
-STATUS = case(
-    (
-        and_(INVITATIONS.c.status == "pending", INVITATIONS.c.expires_at <= func.now()),
-        "expired",
-    ),
+_now = bindparam("now", type_=TIME)
+_STATUS = case(
+    (and_(INVITATIONS.c.status == "pending", INVITATIONS.c.expires_at <= _now), "expired"),
     else_=INVITATIONS.c.status,
-).label("status")
-_HIDDEN = ("tenant_id", "organization_id", "email_key", "token_hash", "lifetime")
-_STORED = [column for column in INVITATIONS.c if column.name != "email_key"]
-_COLUMNS = [
-    STATUS if column.name == "status" else column
-    for column in INVITATIONS.c
-    if column.name not in _HIDDEN
-]
+)
+SHOWN = [INVITATIONS.c[name] for name in Invitation.model_fields if name != "status"]
+"""All but the status, which depends on the time."""
 _OF_ORGANIZATION = (
     INVITATIONS.c.tenant_id == bindparam("tenant_id"),
     INVITATIONS.c.organization_id == bindparam("organization_id"),
 )
 _ONE = (*_OF_ORGANIZATION, INVITATIONS.c.id == bindparam("id"))
 
-IS_MEMBER = Statement(
+# Shared: it keeps the organization from being deleted until the invitation is there.
+LOOK = Statement(
     select(
-        exists().where(
+        exists()
+        .where(
             MEMBERS.c.tenant_id == bindparam("tenant_id"),
             MEMBERS.c.organization_id == bindparam("organization_id"),
             USERS.c.tenant_id == MEMBERS.c.tenant_id,
             USERS.c.id == MEMBERS.c.user_id,
             USERS.c.email_key == func.lower(bindparam("email")),
         )
+        .label("is_member")
     )
+    .select_from(ORGANIZATIONS)
+    .where(
+        ORGANIZATIONS.c.tenant_id == bindparam("tenant_id"),
+        ORGANIZATIONS.c.id == bindparam("organization_id"),
+    )
+    .with_for_update(read=True, key_share=True, of=ORGANIZATIONS)
 )
 CLOSE_EXPIRED = Statement(
     update(INVITATIONS)
@@ -68,28 +72,26 @@ CLOSE_EXPIRED = Statement(
         *_OF_ORGANIZATION,
         INVITATIONS.c.email_key == func.lower(bindparam("email")),
         INVITATIONS.c.status == "pending",
-        INVITATIONS.c.expires_at <= bindparam("now", type_=TIME),
+        INVITATIONS.c.expires_at <= _now,
     )
-    .values(status="revoked")
-    .returning(*(column for column in INVITATIONS.c if column.name not in _HIDDEN))
-)
-CLOSE_PENDING = Statement(
-    update(INVITATIONS)
-    .where(*_OF_ORGANIZATION, INVITATIONS.c.status == "pending")
-    .values(status="revoked")
-    .returning(*(column for column in INVITATIONS.c if column.name not in _HIDDEN))
+    .values(status="expired")
 )
 INSERT = Statement(
     recording(
-        insert(INVITATIONS).values(parameters(_STORED)).returning(INVITATIONS.c.id).cte("changed")
+        insert(INVITATIONS)
+        .values(parameters(column for column in INVITATIONS.c if column.name != "email_key"))
+        .returning(INVITATIONS.c.id)
+        .cte("changed")
     )
 )
-LOCK = Statement(select(*_COLUMNS, INVITATIONS.c.lifetime).where(*_ONE).with_for_update())
-UPDATE = Statement(
+LOCK = Statement(
+    select(*SHOWN, _STATUS.label("status"), INVITATIONS.c.lifetime).where(*_ONE).with_for_update()
+)
+REVOKE = Statement(
     recording(
         update(INVITATIONS)
         .where(*_ONE)
-        .values(status=bindparam("new_status"), accepted_at=bindparam("new_accepted_at"))
+        .values(status=bindparam("new_status", type_=Text))
         .returning(INVITATIONS.c.id)
         .cte("changed")
     )
@@ -98,31 +100,33 @@ RENEW = Statement(
     recording(
         update(INVITATIONS)
         .where(*_ONE)
-        .values(token_hash=bindparam("new_token_hash"), expires_at=bindparam("new_expires_at"))
+        .values(
+            status=bindparam("new_status", type_=Text),
+            token_hash=bindparam("new_token_hash", type_=INVITATIONS.c.token_hash.type),
+            expires_at=bindparam("new_expires_at", type_=TIME),
+        )
         .returning(INVITATIONS.c.id)
         .cte("changed")
     )
 )
-# Of no tenant: the token decides which.
-BY_TOKEN = Statement(
-    select(INVITATIONS.c.tenant_id, INVITATIONS.c.organization_id, *_COLUMNS)
-    .where(INVITATIONS.c.token_hash == bindparam("token_hash"))
-    .with_for_update()
-)
-USER_BY_EMAIL = Statement(
-    select(USERS.c.id, USERS.c.email, USERS.c.name).where(
-        USERS.c.tenant_id == bindparam("tenant_id"),
-        USERS.c.email_key == func.lower(bindparam("email")),
-    )
+DELETE_PENDING = Statement(
+    delete(INVITATIONS)
+    .where(*_OF_ORGANIZATION, INVITATIONS.c.status == "pending", INVITATIONS.c.expires_at > _now)
+    .returning(*SHOWN)
 )
 
 LIST = Listing(
     source=INVITATIONS,
-    columns=_COLUMNS,
+    columns=[*SHOWN, _STATUS.label("status")],
     key=INVITATIONS.c.id,
     scope={"tenant_id": INVITATIONS.c.tenant_id, "organization_id": INVITATIONS.c.organization_id},
-    filters={"status": lambda status: STATUS.element == status},
+    filters={"status": lambda status: status == _STATUS},
 )
+
+
+def hashed(keys: Keys, token: str) -> str:
+    """What is stored of a token."""
+    return keys.hash("invitation", token)
 
 
 def _new_token() -> str:
@@ -130,19 +134,15 @@ def _new_token() -> str:
     return f"inv_{secrets.token_urlsafe(32)}"
 
 
-def _hashed(ask: Ask[Any, Any], token: str) -> str:
-    return ask.keys.hash("invitation", token)
-
-
 async def create(conn: Connection, ask: Ask[NewInvitation]) -> Reply:
     new, now = ask.body, datetime.now(UTC)
     scope = {"tenant_id": ask.tenant, "organization_id": ask.path["id"]}
-    if await members.LOCK_ORGANIZATION.row(conn, **scope) is None:
+    organization = await LOOK.row(conn, **scope, email=new.email)
+    if organization is None:
         raise not_found()
-    if await IS_MEMBER.value(conn, **scope, email=new.email):
+    if organization["is_member"]:
         raise Problem("already_member", "A member of this organization has this email.")
-    closed = await CLOSE_EXPIRED.rows(conn, **scope, email=new.email, now=now)
-    await record_all(conn, [_revoked(ask, scope["organization_id"], each) for each in closed])
+    await CLOSE_EXPIRED.run(conn, **scope, email=new.email, now=now)
     token = _new_token()
     row: dict[str, Any] = {
         "id": new_id("inv"),
@@ -157,138 +157,99 @@ async def create(conn: Connection, ask: Ask[NewInvitation]) -> Reply:
     }
     data = {"organization_id": scope["organization_id"], "invitation": row}
     created = event(ask.context, InvitationCreated, row["id"], data)
+    stored = {**row, "token_hash": hashed(ask.keys, token), "lifetime": new.expires_in}
     try:
-        await INSERT.row(
-            conn,
-            **scope,
-            **row,
-            token_hash=_hashed(ask, token),
-            lifetime=new.expires_in,
-            **created.parameters(),
-        )
+        await INSERT.row(conn, **scope, **stored, **created.parameters())
     except asyncpg.UniqueViolationError as error:
-        if violated(error) != "invitations_pending_key":
-            raise
-        raise Problem(
-            "invitation_pending", "This email has a pending invitation. Resend or revoke it."
-        ) from None
+        raise _pending(error) from None
     return answer(ask, {**row, "token": token}, created=row["id"])
+
+
+def _pending(error: asyncpg.UniqueViolationError) -> Problem:
+    if violated(error) != "invitations_pending_key":
+        raise error
+    return Problem(
+        "invitation_pending", "This email has a pending invitation. Resend or revoke it."
+    )
 
 
 async def find_all(conn: Connection, ask: Ask[Body, InvitationsQuery]) -> Reply:
     scope = {"tenant_id": ask.tenant, "organization_id": ask.path["id"]}
     if await members.FIND_ORGANIZATION.row(conn, **scope) is None:
         raise not_found()
-    rows, pagination = await LIST.page(conn, ask, scope, given(ask.query))
+    values = {**scope, "now": datetime.now(UTC)}
+    rows, pagination = await LIST.page(conn, ask, values, given(ask.query))
     return answer(ask, {"invitations": rows, "pagination": pagination})
 
 
-async def _locked(
-    conn: Connection, ask: Ask[Any, Any]
-) -> tuple[dict[str, Any], dict[str, str], int]:
-    """The invitation as shown, which one it is, and its lifetime."""
-    scope = {
+async def _locked(conn: Connection, ask: Ask[Any, Any], now: datetime) -> Mapping[str, Any]:
+    row: Mapping[str, Any] | None = await LOCK.row(conn, **_scope(ask), now=now)
+    if row is None:
+        raise not_found()
+    return row
+
+
+def _scope(ask: Ask[Any, Any]) -> dict[str, str]:
+    return {
         "tenant_id": ask.tenant,
         "organization_id": ask.path["id"],
         "id": ask.path["inv_id"],
     }
-    row = await LOCK.row(conn, **scope)
-    if row is None:
-        raise not_found()
-    shown = dict(row)
-    return shown, scope, shown.pop("lifetime")
 
 
 async def revoke(conn: Connection, ask: Ask) -> Reply:
-    row, scope, _ = await _locked(conn, ask)
+    """Expired ones too: they could be sent again otherwise."""
+    row = await _locked(conn, ask, datetime.now(UTC))
     if row["status"] == "revoked":
         raise not_found()
     if row["status"] == "accepted":
         raise Problem("invitation_closed", "The invitation was accepted already.", status=409)
-    revoked = _revoked(ask, ask.path["id"], {**row, "status": "revoked"})
-    await UPDATE.row(
-        conn, **scope, new_status="revoked", new_accepted_at=None, **revoked.parameters()
-    )
+    revoked = revocation(ask.context, ask.path["id"], row)
+    await REVOKE.row(conn, **_scope(ask), new_status="revoked", **revoked.parameters())
     return answer(ask)
 
 
-def _revoked(ask: Ask[Any, Any], organization_id: str, row: Mapping[str, Any]) -> Recorded:
-    data = {"organization_id": organization_id, "invitation": dict(row)}
-    return event(ask.context, InvitationRevoked, row["id"], data)
+async def resend(conn: Connection, ask: Ask) -> Reply:
+    """A new token, and as long a time as before; the old token is dead."""
+    now = datetime.now(UTC)
+    row = await _locked(conn, ask, now)
+    if row["status"] not in ("pending", "expired"):
+        raise Problem(
+            "invitation_closed", f"The invitation is {row['status']}. Make another.", status=409
+        )
+    token, expires_at = _new_token(), now + timedelta(seconds=row["lifetime"])
+    renewed = {**_shown(row), "status": "pending", "expires_at": expires_at}
+    data = {"organization_id": ask.path["id"], "invitation": renewed}
+    resent = event(ask.context, InvitationResent, row["id"], data)
+    try:
+        await RENEW.row(
+            conn,
+            **_scope(ask),
+            new_status="pending",
+            new_token_hash=hashed(ask.keys, token),
+            new_expires_at=expires_at,
+            **resent.parameters(),
+        )
+    except asyncpg.UniqueViolationError as error:
+        raise _pending(error) from None
+    return answer(ask, {**renewed, "token": token})
+
+
+def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in Invitation.model_fields if name in row}
+
+
+def revocation(context: Context, organization_id: str, row: Mapping[str, Any]) -> Recorded:
+    """The event of an invitation that is open no more."""
+    data = {"organization_id": organization_id, "invitation": {**_shown(row), "status": "revoked"}}
+    return event(context, InvitationRevoked, row["id"], data)
 
 
 async def revoked_with(
     conn: Connection, ask: Ask[Any, Any], organization_id: str
 ) -> list[Recorded]:
-    """Revokes what is pending in an organization that goes; answers the events."""
-    rows = await CLOSE_PENDING.rows(conn, tenant_id=ask.tenant, organization_id=organization_id)
-    return [_revoked(ask, organization_id, row) for row in rows]
-
-
-async def resend(conn: Connection, ask: Ask) -> Reply:
-    """A new token and as long a time as before; the old token is dead."""
-    row, scope, lifetime = await _locked(conn, ask)
-    if row["status"] not in ("pending", "expired"):
-        raise Problem(
-            "invitation_closed", f"The invitation is {row['status']}. Make another.", status=409
-        )
-    token, expires_at = _new_token(), datetime.now(UTC) + timedelta(seconds=lifetime)
-    renewed = {**row, "status": "pending", "expires_at": expires_at}
-    data = {"organization_id": ask.path["id"], "invitation": renewed}
-    resent = event(ask.context, InvitationResent, row["id"], data)
-    await RENEW.row(
-        conn,
-        **scope,
-        new_token_hash=_hashed(ask, token),
-        new_expires_at=renewed["expires_at"],
-        **resent.parameters(),
-    )
-    return answer(ask, {**renewed, "token": token})
-
-
-async def accept(conn: Connection, ask: Ask[AcceptInvitation]) -> Reply:
-    """The token alone decides tenant, organization and email; it works once."""
-    row = await BY_TOKEN.row(conn, token_hash=_hashed(ask, ask.body.token))
-    if row is None or row["status"] != "pending":
-        raise Problem(
-            "invitation_closed", "The invitation is not open any more. Ask for another one."
-        )
-    tenant_id = row["tenant_id"]
-    context = ask.context.model_copy(update={"tenant_id": tenant_id})
-    user = await USER_BY_EMAIL.row(conn, tenant_id=tenant_id, email=row["email"])
-    if user is None:
-        user = await users.new_user(conn, context, tenant_id, row["email"], ask.body.name)
-    context.actor_type, context.actor_id = "user", user["id"]
-    member = await members.join(
-        conn,
-        context,
-        tenant_id,
-        row["organization_id"],
-        user,
-        row["role"],
-        row["permissions"],
-    )
-    now = datetime.now(UTC)
-    shown = {
-        name: value for name, value in row.items() if name not in ("tenant_id", "organization_id")
-    }
-    accepted = event(
-        context,
-        InvitationAccepted,
-        row["id"],
-        {
-            "organization_id": row["organization_id"],
-            "invitation": {**shown, "status": "accepted", "accepted_at": now},
-            "user_id": user["id"],
-        },
-    )
-    await UPDATE.row(
-        conn,
-        tenant_id=tenant_id,
-        organization_id=row["organization_id"],
-        id=row["id"],
-        new_status="accepted",
-        new_accepted_at=now,
-        **accepted.parameters(),
-    )
-    return answer(ask, {"organization_id": row["organization_id"], "member": member})
+    """The events of what was pending in an organization that is held and goes, the rest with it."""
+    scope = {"tenant_id": ask.tenant, "organization_id": organization_id}
+    rows = await DELETE_PENDING.rows(conn, **scope, now=datetime.now(UTC))
+    rows.sort(key=lambda row: str(row["id"]))
+    return [revocation(ask.context, organization_id, row) for row in rows]

@@ -1,12 +1,13 @@
 """Organizations: created, found, changed, deleted with their memberships and invitations."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
 from chassis.ask import Ask, Reply, answer, json_bytes, stored_json
-from chassis.database import Connection, violated
+from chassis.database import TIME, Connection, violated
 from chassis.listing import Listing, given
 from chassis.patches import apply_patch, check_version, encoded_object
 from chassis.statements import Statement, parameters
@@ -25,7 +26,7 @@ from contracts.problems import Problem, not_found
 from outbox.record import event, record_all, recording
 from sqlalchemy import bindparam, delete, exists, func, insert, select, update
 
-from identity import invitations, members
+from identity import invitations, joining, members
 from identity.tables import INVITATIONS, MEMBERS, ORGANIZATIONS
 
 _COLUMNS = [column for column in ORGANIZATIONS.c if column.name not in ("tenant_id", "search")]
@@ -62,6 +63,7 @@ PENDING = Statement(
         INVITATIONS.c.tenant_id == bindparam("tenant_id"),
         INVITATIONS.c.organization_id == bindparam("id"),
         INVITATIONS.c.status == "pending",
+        INVITATIONS.c.expires_at > bindparam("now", type_=TIME),
     )
 )
 
@@ -91,6 +93,12 @@ def shown(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _answer(ask: Ask[Any, Any], value: Mapping[str, Any], created: str | None = None) -> Reply:
+    """Members come and go without the version: the count tells two answers of one version apart."""
+    tag = f"{value['version']}.{value['member_count']}"
+    return replace(answer(ask, value, created=created), version=tag)
+
+
 async def create(conn: Connection, ask: Ask[NewOrganization]) -> Reply:
     """One statement, and with an owner a second for the membership."""
     now = datetime.now(UTC)
@@ -118,8 +126,8 @@ async def create(conn: Connection, ask: Ask[NewOrganization]) -> Reply:
     except asyncpg.UniqueViolationError as error:
         raise _taken(error, str(row["slug"])) from None
     if new.owner_id is not None:
-        await members.make_owner(conn, ask, organization_id, new.owner_id)
-    return answer(ask, value, created=organization_id)
+        await joining.make_owner(conn, ask, organization_id, new.owner_id)
+    return _answer(ask, value, organization_id)
 
 
 def _taken(error: asyncpg.UniqueViolationError, slug: str) -> Problem:
@@ -132,7 +140,7 @@ async def find(conn: Connection, ask: Ask) -> Reply:
     row = await FIND.row(conn, tenant_id=ask.tenant, id=ask.path["id"])
     if row is None:
         raise not_found()
-    return answer(ask, shown(row))
+    return _answer(ask, shown(row))
 
 
 async def find_all(conn: Connection, ask: Ask[Body, OrganizationsQuery]) -> Reply:
@@ -147,7 +155,7 @@ async def change(conn: Connection, ask: Ask[OrganizationPatch]) -> Reply:
     check_version(ask.context, row["version"])
     after, changes = apply_patch(row, ask.body.given(), objects=("settings", "metadata"))
     if not changes:
-        return answer(ask, shown(row))
+        return _answer(ask, shown(row))
     if after["max_members"] is not None and after["max_members"] < row["member_count"]:
         raise Problem(
             "member_limit_reached",
@@ -163,7 +171,7 @@ async def change(conn: Connection, ask: Ask[OrganizationPatch]) -> Reply:
         await UPDATE.row(conn, tenant_id=ask.tenant, id=row["id"], **values, **updated.parameters())
     except asyncpg.UniqueViolationError as error:
         raise _taken(error, after["slug"]) from None
-    return answer(ask, value)
+    return _answer(ask, value)
 
 
 async def remove(conn: Connection, ask: Ask[Body, DeleteQuery]) -> Reply:
@@ -174,7 +182,7 @@ async def remove(conn: Connection, ask: Ask[Body, DeleteQuery]) -> Reply:
     check_version(ask.context, row["version"])
     scope = {"tenant_id": ask.tenant, "id": row["id"]}
     if ask.query.dry_run:
-        pending = await PENDING.value(conn, **scope)
+        pending = await PENDING.value(conn, **scope, now=datetime.now(UTC))
         gone = {"memberships": row["member_count"], "invitations": pending}
         return Reply(json_bytes({"would_delete": gone}))
     events = await members.removed_with(conn, ask, row["id"])

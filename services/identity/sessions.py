@@ -3,7 +3,7 @@
 Live is active and not expired. Whoever ends several holds the user's row, so that none ends twice.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -67,7 +67,7 @@ REVOKE_OF_PROJECT = Statement(
 )
 
 
-async def remove_all(conn: Connection, ask: Ask) -> Reply:
+async def revoke_all(conn: Connection, ask: Ask) -> Reply:
     """All live sessions of a user; having none is a success too."""
     user_id = ask.path["id"]
     if await LOCK_USER.row(conn, tenant_id=ask.tenant, user_id=user_id) is None:
@@ -76,42 +76,50 @@ async def remove_all(conn: Connection, ask: Ask) -> Reply:
     return answer(ask)
 
 
-async def remove(conn: Connection, ask: Ask) -> Reply:
+async def revoke(conn: Connection, ask: Ask) -> Reply:
     """One statement. A session that is not live any more is not found."""
     user_id, session_id = ask.path["id"], ask.path["sid"]
-    ended = await REVOKE_ONE.row(
+    revoked = await REVOKE_ONE.row(
         conn,
         tenant_id=ask.tenant,
         user_id=user_id,
         id=session_id,
         now=datetime.now(UTC),
-        **_revoked(ask.context, user_id, session_id, "revoked").parameters(),
+        **_revoked(ask.context, ask.tenant, user_id, session_id, "revoked").parameters(),
     )
-    if ended is None:
+    if revoked is None:
         raise not_found()
     return answer(ask)
 
 
 async def ended(conn: Connection, context: Context, user_id: str, reason: Reason) -> list[Recorded]:
     """Revokes a user's live sessions; answers the events, to be recorded by the caller."""
-    rows = await REVOKE_ALL.rows(
-        conn, tenant_id=context.tenant(), user_id=user_id, now=datetime.now(UTC)
-    )
-    return _events(context, ((row["user_id"], row["id"]) for row in rows), reason)
+    tenant_id = context.tenant()
+    rows = await REVOKE_ALL.rows(conn, tenant_id=tenant_id, user_id=user_id, now=datetime.now(UTC))
+    return _events(context, tenant_id, rows, reason)
 
 
-async def ended_with_project(conn: Connection, context: Context, project_id: str) -> list[Recorded]:
+async def revoked_of_project(
+    conn: Connection, context: Context, tenant_id: str, project_id: str
+) -> list[Recorded]:
     """The same for all live sessions with a project."""
     rows = await REVOKE_OF_PROJECT.rows(
-        conn, tenant_id=context.tenant(), project_id=project_id, now=datetime.now(UTC)
+        conn, tenant_id=tenant_id, project_id=project_id, now=datetime.now(UTC)
     )
-    return _events(context, ((row["user_id"], row["id"]) for row in rows), "project_deleted")
+    return _events(context, tenant_id, rows, "project_deleted")
 
 
-def _events(context: Context, ended: Iterable[tuple[str, str]], reason: Reason) -> list[Recorded]:
-    return [_revoked(context, user_id, id_, reason) for user_id, id_ in sorted(ended)]
+def _events(
+    context: Context, tenant_id: str, rows: Iterable[Mapping[str, str]], reason: Reason
+) -> list[Recorded]:
+    return [
+        _revoked(context, tenant_id, user_id, session_id, reason)
+        for user_id, session_id in sorted((row["user_id"], row["id"]) for row in rows)
+    ]
 
 
-def _revoked(context: Context, user_id: str, session_id: str, reason: Reason) -> Recorded:
+def _revoked(
+    context: Context, tenant_id: str, user_id: str, session_id: str, reason: Reason
+) -> Recorded:
     data = {"user_id": user_id, "session_id": session_id, "reason": reason}
-    return event(context, SessionRevoked, session_id, data)
+    return event(context, SessionRevoked, session_id, data, tenant_id=tenant_id)

@@ -78,9 +78,10 @@ class UserRow(Model, table=True):
     status: str = Field(sa_type=Text)
     metadata_: str = Field(sa_column=Column("metadata", JSONB, nullable=False))
     last_sign_in_at: datetime | None = _time()
+    # Never null, for cursors. Not the year 1, which asyncpg takes for minus infinity.
     signed_in_order: datetime = Field(
         sa_column=Column(
-            TIME, Computed("coalesce(last_sign_in_at, '0001-01-01 00:00:00+00')", persisted=True)
+            TIME, Computed("coalesce(last_sign_in_at, '1970-01-01 00:00:00+00')", persisted=True)
         )
     )
     search: str = Field(

@@ -1,0 +1,73 @@
+"""Erasing a tenant: some rows at a time, so that neither its size nor a restart keeps it alive.
+
+`tenant.erased` is recorded in the transaction that finds nothing left.
+"""
+
+from datetime import UTC, datetime
+
+from chassis.boundary import IDEMPOTENCY
+from chassis.database import Connection, Pool
+from chassis.statements import Statement, parameters
+from contracts.context import Context
+from outbox.inbox import Heard
+from outbox.record import lifecycle, record
+from outbox.tables import OUTBOX
+from sqlalchemy import Table, bindparam, delete, literal_column, select, tuple_
+from sqlalchemy.dialects.postgresql import insert
+
+from identity.tables import ERASURES, INVITATIONS, MEMBERS, ORGANIZATIONS, SESSIONS, USERS
+
+STEP = 5000
+
+REMEMBER = Statement(insert(ERASURES).values(parameters(ERASURES.c)).on_conflict_do_nothing())
+# Of no tenant: the next one whose turn it is, past those that another replica works on.
+NEXT = Statement(
+    select(*ERASURES.c).order_by(ERASURES.c.requested_at).limit(1).with_for_update(skip_locked=True)
+)
+DONE = Statement(delete(ERASURES).where(ERASURES.c.tenant_id == bindparam("tenant_id")))
+
+
+def _some(table: Table) -> Statement:
+    key = list(table.primary_key.columns)
+    mine = table.c.tenant_id == bindparam("tenant_id")
+    if table is OUTBOX:
+        mine &= OUTBOX.c.published_at.is_not(None)
+    some = select(*key).where(mine).limit(literal_column(str(STEP)))
+    return Statement(delete(table).where(mine, tuple_(*key).in_(some)))
+
+
+# Invitations first: nobody comes in any more. What belongs to another goes before it.
+STEPS = [
+    _some(each)
+    for each in (INVITATIONS, SESSIONS, MEMBERS, ORGANIZATIONS, USERS, IDEMPOTENCY, OUTBOX)
+]
+
+
+async def begin(conn: Connection, heard: Heard) -> None:
+    """In the transaction of the event that asks for it."""
+    context = heard.context()
+    await REMEMBER.run(
+        conn,
+        tenant_id=heard.tenant_id,
+        request_id=context.request_id,
+        traceparent=context.traceparent,
+        requested_at=datetime.now(UTC),
+    )
+
+
+async def erase_next(pool: Pool) -> bool:
+    """One step of the oldest erasure; answers whether there was anything to do."""
+    async with pool.acquire() as conn, conn.transaction():
+        row = await NEXT.row(conn)
+        if row is None:
+            return False
+        tenant_id = row["tenant_id"]
+        for statement in STEPS:
+            if await statement.run(conn, tenant_id=tenant_id):
+                return True
+        await DONE.run(conn, tenant_id=tenant_id)
+        context = Context(
+            tenant_id=tenant_id, request_id=row["request_id"], traceparent=row["traceparent"]
+        )
+        await record(conn, lifecycle(context, "identity", "tenant.erased", tenant_id, {}))
+    return True
