@@ -26,7 +26,6 @@ def run(options: Options) -> int:
         if options.ready_file and not options.ready_file.parent.is_dir():
             raise CannotStart(f"there is no folder {options.ready_file.parent} for --ready-file")
         with open_data_folder(options.data) as data:
-            console.starting(data.root)
             data.rotate_logs()
             servers = Servers(data, load_or_make(data.root / "secrets.json"))
             return asyncio.run(_run(Stack(options, servers)))
@@ -37,6 +36,7 @@ def run(options: Options) -> int:
 
 async def _run(stack: Stack) -> int:
     stop, hurry = _stop_signals()
+    console.starting(stack.servers.data.root)
     starting = asyncio.create_task(stack.start())
     stopping = asyncio.create_task(stop.wait())
     try:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from support.waiting import until
 
 
@@ -28,6 +30,12 @@ class Stack:
     @property
     def url(self) -> str:
         return self.ready["base_url"]
+
+    def hang(self, name: str, number: int) -> None:
+        """SIGSTOP or SIGCONT for a process and its children: PostgreSQL works in those."""
+        parent = psutil.Process(self.ready["processes"][name])
+        for process in (parent, *parent.children(recursive=True)):
+            process.send_signal(number)
 
     def kill(self, name: str, number: int = signal.SIGKILL) -> int:
         """Signals one process of the stack; answers its id."""

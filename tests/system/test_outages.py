@@ -41,7 +41,7 @@ async def healthy(api: Api) -> bool:
 async def test_without_redis_requests_go_on_and_health_is_degraded(
     outage_stack: Stack, caller: Api
 ) -> None:
-    outage_stack.kill("redis", signal.SIGSTOP)
+    outage_stack.hang("redis", signal.SIGSTOP)
     try:
         for _ in range(3):
             assert (await timed(caller, "/v1/admin/users")).status == 200
@@ -49,7 +49,7 @@ async def test_without_redis_requests_go_on_and_health_is_degraded(
         assert (health.status, health.body["status"]) == (200, "degraded")
         assert health.body["checks"]["redis"]["status"] == "down"
     finally:
-        outage_stack.kill("redis", signal.SIGCONT)
+        outage_stack.hang("redis", signal.SIGCONT)
     await until(lambda: healthy(caller), 15)
 
 
@@ -57,7 +57,7 @@ async def test_without_redis_requests_go_on_and_health_is_degraded(
 async def test_while_a_server_hangs_every_answer_comes_in_time(
     outage_stack: Stack, caller: Api, server: str
 ) -> None:
-    outage_stack.kill(server, signal.SIGSTOP)
+    outage_stack.hang(server, signal.SIGSTOP)
     try:
         answer = await timed(caller, "/v1/admin/users")
         assert answer.status in (503, 504), answer.raw
@@ -65,7 +65,7 @@ async def test_while_a_server_hangs_every_answer_comes_in_time(
         assert (health.status, health.body["status"]) == (503, "down")
         assert (await timed(caller, "/health/live")).status == 200
     finally:
-        outage_stack.kill(server, signal.SIGCONT)
+        outage_stack.hang(server, signal.SIGCONT)
 
     async def served() -> bool:
         return (await caller("GET", "/v1/admin/users")).status == 200

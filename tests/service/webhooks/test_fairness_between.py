@@ -117,8 +117,11 @@ async def test_what_a_dead_dispatcher_had_is_sent_again(
         tenant,
     )
     sending.wake()
-    done = await world.attempted(tenant, made["id"])
-    assert done["status"] == "succeeded"
+
+    async def sent_again() -> bool:
+        return (await world.delivery(tenant, made["id"]))["status"] == "succeeded"
+
+    await until(sent_again)
 
 
 async def test_a_failing_receiver_is_given_a_rest_and_loses_no_try(

@@ -107,9 +107,14 @@ async def test_the_tenth_failure_is_the_last(
     endpoint.status = 503
     made = await world.subscribe(tenant, endpoint.url)
     await world.happen(tenant)
-    await world.owner.pool.execute("UPDATE queue SET tries = 9 WHERE tenant_id = $1", tenant)
     sending.wake()
-    failed = await world.attempted(tenant, made["id"])
+    await world.attempted(tenant, made["id"])
+    await world.owner.pool.execute(
+        "UPDATE queue SET tries = 9, wake_at = now() WHERE tenant_id = $1", tenant
+    )
+    sending.wake()
+    await until(lambda: has_status(world, tenant, made["id"], "failed"))
+    failed = await world.delivery(tenant, made["id"])
     assert (failed["status"], failed["next_attempt_at"]) == ("failed", None)
     assert [each["id"] for each in await world.deliveries(tenant, made["id"], status="failed")] == [
         failed["id"]
