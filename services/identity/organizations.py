@@ -95,8 +95,10 @@ def shown(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _answer(ask: Ask[Any, Any], value: Mapping[str, Any], created: str | None = None) -> Reply:
     """Members come and go without the version: the count tells two answers of one version apart."""
-    tag = f"{value['version']}.{value['member_count']}"
-    return replace(answer(ask, value, created=created), version=tag)
+    reply = answer(ask, value, created=created)
+    if not value["member_count"]:
+        return reply
+    return replace(reply, version=f"{value['version']}.{value['member_count']}")
 
 
 async def create(conn: Connection, ask: Ask[NewOrganization]) -> Reply:

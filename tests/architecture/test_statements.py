@@ -4,34 +4,87 @@ import asyncio
 
 import asyncpg
 import pytest
-from chassis import migrate
-from chassis.boundary import EXPIRE
+from chassis import boundary, migrate
 from chassis.statements import Statement
+from identity.tables import MEMBERS, ORGANIZATIONS, USERS
+from sqlalchemy import bindparam, delete, exists, insert, select, update
+from support.tenancy import statements_of, untied
 from tenantry.servers import Servers
 
 SERVICES = ["identity", "projects", "webhooks", "audit"]
 
+ACROSS_TENANTS = {
+    # Who has nothing but a secret is found by its keyed hash, unique among all tenants.
+    "identity.accepting.BY_TOKEN",
+    "projects.credentials.BY_HASH",
+    "projects.credentials.BY_ID",
+    "projects.tokens.BY_HASH",
+    # Public, and named by the project alone.
+    "projects.signing_keys.KEY_SET",
+    # The operator's list of tenants.
+    "projects.tenants.LIST",
+    # Work lists of background tasks, and the old that they forget.
+    "audit.erasure.NEXT",
+    "identity.erasure.NEXT",
+    "webhooks.erasing.OPEN",
+    "projects.credentials.FORGET_REFUSALS",
+    "webhooks.retention.DROP_EXPIRED",
+    # The dispatcher serves all tenants, and what it takes it takes by tenant.
+    "webhooks.claims.CLAIM",
+    "webhooks.claims.NEXT_WAKE",
+    "webhooks.claims.TENANTS",
+    "webhooks.claims.WAKE",
+}
+"""The statements that meet rows of several tenants, and why they may."""
 
-def statements_of(service: str) -> dict[str, Statement]:
-    """The module-level statements of a service by name."""
-    import importlib
-    import pkgutil
 
-    found = {}
-    package = importlib.import_module(service)
-    for module in pkgutil.iter_modules(package.__path__, f"{service}."):
-        if module.name.endswith(("__main__", "migrations")):
-            continue
-        for name, value in vars(importlib.import_module(module.name)).items():
-            if isinstance(value, Statement) and value is not EXPIRE:
-                found[f"{module.name}.{name}"] = value
-    return found
+def _unbound(service: str) -> set[str]:
+    statements = statements_of(service).items()
+    return {name for name, statement in statements if untied(statement)}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_statement_is_bound_to_a_tenant(service: str) -> None:
+    found = {".".join(name.split(".")[:3]) for name in _unbound(service)}
+    known = {name for name in ACROSS_TENANTS if name.startswith(f"{service}.")}
+    assert found == known, "bind it to tenant_id, or argue it above"
+
+
+def test_what_is_stored_for_a_repeat_is_bound_too() -> None:
+    assert untied(boundary._FIND) == untied(boundary._STORE) == []
+
+
+def test_an_unbound_table_is_noticed_wherever_it_hides() -> None:
+    mine = USERS.c.tenant_id == bindparam("tenant_id")
+    joined = USERS.c.tenant_id == MEMBERS.c.tenant_id
+    others = MEMBERS.alias("others")
+    for expression, unbound in (
+        (select(USERS.c.id).where(mine), []),
+        (select(USERS.c.id), ["users"]),
+        (select(USERS.c.id).where(mine | (USERS.c.id == "usr")), ["users"]),
+        (select(USERS.c.id).where(mine, exists().where(joined)), []),
+        (select(USERS.c.id).where(mine, exists().where(MEMBERS.c.user_id == "x")), ["members"]),
+        (select(USERS.c.id).join(MEMBERS, joined).where(mine), []),
+        (select(USERS.c.id).join(MEMBERS, joined), ["members", "users"]),
+        (
+            select(USERS.c.id).join(MEMBERS, USERS.c.id == MEMBERS.c.user_id).where(mine),
+            ["members"],
+        ),
+        (select(USERS.c.id).where(mine, exists(select(others.c.role))), ["others"]),
+        (select(select(ORGANIZATIONS.c.id).cte("some")), ["organizations"]),
+        (update(USERS).values(name="x"), ["users"]),
+        (delete(USERS).where(USERS.c.id.in_(select(USERS.c.id).where(mine))), ["users"]),
+        (insert(MEMBERS).from_select(["user_id"], select(USERS.c.id).where(mine)), ["members"]),
+        (insert(USERS).values(id="x", tenant_id=bindparam("tenant_id")), []),
+    ):
+        assert untied(Statement(expression)) == unbound, str(expression)
+        Statement.all.pop()
 
 
 @pytest.mark.parametrize("service", SERVICES)
 async def test_every_statement_can_be_prepared(service: str, servers: Servers) -> None:
     await asyncio.to_thread(migrate.upgrade, service, servers.migration_url(service))
-    conn = await asyncpg.connect(servers.database_url(service))
+    conn = await asyncpg.connect(servers.database_url(service), statement_cache_size=0)
     try:
         for name, statement in statements_of(service).items():
             try:

@@ -1,0 +1,128 @@
+"""Each service may say, hear and change only what is its own, whatever its code tries."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+import nats
+import pytest
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from tenantry.keys import SERVICES
+from tenantry.servers import Servers
+
+
+@asynccontextmanager
+async def connected(servers: Servers, user: str) -> AsyncIterator[tuple[Client, list[str]]]:
+    """A client of that user, and what the server refused it."""
+    refused: list[str] = []
+
+    async def heard(error: Exception) -> None:
+        refused.append(str(error))
+
+    client = await nats.connect(
+        servers.nats_url(user), inbox_prefix=f"_INBOX_{user}".encode(), error_cb=heard
+    )
+    try:
+        yield client, refused
+    finally:
+        await client.close()
+
+
+async def settled(client: Client) -> None:
+    # nats-py writes a flush's PING ahead of what waits to be written: the second comes after it.
+    await client.flush()
+    await client.flush()
+
+
+@pytest.mark.parametrize(
+    ("user", "subject"),
+    [
+        ("webhooks", "tenantry.events.identity.user.created"),
+        ("webhooks", "tenantry.lifecycle.identity.tenant.erased"),
+        ("webhooks", "tenantry.rpc.identity.get_user"),
+        ("webhooks", "_INBOX_identity.anything"),
+        ("webhooks", "$JS.API.STREAM.DELETE.EVENTS"),
+        ("webhooks", "$JS.API.CONSUMER.CREATE.EVENTS.webhooks"),
+        ("webhooks", "$JS.API.CONSUMER.MSG.NEXT.EVENTS.audit"),
+        ("webhooks", "$JS.ACK.EVENTS.audit.1.1.1.1.0"),
+        ("identity", "tenantry.rpc.projects.create_project"),
+        ("audit", "tenantry.events.projects.api_key.revoked"),
+        ("edge", "tenantry.events.projects.api_key.revoked"),
+    ],
+)
+async def test_nobody_says_what_is_not_his(servers: Servers, user: str, subject: str) -> None:
+    async with connected(servers, user) as (client, refused):
+        await client.publish(subject, b"")
+        await settled(client)
+        assert any("permissions violation for publish" in each.lower() for each in refused)
+
+
+@pytest.mark.parametrize(
+    ("user", "subject"),
+    [
+        ("webhooks", "tenantry.rpc.identity.>"),
+        ("webhooks", "_INBOX_identity.>"),
+        ("webhooks", "_INBOX_edge.>"),
+        ("webhooks", "tenantry.events.>"),
+        ("edge", "tenantry.events.>"),
+        ("edge", "tenantry.rpc.>"),
+        ("audit", ">"),
+    ],
+)
+async def test_nobody_hears_what_is_not_his(servers: Servers, user: str, subject: str) -> None:
+    async with connected(servers, user) as (client, refused):
+        await client.subscribe(subject)
+        await settled(client)
+        assert any("permissions violation for subscription" in each.lower() for each in refused)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_a_service_answers_the_edge(servers: Servers, service: str) -> None:
+    async with (
+        connected(servers, service) as (owner, refused),
+        connected(servers, "edge") as (edge, refused_edge),
+    ):
+
+        async def answer(message: Msg) -> None:
+            await owner.publish(message.reply, b"done")
+
+        await owner.subscribe(f"tenantry.rpc.{service}.anything", queue="q", cb=answer)
+        await settled(owner)
+        reply = await edge.request(f"tenantry.rpc.{service}.anything", b"", timeout=2)
+        assert reply.data == b"done"
+        assert refused == refused_edge == []
+
+
+async def test_identity_may_ask_for_a_signature(servers: Servers) -> None:
+    async with (
+        connected(servers, "projects") as (projects, _),
+        connected(servers, "identity") as (identity, refused),
+    ):
+
+        async def sign(message: Msg) -> None:
+            await message.respond(b"signed")
+
+        await projects.subscribe("tenantry.rpc.projects.sign_token", cb=sign)
+        await settled(projects)
+        reply = await identity.request("tenantry.rpc.projects.sign_token", b"", timeout=2)
+        assert reply.data == b"signed"
+        assert refused == []
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_a_database_lets_only_its_own_roles_in(servers: Servers, service: str) -> None:
+    for database in set(SERVICES) - {service}:
+        url = servers.database_url(service).removesuffix(service) + database
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await asyncpg.connect(url)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_a_runtime_role_cannot_change_the_schema(servers: Servers, service: str) -> None:
+    connection = await asyncpg.connect(servers.database_url(service))
+    try:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await connection.execute("CREATE TABLE mine (id int)")
+    finally:
+        await connection.close()
