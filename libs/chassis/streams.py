@@ -68,6 +68,6 @@ def _consumer(name: str, subjects: list[str]) -> ConsumerConfig:
         deliver_policy=DeliverPolicy.ALL,
         filter_subjects=subjects,
         max_deliver=-1,
-        ack_wait=10.0,
+        ack_wait=5.0,
         max_ack_pending=2048,
     )

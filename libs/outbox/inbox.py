@@ -24,7 +24,7 @@ from nats.js.api import ConsumerInfo
 log = structlog.get_logger()
 
 BATCH = 256
-WAIT_SECONDS = 0.03
+WAIT_SECONDS = 0.1
 MAX_TRIES = 5
 RETRY_SECONDS = (1, 5, 15, 30)
 KEEP_MARKS = "8 days"

@@ -43,7 +43,7 @@ async def test_a_webhook_receives_what_the_public_library_verifies(api: Api) -> 
         async def arrived() -> Any:
             return receiver.received
 
-        (sent,) = await until(arrived, 10)
+        (sent,) = await until(arrived)
         event = Webhook(hook.body["secret"]).verify(sent.body, sent.headers)
         assert event["type"] == "organization.created"
         assert event["data"]["organization"]["id"] == made.body["id"]
@@ -62,7 +62,7 @@ async def test_a_webhook_receives_what_the_public_library_verifies(api: Api) -> 
         async def tested_too() -> bool:
             return len(receiver.received) == 2
 
-        await until(tested_too, 10)
+        await until(tested_too)
         assert json.loads(receiver.received[1].body)["type"] == "webhook.test"
 
 
@@ -103,6 +103,6 @@ async def test_a_deleted_tenant_is_gone_everywhere(api: Api, operator: Api) -> N
     async def gone() -> bool:
         return (await operator("GET", path)).status == 404
 
-    await until(gone, 10)
+    await until(gone)
     assert (await api("GET", "/v1/admin/users")).status == 401
     assert (await operator("DELETE", path)).status == 404

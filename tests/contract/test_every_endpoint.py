@@ -174,7 +174,7 @@ async def _webhooks(walk: Walk, webhook_id: str) -> None:
     async def delivered() -> bool:
         return (await walk("get_delivery", **delivery))["status"] == "succeeded"
 
-    await until(delivered, 10)
+    await until(delivered)
     await walk("retry_delivery", **delivery)
     await walk("list_deliveries", query="status=succeeded&event_type=user.created", **webhook)
     await walk("replay", {"since": "2026-01-15T10:00:00Z"}, **webhook)
@@ -188,7 +188,7 @@ async def _audit(walk: Walk) -> None:
     async def shown() -> Any:
         return (await walk("list_events", query="action=organization.deleted"))["events"]
 
-    (event,) = await until(shown, 10)
+    (event,) = await until(shown)
     await walk("get_event", event_id=event["id"])
     proof = await walk("get_proof")
     assert proof["valid"] is True

@@ -8,7 +8,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-async def until(condition: Callable[[], Awaitable[T]], seconds: float = 5.0) -> T:
+async def until(condition: Callable[[], Awaitable[T]], seconds: float = 20.0) -> T:
     """The first truthy answer of `condition`; AssertionError with the last one at the deadline."""
     deadline = time.monotonic() + seconds
     while True:
