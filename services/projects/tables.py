@@ -44,7 +44,11 @@ def _time(**options: Any) -> Any:
 
 def _name_and_slug() -> Any:
     """What `q` looks through."""
-    return Field(sa_column=Column(Text, Computed("lower(name || E'\\n' || slug)", persisted=True)))
+    return Field(
+        sa_column=Column(
+            Text, Computed("lower((name || E'\\n' || slug) COLLATE \"default\")", persisted=True)
+        )
+    )
 
 
 def _of_a_tenant() -> ForeignKeyConstraint:

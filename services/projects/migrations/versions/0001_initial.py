@@ -83,7 +83,7 @@ def upgrade() -> None:
         sa.Column(
             "search",
             sa.Text(),
-            sa.Computed("lower(name || E'\\n' || slug)", persisted=True),
+            sa.Computed("lower((name || E'\\n' || slug) COLLATE \"default\")", persisted=True),
             nullable=True,
         ),
         sa.Column("version", sa.Integer(), nullable=False),
@@ -154,7 +154,7 @@ def upgrade() -> None:
         sa.Column(
             "search",
             sa.Text(),
-            sa.Computed("lower(name || E'\\n' || slug)", persisted=True),
+            sa.Computed("lower((name || E'\\n' || slug) COLLATE \"default\")", persisted=True),
             nullable=True,
         ),
         sa.Column("version", sa.Integer(), nullable=False),
