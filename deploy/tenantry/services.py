@@ -28,7 +28,6 @@ def duty_of(name: str, servers: Servers, port: int) -> Duty:
         "TENANTRY_NATS_URL": servers.nats_url(name),
         "TENANTRY_HTTP_HOST": HOST,
         "TENANTRY_HTTP_PORT": str(port),
-        "TENANTRY_HASH_KEY": servers.secrets.hash_key,
         **(_of_a_service(name, servers) if name in SERVICES else _of_the_edge(servers)),
     }
     return Duty(python_program(name, (name,), env, servers), lambda: is_ready(port))
@@ -70,6 +69,7 @@ def python_program(
 
 def _of_a_service(name: str, servers: Servers) -> dict[str, str]:
     env = {
+        "TENANTRY_HASH_KEY": servers.secrets.hash_key,
         "TENANTRY_DATABASE_URL": servers.database_url(name),
         "TENANTRY_ENCRYPTION_KEYS": servers.secrets.encryption_keys,
     }
