@@ -13,7 +13,7 @@ from chassis.statements import Statement
 from contracts.models import Body
 from contracts.problems import not_found
 from contracts.webhooks import DeliveriesQuery
-from sqlalchemy import ARRAY, Integer, Text, bindparam, case, cast, func, select
+from sqlalchemy import ARRAY, Integer, Text, bindparam, case, cast, column, func, select
 from sqlalchemy.dialects.postgresql import JSON, aggregate_order_by
 
 from webhooks import webhooks
@@ -24,7 +24,7 @@ BODIES_BYTES = 600_000
 ATTEMPTS_SHOWN = 100
 """Of one delivery the newest: the schedule has ten, more come only by hand."""
 
-COLUMNS = [column for column in DELIVERIES.c if column.name not in ("tenant_id", "attempt_count")]
+COLUMNS = [each for each in DELIVERIES.c if each.name != "tenant_id"]
 _WEBHOOK = (
     DELIVERIES.c.tenant_id == bindparam("tenant_id"),
     DELIVERIES.c.webhook_id == bindparam("webhook_id"),
@@ -42,6 +42,11 @@ FIND = Statement(
     .where(*ONE)
 )
 
+_asked = (
+    func.unnest(bindparam("ids", type_=ARRAY(ID)), bindparam("counts", type_=ARRAY(Integer)))
+    .table_valued(column("id", ID), column("attempt_count", Integer))
+    .render_derived(name="asked")
+)
 _newest = (
     select(
         ATTEMPTS,
@@ -51,7 +56,8 @@ _newest = (
     )
     .where(
         ATTEMPTS.c.tenant_id == bindparam("tenant_id"),
-        ATTEMPTS.c.delivery_id == func.any(bindparam("ids", type_=ARRAY(ID))),
+        ATTEMPTS.c.delivery_id == _asked.c.id,
+        ATTEMPTS.c.number <= _asked.c.attempt_count,
         ATTEMPTS.c.created_at >= bindparam("since", type_=TIME),
         ATTEMPTS.c.created_at <= bindparam("until", type_=TIME),
     )
@@ -111,7 +117,10 @@ LIST = Listing(
 async def with_attempts(
     conn: Connection, tenant_id: str, rows: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """The deliveries as the contract shows them."""
+    """The deliveries as the contract shows them.
+
+    An attempt that ended between the two statements is left out, as the row knows nothing of it.
+    """
     if not rows:
         return []
     times = [row["created_at"] for row in rows]
@@ -119,12 +128,13 @@ async def with_attempts(
         conn,
         tenant_id=tenant_id,
         ids=[row["id"] for row in rows],
+        counts=[row["attempt_count"] for row in rows],
         since=min(times),
         until=max(times),
     )
     attempts = {each["delivery_id"]: stored_json(each["attempts"]) for each in found}
     return [
-        {column.name: row[column.name] for column in COLUMNS}
+        {each.name: row[each.name] for each in COLUMNS if each.name != "attempt_count"}
         | {"attempts": attempts.get(row["id"], [])}
         for row in rows
     ]
