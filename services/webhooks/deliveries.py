@@ -133,11 +133,13 @@ async def with_attempts(
         until=max(times),
     )
     attempts = {each["delivery_id"]: stored_json(each["attempts"]) for each in found}
-    return [
-        {each.name: row[each.name] for each in COLUMNS if each.name != "attempt_count"}
-        | {"attempts": attempts.get(row["id"], [])}
-        for row in rows
-    ]
+    return [shown(row, attempts.get(row["id"], [])) for row in rows]
+
+
+def shown(row: Mapping[str, Any], attempts: Any) -> dict[str, Any]:
+    """A delivery by `COLUMNS` with its attempts, a list or its JSON."""
+    fields = {each.name: row[each.name] for each in COLUMNS if each.name != "attempt_count"}
+    return fields | {"attempts": attempts}
 
 
 async def find_all(conn: Connection, ask: Ask[Body, DeliveriesQuery]) -> Reply:
@@ -146,8 +148,8 @@ async def find_all(conn: Connection, ask: Ask[Body, DeliveriesQuery]) -> Reply:
     if await webhooks.FIND.row(conn, tenant_id=ask.tenant, id=ask.path["id"]) is None:
         raise not_found()
     rows, pagination = await LIST.page(conn, ask, scope, given(ask.query))
-    shown = await with_attempts(conn, ask.tenant, rows)
-    return answer(ask, {"deliveries": shown, "pagination": pagination})
+    deliveries = await with_attempts(conn, ask.tenant, rows)
+    return answer(ask, {"deliveries": deliveries, "pagination": pagination})
 
 
 async def find(conn: Connection, ask: Ask) -> Reply:
@@ -159,5 +161,5 @@ async def find(conn: Connection, ask: Ask) -> Reply:
     )
     if row is None:
         raise not_found()
-    (shown,) = await with_attempts(conn, ask.tenant, [row])
-    return answer(ask, shown | {"payload": stored_json(row["payload"])})
+    (delivery,) = await with_attempts(conn, ask.tenant, [row])
+    return answer(ask, delivery | {"payload": stored_json(row["payload"])})

@@ -76,7 +76,7 @@ async def send_test(conn: Connection, ask: Ask[SendTest]) -> Reply:
         payload=json_bytes(event).decode(),
     )
     assert row is not None
-    return answer(ask, {**row, "attempts": []})
+    return answer(ask, deliveries.shown(row, []))
 
 
 def _sample(ask: Ask[Any, Any], event_type: str) -> dict[str, Any]:
