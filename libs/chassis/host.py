@@ -12,10 +12,10 @@ from typing import Any
 
 import structlog
 import uvloop
-from faststream.nats import NatsBroker
 from nats.aio.client import Client
+from nats.errors import Error as NatsError
 
-from chassis.broker import connect, make_broker
+from chassis.broker import connect
 from chassis.health import Health
 from chassis.http import HttpServer
 from chassis.settings import ProcessSettings
@@ -29,7 +29,7 @@ class Host:
 
     def __init__(self, name: str, settings: ProcessSettings) -> None:
         self.name = name
-        self.broker: NatsBroker = make_broker(settings.nats_url, self._reconnected)
+        self.nats_url = settings.nats_url
         self.nats: Client
         self.health = Health()
         self.health.add("nats", self._check_nats)
@@ -47,8 +47,7 @@ class Host:
                 await run()
             except Exception:
                 log.exception("background_failed", task=name)
-                self._failed = True
-                self._stopping.set()
+                self._fail()
 
         self._tasks.append(asyncio.create_task(watched(), name=name))
 
@@ -72,6 +71,16 @@ class Host:
     def _reconnected(self) -> None:
         for then in self._on_reconnect:
             then()
+
+    def _nats_closed(self) -> None:
+        """Reconnecting is for ever, so this is the end of a drain or of all hope."""
+        if not self._stopping.is_set():
+            log.error("nats_closed")
+            self._fail()
+
+    def _fail(self) -> None:
+        self._failed = True
+        self._stopping.set()
 
     def on_stop(self, stop: Callable[[], Awaitable[None]]) -> None:
         """Called at the end, the last added first."""
@@ -97,9 +106,8 @@ class Host:
         return 1 if self._failed else 0
 
     async def _start(self, start: Callable[[], Awaitable[None]]) -> None:
-        self.nats = await connect(self.broker)
+        self.nats = await connect(self.nats_url, self._reconnected, self._nats_closed)
         await start()
-        await self.broker.start()
         log.info("started")
 
     async def _stop(self, http: HttpServer, serving: "asyncio.Task[None]") -> None:
@@ -112,9 +120,9 @@ class Host:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         try:
             async with asyncio.timeout(3):
-                await self.broker.stop()
-        except TimeoutError:
-            log.warning("broker_stop_timeout")
+                await self.nats.drain()
+        except (AttributeError, OSError, NatsError) as error:  # never connected, or not now
+            log.warning("nats_not_drained", error=type(error).__name__)
 
     async def _check_nats(self) -> None:
         await self.nats.flush(timeout=1)

@@ -16,7 +16,8 @@ REQUEST_SECONDS = Histogram(
 )
 EVENTS_PUBLISHED = Counter("tenantry_events_published_total", "Events acknowledged by the stream.")
 EVENTS_CONSUMED = Counter("tenantry_events_consumed_total", "Events taken in, first time only.")
-DEAD_LETTERS = Counter("tenantry_dead_letters_total", "Events given up after the last try.")
+EVENTS_PENDING = Gauge("tenantry_events_pending", "Events that the service has yet to take in.")
+DEAD_LETTERS = Gauge("tenantry_dead_letters", "Events given up, for an operator to look at.")
 OUTBOX_AGE = Gauge("tenantry_outbox_oldest_seconds", "Age of the oldest unpublished event.")
 DELIVERIES = Counter("tenantry_deliveries_total", "Webhook attempts by outcome.", ["outcome"])
 

@@ -3,6 +3,9 @@
 One is active per service, whatever the number of replicas (advisory lock). Woken after each commit,
 polling as a fallback. The message id is the event id, so a repeat within two minutes is dropped by
 the stream, and later ones by the consumers' inbox. Rows stay a day after the ack.
+
+Its connection to NATS does not outlive a break: one that reconnects sends what it has buffered
+before that which the break swallowed, and events of one aggregate change places.
 """
 
 import asyncio
@@ -14,9 +17,11 @@ from typing import Any
 import asyncpg
 import orjson
 import structlog
+from chassis.broker import connect
 from contracts.events import ADDRESS_HEADER, AGENT_HEADER, CONTENT_TYPE, STREAM
-from nats.aio.client import Client
+from nats.errors import ConnectionClosedError
 from nats.errors import Error as NatsError
+from nats.js import JetStreamContext
 
 log = structlog.get_logger()
 
@@ -50,12 +55,12 @@ _PASSING = (OSError, TimeoutError, NatsError, asyncpg.PostgresError, asyncpg.Int
 class Relay:
     """Publishes one service's outbox. `published` is told how many events were acknowledged."""
 
-    def __init__(self, database_url: str, nats: Client, published: Callable[[int], None]) -> None:
-        self._url = database_url
-        self._nats = nats
-        self._js = nats.jetstream(timeout=ACK_SECONDS)
+    def __init__(self, database_url: str, nats_url: str, published: Callable[[int], None]) -> None:
+        self._database_url = database_url
+        self._nats_url = nats_url
         self._published = published
         self._woken = asyncio.Event()
+        self._acks: list[asyncio.Future[Any]] = []
 
     def wake(self) -> None:
         """Something may have been recorded."""
@@ -72,57 +77,66 @@ class Relay:
 
     async def _lead(self) -> None:
         """Waits for the lock, then publishes as long as the connection that holds it lives."""
-        conn = await asyncpg.connect(self._url, timeout=2, command_timeout=10)
+        conn = await asyncpg.connect(self._database_url, timeout=2, command_timeout=10)
         try:
             while not await conn.fetchval(_TRY_LOCK, LOCK):  # noqa: ASYNC110 - held elsewhere
                 await asyncio.sleep(STANDBY_SECONDS)
+            nats = await connect(self._nats_url, on_close=self._broken, lasting=False)
             log.info("relay_leads")
-            forget_at = time.monotonic()
-            while True:
-                self._woken.clear()
-                more = self._nats.is_connected and await self._publish_next(conn)
-                if time.monotonic() >= forget_at:
-                    await conn.execute(_FORGET, KEEP)
-                    forget_at = time.monotonic() + 60
-                if not more:
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._woken.wait(), POLL_SECONDS)
+            try:
+                await self._publish_on(conn, nats.jetstream())
+            finally:
+                await nats.close()
         finally:
             conn.terminate()
 
-    async def _publish_next(self, conn: asyncpg.Connection) -> bool:
-        """One batch; answers whether there may be more at once."""
+    def _broken(self) -> None:
+        """No ack will come any more."""
+        for ack in self._acks:
+            ack.cancel()
+
+    async def _publish_on(self, conn: asyncpg.Connection, js: JetStreamContext) -> None:
+        forget_at = time.monotonic()
+        while True:
+            self._woken.clear()
+            more = await self._publish_next(conn, js)
+            if time.monotonic() >= forget_at:
+                await conn.execute(_FORGET, KEEP)
+                forget_at = time.monotonic() + 60
+            if not more:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._woken.wait(), POLL_SECONDS)
+
+    async def _publish_next(self, conn: asyncpg.Connection, js: JetStreamContext) -> bool:
+        """One batch; answers whether there may be more at once. Raises when not all was acked."""
         rows = await conn.fetch(_NEXT, BATCH)
         if not rows:
             return False
-        acks = [await self._send(row) for row in rows]
-        await asyncio.wait(acks, timeout=ACK_SECONDS)
+        self._acks = [await _send(js, row) for row in rows]
+        await asyncio.wait(self._acks, timeout=ACK_SECONDS)
+        failed = [number for number, ack in enumerate(self._acks) if not _is_acked(ack)]
         # What stands behind a failure is sent again with it, so that the order holds.
-        done = []
-        for row, ack in zip(rows, acks, strict=True):
-            if not ack.done() or ack.cancelled() or ack.exception() is not None:
-                break
-            done.append(row["position"])
-        for ack in acks:
-            if not ack.done():
-                ack.cancel()
+        done = [row["position"] for row in rows[: failed[0] if failed else None]]
         if done:
             await conn.execute(_MARK, done)
             self._published(len(done))
-        if len(done) < len(rows):
-            log.warning("relay_waits", unpublished=len(rows) - len(done))
-            await asyncio.sleep(POLL_SECONDS)
-        return len(rows) == BATCH and len(done) == BATCH
+        if failed:
+            self._broken()
+            raise ConnectionClosedError
+        return len(rows) == BATCH
 
-    async def _send(self, row: asyncpg.Record) -> "asyncio.Future[Any]":
-        headers = {"Nats-Msg-Id": row["event_id"], "Content-Type": CONTENT_TYPE}
-        if row["ip_address"]:
-            headers[ADDRESS_HEADER] = row["ip_address"]
-        if row["user_agent"]:
-            headers[AGENT_HEADER] = orjson.dumps(row["user_agent"]).decode()
-        return await self._js.publish_async(
-            row["subject"], row["payload"], stream=STREAM, headers=headers
-        )
+
+def _is_acked(ack: "asyncio.Future[Any]") -> bool:
+    return ack.done() and not ack.cancelled() and ack.exception() is None
+
+
+async def _send(js: JetStreamContext, row: asyncpg.Record) -> "asyncio.Future[Any]":
+    headers = {"Nats-Msg-Id": row["event_id"], "Content-Type": CONTENT_TYPE}
+    if row["ip_address"]:
+        headers[ADDRESS_HEADER] = row["ip_address"]
+    if row["user_agent"]:
+        headers[AGENT_HEADER] = orjson.dumps(row["user_agent"]).decode()
+    return await js.publish_async(row["subject"], row["payload"], stream=STREAM, headers=headers)
 
 
 async def oldest_unpublished(conn: asyncpg.Connection) -> float:

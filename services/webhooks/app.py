@@ -1,13 +1,10 @@
 """Webhooks: endpoints of a tenant, and every event delivered to those that want it."""
 
 import asyncio
-from typing import Any
 
 import structlog
 from chassis.process import Process, run_service
-from chassis.telemetry import DEAD_LETTERS, EVENTS_CONSUMED, EVENTS_PUBLISHED
-from outbox.inbox import Inbox
-from outbox.relay import Relay
+from outbox.attach import attach
 
 from webhooks import erasing, events, retention
 from webhooks.connecting import open_session
@@ -28,7 +25,12 @@ async def start(process: Process) -> None:
     allow_private = settings.webhooks_allow_private
     if allow_private:
         log.warning("private_addresses_allowed", meaning="for development only")
-    relay = Relay(settings.database_url, process.nats, EVENTS_PUBLISHED.inc)
+
+    def committed() -> None:
+        relay.wake()
+        dispatcher.wake()
+
+    relay = attach(process, events.take, after=committed)
     dispatcher = Dispatcher(
         process.pool,
         process.keys,
@@ -36,15 +38,6 @@ async def start(process: Process) -> None:
         allow_private=allow_private,
         recorded=relay.wake,
     )
-    inbox = Inbox(process.name, process.pool, events.take, EVENTS_CONSUMED.inc, DEAD_LETTERS.inc)
-    inbox.subscribe(process.broker, after=dispatcher.wake)
-
-    def committed() -> None:
-        relay.wake()
-        dispatcher.wake()
-
-    async def consumer() -> dict[str, Any]:
-        return {"pending": (await inbox.consumer(process.broker)).num_pending}
 
     async def keep_partitions() -> None:
         while True:
@@ -56,12 +49,9 @@ async def start(process: Process) -> None:
                 wait = 5
             await asyncio.sleep(wait)
 
-    process.health.add("events", consumer, needed=False, ready=True)
-    process.background("relay", relay.run)
     process.background("dispatch", dispatcher.run)
     process.background("retention", keep_partitions)
     process.every(ERASE_SECONDS, "erase", lambda: erasing.go_on(process.pool, relay.wake))
-    process.every(KEEP_SECONDS, "forget_marks", inbox.forget)
     process.on_stop(dispatcher.stop)
     await process.answer(routes(allow_private=allow_private), committed)
 
