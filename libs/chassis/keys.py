@@ -24,6 +24,11 @@ class Keys:
         self._ciphers = {name: AESGCM(decode_key(key)) for name, _, key in pairs}
         self._active = pairs[0][0]
 
+    @property
+    def active(self) -> str:
+        """The id of the key that seals."""
+        return self._active
+
     def hash(self, purpose: str, value: str) -> str:
         """The keyed hash of a secret, 64 hexadecimal digits; differs by purpose."""
         text = f"{purpose}\0{value}".encode()
@@ -44,3 +49,7 @@ class Keys:
         name, _, text = sealed.partition(".")
         data = base64.urlsafe_b64decode(text)
         return self._ciphers[name].decrypt(data[:12], data[12:], bound_to.encode())
+
+    def reseal(self, sealed: str, bound_to: str) -> str:
+        """The same under the key that seals now."""
+        return self.seal(self.open(sealed, bound_to), bound_to)

@@ -103,11 +103,12 @@ SIGN_TOKEN = Call("projects", "sign_token", body=SignToken, result=SignedToken)
 
 
 class SigningKeyRotated(EventData, type="signing_key.rotated", service="projects"):
-    """The next signing key became active, and the old one is retiring."""
+    """The next signing key became active; the old one stays published until `retires_at`."""
 
     project_id: ProjectId
     signing_key: SigningKey
     retiring_key_id: SigningKeyId
+    retires_at: Instant
     next_key_id: SigningKeyId
 
 

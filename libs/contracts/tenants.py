@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from contracts.api_keys import ApiKey, IssuedApiKey
+from contracts.api_keys import ApiKey, ApiKeyPage, ApiKeyStatus, IssuedApiKey
 from contracts.calls import Call
 from contracts.events import Changes, EventData
 from contracts.fields import Instant, Metadata, Name, Search, Slug
@@ -105,6 +105,38 @@ DELETE_TENANT = Call(
 WHO_AM_I = Call("projects", "who_am_i", result=WhoAmI)
 
 
+class NewRootKey(Body):
+    """A root key holds every scope and belongs to no project."""
+
+    name: Name = "Root key"
+
+
+class RootKeysQuery(ListQuery):
+    status: ApiKeyStatus | None = None
+
+
+_ROOT_KEY = {"id": "ten", "key_id": "key"}
+
+CREATE_ROOT_KEY = Call(
+    "projects",
+    "create_root_key",
+    body=NewRootKey,
+    result=IssuedApiKey,
+    status=201,
+    path=_TENANT,
+)
+LIST_ROOT_KEYS = Call(
+    "projects", "list_root_keys", query=RootKeysQuery, result=ApiKeyPage, path=_TENANT
+)
+REVOKE_ROOT_KEY = Call(
+    "projects",
+    "revoke_root_key",
+    status=204,
+    path=_ROOT_KEY,
+    problems=("last_root_key",),
+)
+
+
 class RefusedUse(Body):
     """A dead or under-scoped key of a tenant was used (recorded at most once a minute)."""
 
@@ -156,11 +188,14 @@ RECORD_USE = Call("projects", "record_use", body=RecordUse, status=204)
 
 
 class IssueToken(Body):
-    """`client_credentials` of RFC 6749, the form already read by the edge."""
+    """`client_credentials` of RFC 6749, the form already read by the edge.
+
+    `secret_sha256` is null when the client secret has not the form of one.
+    """
 
     grant_type: str
     client_id: str
-    secret_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    secret_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None
     scope: str | None = None
 
 

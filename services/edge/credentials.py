@@ -32,7 +32,7 @@ log = structlog.get_logger()
 REMEMBER_SECONDS = 5.0
 REMEMBERED = 50_000
 FLUSHED = 2_000
-"""Uses told at once; what is more than that in one interval is not told."""
+"""Uses told at once."""
 ISSUER = "tenantry"
 NO_TRACE = "00-00000000000000000000000000000001-0000000000000001-00"
 
@@ -81,7 +81,7 @@ class Credentials:
         self._changes = 0
         self._used: dict[tuple[str, bool], tuple[str, datetime]] = {}
         self._refused: TTLCache[Hashable, bool] = TTLCache(REMEMBERED, 60)
-        self._telling: set[asyncio.Task[None]] = set()
+        self._telling: set[asyncio.Task[bool]] = set()
         self._nats: Client
 
     async def start(self, nats: Client) -> None:
@@ -133,7 +133,7 @@ class Credentials:
         else:
             raise unauthenticated()
         await self._check(known, caller, address, context)
-        self._used[known["key_id"], known["previous"]] = (known["tenant_id"], datetime.now(UTC))
+        self.used(known["tenant_id"], known["key_id"], previous=known["previous"])
         return caller
 
     async def _check(
@@ -229,25 +229,34 @@ class Credentials:
         self._telling.add(task)
         task.add_done_callback(self._telling.discard)
 
-    async def flush_use(self) -> None:
-        """Tells the owner when keys were last used: gathered, never a write per request."""
-        used, self._used = self._used, {}
-        if not used:
-            return
-        body = {
-            "uses": [
-                {"key_id": key_id, "tenant_id": tenant_id, "used_at": at, "previous": previous}
-                for (key_id, previous), (tenant_id, at) in list(used.items())[:FLUSHED]
-            ]
-        }
-        context = Context(request_id="last-use", traceparent=NO_TRACE, deadline=time.time() + 2)
-        await self._tell(RECORD_USE, context, body)
+    def used(self, tenant_id: str, key_id: str, *, previous: bool) -> None:
+        """Notes that a key was used just now, by the secret before its last rotation or not."""
+        self._used[key_id, previous] = (tenant_id, datetime.now(UTC))
 
-    async def _tell(self, call: Call, context: Context, body: dict[str, Any]) -> None:
+    async def flush_use(self) -> None:
+        """Tells the owner when keys were last used: gathered, never a write per request.
+
+        What could not be told is kept for the next time.
+        """
+        used, self._used = list(self._used.items()), {}
+        for start in range(0, len(used), FLUSHED):
+            uses = [
+                {"key_id": key_id, "tenant_id": tenant_id, "used_at": at, "previous": previous}
+                for (key_id, previous), (tenant_id, at) in used[start : start + FLUSHED]
+            ]
+            context = Context(request_id="last-use", traceparent=NO_TRACE, deadline=time.time() + 2)
+            if not await self._tell(RECORD_USE, context, {"uses": uses}):
+                self._used = {**dict(used[start:]), **self._used}
+                return
+
+    async def _tell(self, call: Call, context: Context, body: dict[str, Any]) -> bool:
+        """Whether the owner has heard it; if not, it may be told again."""
         try:
-            await ask(self._nats, call, context, orjson.dumps(body))
+            reply = await ask(self._nats, call, context, orjson.dumps(body))
         except Problem as problem:
             log.warning("not_told", call=call.name, code=problem.code)
+            return False
+        return reply.status < 500
 
 
 def _bare(context: Context) -> Context:

@@ -68,7 +68,7 @@ LOCK = Statement(
 REVOKE = Statement(
     recording(
         update(API_KEYS)
-        .where(*_ONE)
+        .where(API_KEYS.c.tenant_id == bindparam("tenant_id"), API_KEYS.c.id == bindparam("id"))
         .values(status="revoked", revoked_at=bindparam("now"))
         .returning(API_KEYS.c.id)
         .cte("changed")
@@ -217,17 +217,25 @@ async def _locked(conn: Connection, ask: Ask[Any, Any]) -> tuple[dict[str, Any],
 
 
 async def revoke(conn: Connection, ask: Ask) -> Reply:
-    row, scope = await _locked(conn, ask)
+    row, _ = await _locked(conn, ask)
     if row["status"] == "revoked":
         raise not_found()
-    now = datetime.now(UTC)
-    revoked = _revoked(ask, {**row, "status": "revoked", "revoked_at": now})
-    await REVOKE.row(conn, **scope, now=now, **revoked.parameters())
+    await revoke_locked(conn, ask, row, ask.tenant)
     return answer(ask)
 
 
-def _revoked(ask: Ask[Any, Any], row: Mapping[str, Any]) -> Recorded:
-    return event(ask.context, ApiKeyRevoked, row["id"], {"api_key": shown(row)})
+async def revoke_locked(
+    conn: Connection, ask: Ask[Any, Any], row: Mapping[str, Any], tenant_id: str
+) -> None:
+    """Revokes a key whose row the caller holds, and records it, in one statement."""
+    now = datetime.now(UTC)
+    revoked = _revoked(ask, {**row, "status": "revoked", "revoked_at": now}, tenant_id)
+    await REVOKE.row(conn, tenant_id=tenant_id, id=row["id"], now=now, **revoked.parameters())
+
+
+def _revoked(ask: Ask[Any, Any], row: Mapping[str, Any], tenant_id: str) -> Recorded:
+    data = {"api_key": shown(row)}
+    return event(ask.context, ApiKeyRevoked, row["id"], data, tenant_id=tenant_id)
 
 
 async def revoked_with(conn: Connection, ask: Ask[Any, Any], project_id: str) -> list[Recorded]:
@@ -235,7 +243,7 @@ async def revoked_with(conn: Connection, ask: Ask[Any, Any], project_id: str) ->
     rows = await REVOKE_ALL.rows(
         conn, tenant_id=ask.tenant, project_id=project_id, now=datetime.now(UTC)
     )
-    return [_revoked(ask, row) for row in rows]
+    return [_revoked(ask, row, ask.tenant) for row in rows]
 
 
 async def rotate(conn: Connection, ask: Ask[RotateApiKey]) -> Reply:

@@ -129,17 +129,26 @@ _USED = (
     .group_by(_USES.c.tenant_id, _USES.c.key_id)
     .subquery("used")
 )
-# Uses of many tenants' keys at once, each bound to the tenant that its look-up named. A use of the
-# previous secret counts for it only if there was no rotation since; GREATEST passes over nulls.
+# Uses of many tenants' keys at once, each bound to the tenant that its look-up named. Locked in one
+# order, so that edges which flush together wait for each other and never deadlock.
+_HELD = (
+    select(API_KEYS.c.tenant_id, API_KEYS.c.id, _USED.c.used_at, _USED.c.previous_used_at)
+    .join(_USED, (API_KEYS.c.tenant_id == _USED.c.tenant_id) & (API_KEYS.c.id == _USED.c.key_id))
+    .order_by(API_KEYS.c.tenant_id, API_KEYS.c.id)
+    .with_for_update(of=API_KEYS, key_share=True)
+    .cte("held")
+)
+# A use of the previous secret counts for it only if there was no rotation since; GREATEST passes
+# over nulls.
 USE = Statement(
     update(API_KEYS)
-    .where(API_KEYS.c.tenant_id == _USED.c.tenant_id, API_KEYS.c.id == _USED.c.key_id)
+    .where(API_KEYS.c.tenant_id == _HELD.c.tenant_id, API_KEYS.c.id == _HELD.c.id)
     .values(
-        last_used_at=func.greatest(API_KEYS.c.last_used_at, _USED.c.used_at),
+        last_used_at=func.greatest(API_KEYS.c.last_used_at, _HELD.c.used_at),
         previous_last_used_at=case(
             (
-                _USED.c.previous_used_at >= API_KEYS.c.rotated_at,
-                func.greatest(API_KEYS.c.previous_last_used_at, _USED.c.previous_used_at),
+                _HELD.c.previous_used_at >= API_KEYS.c.rotated_at,
+                func.greatest(API_KEYS.c.previous_last_used_at, _HELD.c.previous_used_at),
             ),
             else_=API_KEYS.c.previous_last_used_at,
         ),

@@ -6,13 +6,24 @@ from contracts import projects as project_calls
 from contracts import signing_keys as signing_calls
 from contracts import tenants as calls
 
-from projects import api_keys, credentials, projects, session_tokens, signing_keys, tenants, tokens
+from projects import (
+    api_keys,
+    credentials,
+    key_set,
+    projects,
+    root_keys,
+    session_tokens,
+    signing_keys,
+    tenants,
+    tokens,
+)
 
 ROUTES = Routes(
     reads={
         calls.LIST_TENANTS: tenants.find_all,
         calls.GET_TENANT: tenants.find,
         calls.WHO_AM_I: tenants.who_am_i,
+        calls.LIST_ROOT_KEYS: root_keys.find_all,
         calls.FIND_CREDENTIAL: credentials.find,
         calls.ISSUE_TOKEN: tokens.issue,
         calls.TOKEN_KEYS: tokens.public_keys,
@@ -21,13 +32,15 @@ ROUTES = Routes(
         key_calls.LIST_API_KEYS: api_keys.find_all,
         key_calls.VERIFY_API_KEY: credentials.verify,
         signing_calls.LIST_SIGNING_KEYS: signing_keys.find_all,
-        signing_calls.GET_JWKS: signing_keys.jwks,
+        signing_calls.GET_JWKS: key_set.jwks,
         signing_calls.SIGN_TOKEN: session_tokens.sign,
     },
     writes={
         calls.CREATE_TENANT: tenants.create,
         calls.UPDATE_TENANT: tenants.change,
         calls.DELETE_TENANT: tenants.remove,
+        calls.CREATE_ROOT_KEY: root_keys.create,
+        calls.REVOKE_ROOT_KEY: root_keys.revoke,
         calls.RECORD_REFUSAL: credentials.record_refusal,
         calls.RECORD_USE: credentials.record_use,
         project_calls.CREATE_PROJECT: projects.create,

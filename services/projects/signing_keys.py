@@ -1,16 +1,15 @@
-"""Signing keys of projects: made, published, rotated, revoked.
+"""Signing keys of projects: made, rotated, revoked.
 
 A project has exactly one active and one next key. Whoever changes them holds the project's row.
 """
 
 import asyncio
-import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
-from chassis.ask import Ask, Reply, answer, json_bytes, stored_json
+from chassis.ask import Ask, Reply, answer, stored_json
 from chassis.database import Connection
 from chassis.keys import Keys
 from chassis.listing import Listing, given
@@ -27,11 +26,8 @@ from contracts.signing_keys import (
 from outbox.record import event, recording
 from sqlalchemy import and_, bindparam, case, func, insert, null, or_, select, update
 
-from projects import key_material
+from projects import key_material, key_set
 from projects.tables import PROJECTS, SIGNING_KEYS
-
-JWKS_SECONDS = 300
-"""How long a key set may be cached: a younger key is not yet known everywhere."""
 
 STATUS = case(
     (
@@ -94,16 +90,6 @@ REVOKE_RETIRING = Statement(
         .returning(SIGNING_KEYS.c.id)
         .cte("changed")
     )
-)
-# Of no tenant: the key set is public, and the project alone is known.
-KEY_SET = Statement(
-    select(SIGNING_KEYS.c.public_jwk)
-    .where(
-        SIGNING_KEYS.c.project_id == bindparam("project_id"),
-        SIGNING_KEYS.c.status != "revoked",
-        or_(SIGNING_KEYS.c.retires_at.is_(None), SIGNING_KEYS.c.retires_at > func.now()),
-    )
-    .order_by(SIGNING_KEYS.c.id)
 )
 
 LIST = Listing(
@@ -174,6 +160,7 @@ async def rotate(conn: Connection, ask: Ask[RotateSigningKey]) -> Reply:
     now = datetime.now(UTC)
     if not ask.body.force:
         _check_known_everywhere(following, now)
+    await key_set.check_room(conn, scope)
     grace = ask.body.grace_period
     if grace is None:
         grace = orjson.loads(settings)["signing_key_grace_period"]
@@ -189,6 +176,7 @@ async def rotate(conn: Connection, ask: Ask[RotateSigningKey]) -> Reply:
             "project_id": scope["project_id"],
             "signing_key": value,
             "retiring_key_id": active["id"],
+            "retires_at": retires_at,
             "next_key_id": new["id"],
         },
     )
@@ -198,14 +186,10 @@ async def rotate(conn: Connection, ask: Ask[RotateSigningKey]) -> Reply:
 
 
 def _check_known_everywhere(following: Mapping[str, Any], now: datetime) -> None:
-    earliest = following["created_at"] + timedelta(seconds=JWKS_SECONDS)
+    earliest = following["created_at"] + timedelta(seconds=key_set.CACHE_SECONDS)
     if now < earliest:
-        instant = earliest.isoformat().replace("+00:00", "Z")
-        raise Problem(
-            "rotation_too_soon",
-            f"Caches may not know the next key before {instant}. Wait until then, or send force.",
-            earliest_safe_activation=instant,
-        )
+        reason = "Before, caches may not know the next key. Or send force"
+        raise key_set.too_soon(earliest, reason)
 
 
 async def revoke(conn: Connection, ask: Ask) -> Reply:
@@ -244,16 +228,3 @@ async def revoke(conn: Connection, ask: Ask) -> Reply:
     revoked = event(ask.context, SigningKeyRevoked, kid, data)
     await INSERT_NEXT.row(conn, **scope, **new | {"created_at": now}, **revoked.parameters())
     return answer(ask, value)
-
-
-async def jwks(conn: Connection, ask: Ask) -> Reply:
-    """The public key set. A project always has keys: without any there is no project."""
-    rows = await KEY_SET.rows(conn, project_id=ask.path["id"])
-    if not rows:
-        raise not_found()
-    body = json_bytes({"keys": [stored_json(row["public_jwk"]) for row in rows]})
-    return Reply(
-        body,
-        version=hashlib.sha256(body).hexdigest()[:16],
-        headers={"Cache-Control": f"public, max-age={JWKS_SECONDS}"},
-    )

@@ -180,7 +180,7 @@ class RefusalRow(Model, table=True):
 
 
 class SigningKeyRow(Model, table=True):
-    """`status` is next, active, retiring or revoked; retired is derived from `retires_at`.
+    """`status` retiring is shown as retired from `retires_at` on, and stored so a little later.
 
     The private half is sealed, and gone once the key will never sign again.
     """
@@ -206,6 +206,12 @@ class SigningKeyRow(Model, table=True):
             "project_id",
             unique=True,
             postgresql_where=text("status = 'next'"),
+        ),
+        # Scheduled retirement: whose grace period is over.
+        Index(
+            "signing_keys_retiring",
+            "retires_at",
+            postgresql_where=text("status = 'retiring'"),
         ),
         # The key set, which is public: the project alone is known.
         Index("signing_keys_by_project", "project_id"),

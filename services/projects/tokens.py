@@ -51,7 +51,9 @@ async def issue(conn: Connection, ask: Ask[IssueToken]) -> Reply:
             "Use grant_type=client_credentials.",
             error="unsupported_grant_type",
         )
-    row = await BY_HASH.row(conn, hash=api_keys.hashed(ask.keys, ask.body.secret_sha256))
+    row = None
+    if ask.body.secret_sha256 is not None:
+        row = await BY_HASH.row(conn, hash=api_keys.hashed(ask.keys, ask.body.secret_sha256))
     if (
         row is None
         or row["key_id"] != ask.body.client_id

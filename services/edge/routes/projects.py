@@ -1,14 +1,15 @@
 """Projects, their API keys and their signing keys."""
 
-from dataclasses import replace
+from typing import Any
 
 import orjson
+from chassis.rpc import ask
 from contracts import api_keys, projects, signing_keys
 from contracts.problems import Problem, invalid
-from contracts.secrets import digest, is_secret
+from contracts.secrets import digest, is_secret, shown_prefix
 from starlette.responses import Response
 
-from edge.gateway import Asked, Gateway
+from edge.gateway import Asked, Gateway, respond
 from edge.route import PUBLIC, Route
 
 _PROJECTS = "/v1/admin/projects"
@@ -18,7 +19,10 @@ _SIGNING = _PROJECT + "/signing-keys"
 
 
 async def verify_api_key(gateway: Gateway, asked: Asked) -> Response:
-    """Only the digest of the key goes on; one whose checksum is wrong is not looked up."""
+    """Only the digest of the key goes on; one whose checksum is wrong is not looked up.
+
+    Nothing is written: the use of the key is gathered here, as that of a caller's own.
+    """
     try:
         body = orjson.loads(asked.body or b"{}")
     except orjson.JSONDecodeError:
@@ -26,8 +30,21 @@ async def verify_api_key(gateway: Gateway, asked: Asked) -> Response:
     secret = body.pop("secret", None) if isinstance(body, dict) else None
     if not isinstance(secret, str):
         raise invalid("secret", "is required: the API key to verify", "required")
+    if "secret_sha256" in body:
+        raise invalid("secret_sha256", "is not known here: check its spelling", "unknown")
     body["secret_sha256"] = digest(secret) if is_secret(secret) else None
-    return await gateway.forward(replace(asked, body=orjson.dumps(body)))
+    reply = await ask(gateway.nats, asked.route.call, asked.context, orjson.dumps(body))
+    if reply.status == 200:
+        _note_use(gateway, asked, secret, orjson.loads(reply.body))
+    return respond(asked, reply)
+
+
+def _note_use(gateway: Gateway, asked: Asked, secret: str, verdict: dict[str, Any]) -> None:
+    """The prefix that a key shows is that of its newest secret."""
+    if verdict["code"] in ("valid", "insufficient_scope"):
+        key = verdict["key"]
+        previous = shown_prefix(secret) != key["prefix"]
+        gateway.credentials.used(asked.context.tenant(), key["id"], previous=previous)
 
 
 ROUTES = [

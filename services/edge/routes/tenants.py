@@ -10,7 +10,7 @@ import orjson
 from chassis.rpc import ask
 from contracts import tenants as calls
 from contracts.problems import Problem
-from contracts.secrets import digest
+from contracts.secrets import digest, is_secret
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -18,6 +18,7 @@ from edge.gateway import ANSWER_SECONDS, Asked, Gateway, respond
 from edge.route import OPERATOR, PUBLIC, TENANT, TENANT_OR_OPERATOR, Route
 
 _TENANTS = "/v1/admin/tenants"
+_ROOT_KEYS = _TENANTS + "/{id}/root-keys"
 WAIT_SECONDS = 1.2
 
 
@@ -52,10 +53,10 @@ async def issue_token(gateway: Gateway, asked: Asked) -> Response:
     body = {
         "grant_type": form["grant_type"],
         "client_id": client_id,
-        "secret_sha256": digest(secret),
+        "secret_sha256": digest(secret) if is_secret(secret) else None,
         "scope": form.get("scope"),
     }
-    reply = await gateway.ask(replace(asked, body=orjson.dumps(body)))
+    reply = await ask(gateway.nats, asked.route.call, asked.context, orjson.dumps(body))
     if reply.status >= 400:
         problem = orjson.loads(reply.body)
         if problem["code"] in calls.ISSUE_TOKEN.problems:
@@ -89,6 +90,13 @@ ROUTES = [
     Route("PATCH", _TENANTS + "/{id}", calls.UPDATE_TENANT, TENANT_OR_OPERATOR, "Update a tenant"),
     Route("DELETE", _TENANTS + "/{id}", calls.DELETE_TENANT, OPERATOR, "Delete a tenant",
           handler=delete_tenant),
+    Route("POST", _ROOT_KEYS, calls.CREATE_ROOT_KEY, OPERATOR, "Create a root key",
+          location=_ROOT_KEYS, description="A further key for everything, beside those that there "
+          "are. To replace a leaked one: make another, hand it over, revoke the leaked one."),
+    Route("GET", _ROOT_KEYS, calls.LIST_ROOT_KEYS, OPERATOR, "List root keys"),
+    Route("DELETE", _ROOT_KEYS + "/{key_id}", calls.REVOKE_ROOT_KEY, OPERATOR, "Revoke a root key",
+          description="Every edge refuses it within a second. The last one that works stays: make "
+          "another first."),
     Route("GET", "/v1/admin/tenant", calls.WHO_AM_I, TENANT, "Who am I"),
     Route("POST", "/v1/auth/token", calls.ISSUE_TOKEN, PUBLIC, "Get an access token",
           handler=issue_token, media_type="application/x-www-form-urlencoded"),

@@ -114,13 +114,43 @@ async def test_a_key_expires_by_itself(world: World, tenant: str) -> None:
     soon = (datetime.now(UTC) + timedelta(days=1)).isoformat()
     key = await world.new_key(tenant, project, expires_at=soon)
     await world.new_key(tenant, project)
+    assert await world.keys(tenant, project, status="expired") == []
     assert (await world.find(key["secret"])).body["status"] == "active"
     await world.execute("UPDATE api_keys SET expires_at = now() WHERE id = $1", key["id"])
     assert (await world.find(key["secret"])).body["status"] == "expired"
     (listed,) = await world.keys(tenant, project, status="expired")
     assert (listed["id"], listed["status"], listed["revoked_at"]) == (key["id"], "expired", None)
+    assert key["id"] not in [
+        each["id"] for each in await world.keys(tenant, project, status="active")
+    ]
     refused = await world.ask(calls.ROTATE_API_KEY, tenant, {}, project, key["id"])
     assert (refused.status, refused.body["code"]) == (409, "key_not_active")
+
+
+async def test_a_revoked_key_that_expires_stays_revoked(world: World, tenant: str) -> None:
+    project = await world.new_project(tenant)
+    soon = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    key = await world.new_key(tenant, project, expires_at=soon)
+    await world.ask(calls.REVOKE_API_KEY, tenant, None, project, key["id"])
+    await world.execute("UPDATE api_keys SET expires_at = now() WHERE id = $1", key["id"])
+    assert await world.keys(tenant, project, status="expired") == []
+    (listed,) = await world.keys(tenant, project, status="revoked")
+    assert listed["id"] == key["id"]
+    assert (await world.find(key["secret"])).body["status"] == "revoked"
+
+
+async def test_totals_of_a_status_are_exact(world: World, tenant: str) -> None:
+    project = await world.new_project(tenant)
+    keys = [await world.new_key(tenant, project) for _ in range(9)]
+    for key in keys[:2]:
+        await world.ask(calls.REVOKE_API_KEY, tenant, None, project, key["id"])
+    gone = [key["id"] for key in keys[2:5]]
+    await world.execute("UPDATE api_keys SET expires_at = now() WHERE id = ANY($1)", gone)
+    for status, total in (("active", 4), ("expired", 3), ("revoked", 2), (None, 9)):
+        query: dict[str, Any] = {"limit": 1} | ({"status": status} if status else {})
+        listed = await world.ask(calls.LIST_API_KEYS, tenant, None, project, query=query)
+        pagination = listed.body["pagination"]
+        assert (pagination["total"], pagination["total_exact"]) == (total, True)
 
 
 async def test_a_list_is_filtered_by_status_and_type(world: World, tenant: str) -> None:

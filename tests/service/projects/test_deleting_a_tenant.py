@@ -3,11 +3,10 @@
 import asyncio
 
 import orjson
-import pytest
 from contracts import tenants as calls
 from contracts.context import Context
 from contracts.projects import CREATE_PROJECT
-from outbox.inbox import Heard, Inbox
+from outbox.inbox import Heard, take_in
 from outbox.record import lifecycle
 from projects import events
 from service.projects.world import World
@@ -24,9 +23,10 @@ def erased(tenant: str, service: str) -> Heard:
     return Heard(orjson.loads(said.payload), said.subject, said.payload, None, None)
 
 
-@pytest.fixture
-def inbox(world: World) -> Inbox:
-    return Inbox("projects", world.owner.pool, events.take)
+async def hear(world: World, *said: Heard) -> None:
+    """What the stream brings in one batch."""
+    async with world.owner.pool.acquire() as conn:
+        await take_in(conn, events.take, said)
 
 
 async def deleting(world: World) -> tuple[str, str]:
@@ -82,12 +82,12 @@ async def test_while_it_is_deleted_only_the_operator_sees_it(world: World) -> No
     assert revived.status == 404
 
 
-async def test_it_is_gone_with_the_last_of_three_confirmations(world: World, inbox: Inbox) -> None:
+async def test_it_is_gone_with_the_last_of_three_confirmations(world: World) -> None:
     tenant, secret = await deleting(world)
     for service in ("identity", "webhooks", "webhooks", "projects"):
-        await inbox._take([erased(tenant, service)])
+        await hear(world, erased(tenant, service))
         assert await status(world, tenant) == 200
-    await inbox._take([erased(tenant, "audit")])
+    await hear(world, erased(tenant, "audit"))
     assert await status(world, tenant) == 404
     assert (await world.find(secret)).status == 404
     for table in TABLES:
@@ -98,32 +98,30 @@ async def test_it_is_gone_with_the_last_of_three_confirmations(world: World, inb
     assert await world.events(tenant) == [("tenant.deleted", tenant)]
 
 
-async def test_confirmations_at_the_same_time_are_not_lost(world: World, inbox: Inbox) -> None:
+async def test_confirmations_at_the_same_time_are_not_lost(world: World) -> None:
     tenant, _ = await deleting(world)
-    await asyncio.gather(*(inbox._take([erased(tenant, each)]) for each in ERASERS))
+    await asyncio.gather(*(hear(world, erased(tenant, each)) for each in ERASERS))
     assert await status(world, tenant) == 404
     assert await world.happened(tenant) == ["tenant.deleted"]
 
 
-async def test_confirmations_of_many_tenants_come_in_one_batch(world: World, inbox: Inbox) -> None:
+async def test_confirmations_of_many_tenants_come_in_one_batch(world: World) -> None:
     tenants = [(await deleting(world))[0] for _ in range(3)]
-    await inbox._take([erased(tenant, each) for each in ERASERS for tenant in tenants])
+    await hear(world, *(erased(tenant, each) for each in ERASERS for tenant in tenants))
     assert [await status(world, tenant) for tenant in tenants] == [404, 404, 404]
 
 
-async def test_a_confirmation_nobody_asked_for_does_nothing(
-    world: World, inbox: Inbox, tenant: str
-) -> None:
-    await inbox._take([erased(tenant, each) for each in ERASERS])
+async def test_a_confirmation_nobody_asked_for_does_nothing(world: World, tenant: str) -> None:
+    await hear(world, *(erased(tenant, each) for each in ERASERS))
     assert await status(world, tenant) == 200
     await world.operator(calls.DELETE_TENANT, None, tenant)
-    await inbox._take([erased(tenant, "audit")])
+    await hear(world, erased(tenant, "audit"))
     assert await status(world, tenant) == 200
 
 
-async def test_a_late_request_of_an_erased_tenant_is_refused(world: World, inbox: Inbox) -> None:
+async def test_a_late_request_of_an_erased_tenant_is_refused(world: World) -> None:
     tenant, _ = await deleting(world)
-    await inbox._take([erased(tenant, each) for each in ERASERS])
+    await hear(world, *(erased(tenant, each) for each in ERASERS))
     late = await world.ask(CREATE_PROJECT, tenant, {"name": "Late"})
     assert late.status == 404
     assert await world.happened(tenant) == ["tenant.deleted"]

@@ -109,6 +109,7 @@ async def test_a_rotation_activates_next_and_retires_active(projects: Owner, ten
         "project_id": path["id"],
         "signing_key": rotated.body,
         "retiring_key_id": active,
+        "retires_at": by_status["retiring"]["retires_at"],
         "next_key_id": by_status["next"]["id"],
     }
 
