@@ -30,6 +30,11 @@ demo: install ## Tell a whole story to the running product over HTTP
 test: install ## Run all tests, on real servers that they start
 	@$(BIN)/python -m pytest $(ARGS)
 
+.PHONY: soak
+soak: install ## Kill, pause and cut for half an hour under load, and count: SECONDS=1800 SEED=...
+	@TENANTRY_FIRE_SECONDS=$(or $(SECONDS),1800) TENANTRY_FIRE_SEED=$(or $(SEED),$(shell date +%s)) \
+		$(BIN)/python -m pytest -s tests/promises/test_nothing_is_lost.py $(ARGS)
+
 .PHONY: lint
 lint: install ## Check style, types and the direction of imports
 	@$(BIN)/ruff format --check libs services deploy tests

@@ -19,9 +19,15 @@ from chassis.broker import connect
 from chassis.health import Health
 from chassis.http import HttpServer
 from chassis.settings import ProcessSettings
-from chassis.telemetry import configure_logging
+from chassis.telemetry import LOOP_LAG, configure_logging
 
 log = structlog.get_logger()
+
+LAG_SECONDS = 1.0
+"""How often the loop's lag is measured."""
+
+PING_SECONDS = 60
+"""Longer than a connection lives that answers no ping."""
 
 
 class Host:
@@ -33,6 +39,7 @@ class Host:
         self.nats: Client
         self.health = Health()
         self.health.add("nats", self._check_nats)
+        self._ping: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         self._failed = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -69,6 +76,8 @@ class Host:
         self._on_reconnect.append(then)
 
     def _reconnected(self) -> None:
+        if self._ping is not None:
+            self._ping.cancel()  # its pong went with the old connection
         for then in self._on_reconnect:
             then()
 
@@ -93,6 +102,7 @@ class Host:
             loop.add_signal_handler(number, self._stopping.set)
         serving = asyncio.create_task(http.serve())
         starting = asyncio.create_task(self._start(start))
+        self.background("loop_lag", _measure_lag)
         stopping = asyncio.create_task(self._stopping.wait())
         await asyncio.wait({starting, stopping, serving}, return_when=asyncio.FIRST_COMPLETED)
         if starting.done() and starting.exception() is None:
@@ -125,7 +135,22 @@ class Host:
             log.warning("nats_not_drained", error=type(error).__name__)
 
     async def _check_nats(self) -> None:
-        await self.nats.flush(timeout=1)
+        """One ping at a time, never given up: nats-py goes deaf by the pong of one that was."""
+        if self._ping is None or self._ping.done():
+            self._ping = asyncio.create_task(self.nats.flush(timeout=PING_SECONDS))
+        ping = self._ping
+        await asyncio.wait({ping})
+        if ping.cancelled():
+            raise ConnectionResetError
+        ping.result()
+
+
+async def _measure_lag() -> None:
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + LAG_SECONDS
+        await asyncio.sleep(LAG_SECONDS)
+        LOOP_LAG.set(max(0.0, loop.time() - due))
 
 
 def run_main(name: str, level: str, main: Callable[[], Coroutine[Any, Any, int]]) -> None:

@@ -12,6 +12,7 @@ from chassis.http import HttpServer
 from chassis.keys import Keys
 from chassis.serve import Server
 from chassis.settings import ServiceSettings, load
+from chassis.telemetry import POOL_SIZE, POOL_USED
 
 
 class Process(Host):
@@ -23,6 +24,8 @@ class Process(Host):
         self.pool = pool
         self.keys = Keys(settings)
         self.health.add("database", self._check_database)
+        POOL_SIZE.set(pool.get_max_size())
+        POOL_USED.set_function(lambda: pool.get_size() - pool.get_idle_size())
 
     async def answer(self, routes: Routes, after_commit: Callable[[], None]) -> None:
         """Answers the calls of `routes` from now on."""

@@ -19,6 +19,9 @@ EVENTS_CONSUMED = Counter("tenantry_events_consumed_total", "Events taken in, fi
 EVENTS_PENDING = Gauge("tenantry_events_pending", "Events that the service has yet to take in.")
 DEAD_LETTERS = Gauge("tenantry_dead_letters", "Events given up, for an operator to look at.")
 OUTBOX_AGE = Gauge("tenantry_outbox_oldest_seconds", "Age of the oldest unpublished event.")
+LOOP_LAG = Gauge("tenantry_event_loop_lag_seconds", "How late a timer of this process rings.")
+POOL_USED = Gauge("tenantry_pool_used", "Database connections in use.")
+POOL_SIZE = Gauge("tenantry_pool_size", "Database connections that may be used.")
 DELIVERIES = Counter("tenantry_deliveries_total", "Webhook attempts by outcome.", ["outcome"])
 
 

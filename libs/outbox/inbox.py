@@ -11,7 +11,7 @@ import orjson
 from asyncpg import Connection, DataError
 from chassis.database import CONFLICTS, UNAVAILABLE
 from contracts.context import Context
-from contracts.events import ADDRESS_HEADER, AGENT_HEADER
+from contracts.events import ADDRESS_HEADER, AGENT_HEADER, event_subject, lifecycle_subject
 from nats.aio.msg import Msg
 
 KEEP_MARKS = "8 days"
@@ -60,18 +60,26 @@ Effect = Callable[[Connection, Sequence[Heard]], Awaitable[None]]
 
 
 def heard(message: Msg) -> Heard | None:
-    """The event of a message; None when it is not one of ours."""
+    """The event of a message; None when it is not one of ours, or stands where none of its type is.
+
+    A pull request names the subject that its answer is put on: whoever may read events can have a
+    copy of one put anywhere. So a subject is believed only beside the event that says the same.
+    """
     headers = message.headers or {}
     try:
+        event = orjson.loads(message.data)
+        said = (str(event["source"]).removeprefix("tenantry/"), str(event["type"]))
+        if message.subject not in (event_subject(*said), lifecycle_subject(*said)):
+            return None
         agent = headers.get(AGENT_HEADER)
         return Heard(
-            orjson.loads(message.data),
+            event,
             message.subject,
             message.data,
             headers.get(ADDRESS_HEADER),
             orjson.loads(agent) if agent else None,
         )
-    except orjson.JSONDecodeError:
+    except (orjson.JSONDecodeError, KeyError, TypeError):
         return None
 
 

@@ -8,7 +8,7 @@ is tried by itself, so that it stops nobody, and is a dead letter after MAX_TRIE
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import structlog
@@ -126,7 +126,14 @@ class Listener:
         deadline = time.monotonic() + OWED_SECONDS
         while True:
             in_hand |= {each.metadata.sequence.stream: each for each in messages}
-            owed = (await self.consumer()).num_ack_pending or 0
+            consumer = await self.consumer()
+            sent = consumer.delivered.stream_seq if consumer.delivered else 0
+            if not self._settled or sent < max(in_hand):
+                # Broken again meanwhile, or a server that forgot what it sent: all over again.
+                self._settled = False
+                await _give_back(in_hand.values())
+                return []
+            owed = consumer.num_ack_pending or 0
             if owed <= len(in_hand) or self._stopping or time.monotonic() > deadline:
                 return [in_hand[position] for position in sorted(in_hand)]
             messages = await _fetch(subscription)
@@ -138,9 +145,7 @@ class Listener:
                 await self._take_all(conn, known)
                 self._after()
         finally:
-            for message, _ in known:  # all that is not acked
-                with contextlib.suppress(NatsError):
-                    await message.nak()
+            await _give_back(message for message, _ in known)
 
     async def _take_all(self, conn: Connection, known: Sequence[tuple[Msg, Heard]]) -> None:
         try:
@@ -181,6 +186,13 @@ async def _fetch(subscription: JetStreamContext.PullSubscription) -> list[Msg]:
         return await subscription.fetch(BATCH, timeout=FETCH_SECONDS)
     except TimeoutError:
         return []
+
+
+async def _give_back(messages: Iterable[Msg]) -> None:
+    """Those of them that nobody has acked come again at once."""
+    for message in messages:
+        with contextlib.suppress(NatsError):
+            await message.nak()
 
 
 async def _readable(messages: Sequence[Msg]) -> list[tuple[Msg, Any]]:

@@ -18,6 +18,7 @@ import asyncpg
 import orjson
 import structlog
 from chassis.broker import connect
+from chassis.database import UNAVAILABLE
 from contracts.events import ADDRESS_HEADER, AGENT_HEADER, CONTENT_TYPE, STREAM
 from nats.errors import ConnectionClosedError
 from nats.errors import Error as NatsError
@@ -49,7 +50,7 @@ SELECT coalesce(extract(epoch FROM clock_timestamp() - min(recorded_at)), 0)::fl
 
 
 # What ends by itself when a server is back.
-_PASSING = (OSError, TimeoutError, NatsError, asyncpg.PostgresError, asyncpg.InterfaceError)
+_PASSING = (*UNAVAILABLE, asyncpg.PostgresError, NatsError)
 
 
 class Relay:

@@ -1,0 +1,1 @@
+"""The whole product under load while it is killed, paused and cut: what a fire needs."""
