@@ -88,7 +88,7 @@ def understand(call: Call, context: Context, body: bytes, keys: Keys) -> Ask[Any
     try:
         parsed = call.body.model_validate_json(body or b"{}") if call.body else Body()
     except ValidationError as error:
-        raise _problem(error, "body") from None
+        raise refusal(error, "body") from None
     if call.body is None and body.strip() not in (b"", b"{}"):
         raise Problem("validation_failed", "This request takes no body. Send it without one.")
     return Ask(call, context, parsed, query, keys, body)
@@ -110,7 +110,7 @@ def _query(call: Call, context: Context) -> Query:
     try:
         return call.query.model_validate(given)
     except ValidationError as error:
-        raise _problem(error, "query") from None
+        raise refusal(error, "query") from None
 
 
 def _error(field_name: str, code: str, message: str) -> dict[str, str]:
@@ -143,7 +143,8 @@ def field_errors(error: ValidationError, root: str) -> list[dict[str, str]]:
     return found
 
 
-def _problem(error: ValidationError, root: str) -> Problem:
+def refusal(error: ValidationError, root: str) -> Problem:
+    """What pydantic found, as a 400 for what is no JSON, else a 422 that names the fields."""
     errors = field_errors(error, root)
     if errors[0]["code"] == "json_invalid":
         reason = errors[0]["message"].removeprefix("Invalid JSON: ")

@@ -132,9 +132,9 @@ class Boundary:
             return await self._first_or_stored(function, ask)
 
     async def _first_or_stored(self, function: Function, ask: Ask[Any, Any]) -> Reply:
-        owner = ask.context.tenant_id or "operator"
-        key = ask.context.idempotency_key or ""
         fingerprint = _fingerprint(ask)
+        owner = _owner(ask, fingerprint)
+        key = ask.context.idempotency_key or ""
         bound_to = f"idempotency:{owner}:{key}"
         async with self._pool.acquire() as conn, conn.transaction():
             found = await _FIND.row(conn, lock=_lock(bound_to), tenant_id=owner, key=key)
@@ -174,8 +174,19 @@ def problem_headers(problem: Problem) -> dict[str, str]:
     return {}
 
 
+def _owner(ask: Ask[Any, Any], fingerprint: str) -> str:
+    """Whose keys they are. Who has no credential shares them with the same request alone: what
+    strangers send has nothing to do with it.
+    """
+    if ask.context.tenant_id is not None:
+        return ask.context.tenant_id
+    return "operator" if ask.context.actor_type == "operator" else f"anyone:{fingerprint}"
+
+
 def _fingerprint(ask: Ask[Any, Any]) -> str:
-    parts = [ask.call.subject, ask.context.path, ask.context.query]
+    """What is asked, and with what rights: an answer may hold what only these may see."""
+    scopes = sorted(ask.context.scopes)
+    parts = [ask.call.subject, ask.context.path, ask.context.query, scopes]
     return hashlib.sha256(orjson.dumps(parts) + b"\0" + ask.encoded).hexdigest()
 
 

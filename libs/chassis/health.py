@@ -36,6 +36,7 @@ class Health:
 
     def __init__(self) -> None:
         self._checks: list[_Named] = []
+        self._reporting: asyncio.Task[dict[str, Any]] | None = None
 
     def add(
         self, name: str, check: Check, *, needed: bool = True, ready: bool | None = None
@@ -44,7 +45,15 @@ class Health:
         self._checks.append(_Named(name, check, needed, needed if ready is None else ready))
 
     async def report(self) -> dict[str, Any]:
-        """`{"status": "ok|degraded|down", "version", "checks": {name: {...}}}`."""
+        """`{"status": "ok|degraded|down", "version", "checks": {name: {...}}}`.
+
+        However many ask at once, they are answered by one look: anybody may ask.
+        """
+        if self._reporting is None or self._reporting.done():
+            self._reporting = asyncio.create_task(self._report())
+        return await asyncio.shield(self._reporting)
+
+    async def _report(self) -> dict[str, Any]:
         results = await asyncio.gather(*(_run(each.check) for each in self._checks))
         status = "ok"
         for each, result in zip(self._checks, results, strict=True):

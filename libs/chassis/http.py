@@ -7,6 +7,8 @@ from typing import Any
 
 import uvicorn
 
+from chassis.http_protocol import BoundedProtocol
+
 
 class HttpServer(uvicorn.Server):
     """Serves an ASGI app inside a running loop until `should_exit` is set.
@@ -18,6 +20,8 @@ class HttpServer(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
+                http=BoundedProtocol,
+                ws="none",
                 host=host,
                 port=port,
                 lifespan="off",

@@ -172,7 +172,11 @@ def cursor_binding(ask: Ask[Any, Any]) -> bytes:
 def seal_cursor(place: Any, binding: bytes) -> str:
     text = orjson.dumps(place)
     seal = hmac.new(binding, text, hashlib.sha256).digest()[:12]
-    return base64.urlsafe_b64encode(seal + text).rstrip(b"=").decode()
+    return _encoded(seal + text)
+
+
+def _encoded(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
 def open_cursor(cursor: str, binding: bytes) -> tuple[int, list[Any]]:
@@ -181,8 +185,11 @@ def open_cursor(cursor: str, binding: bytes) -> tuple[int, list[Any]]:
     except ValueError:
         data = b""
     seal, text = data[:12], data[12:]
-    if not text or not hmac.compare_digest(
-        hmac.new(binding, text, hashlib.sha256).digest()[:12], seal
+    # Base64 reads several texts as the same bytes: only the one that was given is a cursor.
+    if (
+        not text
+        or not hmac.compare_digest(hmac.new(binding, text, hashlib.sha256).digest()[:12], seal)
+        or cursor != _encoded(data)
     ):
         raise invalid(
             "cursor",

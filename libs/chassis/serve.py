@@ -16,7 +16,7 @@ import orjson
 import structlog
 from contracts.calls import Call, health_subject
 from contracts.context import CONTEXT_HEADER, REPLY_HEADER, Context
-from contracts.problems import Problem
+from contracts.problems import Problem, invalid
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.micro import add_service
@@ -25,13 +25,15 @@ from nats.micro.service import Service, ServiceConfig
 
 from chassis.ask import Ask, Reply, json_bytes, understand
 from chassis.boundary import Boundary, Routes, problem_headers
-from chassis.database import UNAVAILABLE
+from chassis.database import CONFLICTS, UNAVAILABLE
 from chassis.health import Health
 from chassis.keys import Keys
 from chassis.rpc import unavailable
 from chassis.telemetry import CALL_SECONDS, VERSION
 
 log = structlog.get_logger()
+HEADROOM = 64 * 1024
+"""What is left of a message of NATS for the headers of an answer."""
 Run = Callable[[Ask[Any, Any]], Awaitable[Reply]]
 
 
@@ -96,6 +98,8 @@ class Server:
         if time.time() >= context.deadline:
             return
         reply = await self._outcome(call, run, context, msg.data)
+        if len(reply.body) > msg._client.max_payload - HEADROOM:  # noqa: SLF001
+            reply = _problem_reply(_too_much(), context)
         await _respond(msg, reply)
         elapsed = time.perf_counter() - started
         CALL_SECONDS.labels(call.name, str(reply.status)).observe(elapsed)
@@ -110,7 +114,7 @@ class Server:
             # A value that PostgreSQL cannot hold and that no rule of ours has named before.
             refusal = Problem("validation_failed", "A value is not one that can be stored.")
             return _problem_reply(refusal, context)
-        except (TimeoutError, *UNAVAILABLE) as error:
+        except (TimeoutError, *UNAVAILABLE, *CONFLICTS) as error:
             log.warning(
                 "database_unavailable",
                 call=call.name,
@@ -123,6 +127,11 @@ class Server:
             return _problem_reply(
                 Problem("internal_error", "Something went wrong. Tell us the request id."), context
             )
+
+
+def _too_much() -> Problem:
+    """Only pages of lists grow so large: of projects with hundreds of long redirects, say."""
+    return invalid("limit", "must be lower: these rows are too large for one answer", "too_large")
 
 
 def _problem_reply(problem: Problem, context: Context | None) -> Reply:

@@ -23,6 +23,11 @@ email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
 """Self-hosted installations have users at `.local`, `.internal` and `.test`."""
 
 _SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+# Most addresses there are: none of these needs what the library knows of the rest.
+_PLAIN_EMAIL = re.compile(
+    r"(?=.{1,64}@)[A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*"
+    r"@(?!.*--)(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63}"
+)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _DATE_TIME = re.compile(
     r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})"
@@ -36,6 +41,8 @@ def fault(code: str, message: str) -> PydanticCustomError:
 
 def _clean(value: str) -> str:
     """NFC and trimmed; refuses control characters, which no name or label needs."""
+    if value.isascii() and value.isprintable():
+        return value.strip()
     value = unicodedata.normalize("NFC", value).strip()
     if any(unicodedata.category(character) in ("Cc", "Cs") for character in value):
         raise fault("control_character", "must not contain control characters")
@@ -59,6 +66,9 @@ def slug_from(name: str, fallback: str) -> str:
 
 def _email(value: str) -> str:
     value = _clean(value)
+    if len(value) <= 254 and _PLAIN_EMAIL.fullmatch(value):
+        local, _, domain = value.partition("@")
+        return f"{local}@{domain.lower()}"
     try:
         return validate_email(
             value, check_deliverability=False, globally_deliverable=False
@@ -102,7 +112,9 @@ def check_json_object(value: dict[str, Any]) -> dict[str, Any]:  # noqa: C901 - 
         if left < 0:
             raise fault("too_deep", f"must not nest deeper than {METADATA_DEPTH} levels")
         if isinstance(node, str):
-            if "\0" in node or any("\ud800" <= c <= "\udfff" for c in node):
+            if "\0" in node or not (
+                node.isascii() or all(not "\ud800" <= c <= "\udfff" for c in node)
+            ):
                 raise fault("invalid_text", "must not contain NUL or lone surrogates")
         elif isinstance(node, float) and not math.isfinite(node):
             raise fault("invalid_number", "must contain only finite numbers")

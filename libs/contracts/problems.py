@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 PROBLEMS: dict[str, tuple[int, str]] = {
+    "malformed_request": (400, "The request is not valid HTTP"),
     "malformed_json": (400, "The body is not valid JSON"),
     "invalid_request": (400, "The token request is not valid"),
     "invalid_scope": (400, "The requested scope is not available"),
@@ -29,6 +30,7 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "user_suspended": (409, "The user is suspended"),
     "rotation_too_soon": (409, "The next key is not yet known everywhere"),
     "key_not_active": (409, "The key is not active"),
+    "last_root_key": (409, "A tenant needs a root key"),
     "webhook_disabled": (409, "The webhook is disabled"),
     "idempotency_in_flight": (409, "The first request is still in flight"),
     "invitation_closed": (410, "The invitation is closed"),
@@ -38,6 +40,7 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "validation_failed": (422, "The request is not valid"),
     "idempotency_key_reused": (422, "The idempotency key was used for another request"),
     "rate_limited": (429, "Too many requests"),
+    "header_fields_too_large": (431, "The headers are too large"),
     "internal_error": (500, "Something went wrong on our side"),
     "service_unavailable": (503, "A part of the service is not available"),
     "upstream_timeout": (504, "A part of the service did not answer in time"),

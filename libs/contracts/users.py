@@ -1,4 +1,4 @@
-"""Users and their sessions (service: identity)."""
+"""Users (service: identity)."""
 
 from typing import Annotated, Any, Literal
 
@@ -20,8 +20,9 @@ from contracts.fields import (
     Slug,
     UntilDay,
 )
-from contracts.ids import OrganizationId, ProjectId, SessionId, UserId
+from contracts.ids import OrganizationId, UserId
 from contracts.models import Body, DeleteQuery, ListQuery, Pagination, Resource, absent
+from contracts.sessions import Session
 
 UserStatus = Literal["active", "suspended"]
 _EMAIL: TypeAdapter[str] = TypeAdapter(Email)
@@ -55,17 +56,6 @@ class UserPage(Resource):
     pagination: Pagination
 
 
-class Session(Resource):
-    id: SessionId
-    project_id: ProjectId
-    status: Literal["active", "revoked", "expired"] = Field(examples=["active"])
-    ip_address: str | None = Field(examples=["203.0.113.7"])
-    user_agent: str | None = Field(examples=["Mozilla/5.0"])
-    created_at: Instant
-    last_active_at: Instant
-    expires_at: Instant
-
-
 class UserOrganization(Resource):
     id: OrganizationId
     name: Name
@@ -90,6 +80,27 @@ class NewUser(Body):
     external_id: Handle | None = None
     status: UserStatus = "active"
     metadata: Metadata = {}
+
+
+class ImportUsers(Body):
+    """Some lines of an import, the first of them number `first`; null for one that is no UTF-8.
+
+    `digest` is that of the whole import: under one idempotency key no other import is meant.
+    """
+
+    first: int
+    digest: str
+    lines: list[str | None]
+
+
+class ImportResult(Resource):
+    """What became of a line: `id` with 201, else `code` and the `errors` of its fields."""
+
+    line: int = Field(examples=[1])
+    status: int = Field(examples=[201])
+    id: UserId | None = None
+    code: str | None = None
+    errors: list[dict[str, str]] | None = None
 
 
 class UserPatch(Body):
@@ -122,7 +133,6 @@ class DeleteUserQuery(DeleteQuery):
 
 
 _USER = {"id": "usr"}
-_SESSION = {"id": "usr", "sid": "ses"}
 _TAKEN = ("email_taken", "username_taken", "external_id_taken")
 
 CREATE_USER = Call(
@@ -146,8 +156,7 @@ DELETE_USER = Call(
     path=_USER,
     problems=("last_owner", "version_mismatch"),
 )
-REVOKE_SESSIONS = Call("identity", "revoke_sessions", status=204, path=_USER)
-REVOKE_SESSION = Call("identity", "revoke_session", status=204, path=_SESSION)
+IMPORT_USERS = Call("identity", "import_users", body=ImportUsers)
 
 
 class UserCreated(EventData, type="user.created", service="identity"):
@@ -181,20 +190,3 @@ class UserDeleted(EventData, type="user.deleted", service="identity"):
     """A user was erased; only the identifier is left."""
 
     user_id: UserId
-
-
-class SessionCreated(EventData, type="session.created", service="identity"):
-    """A session of a user began."""
-
-    user_id: UserId
-    session: Session
-
-
-class SessionRevoked(EventData, type="session.revoked", service="identity"):
-    """A session ended before its time; `reason` says why."""
-
-    user_id: UserId
-    session_id: SessionId
-    reason: Literal[
-        "revoked", "user_suspended", "user_deleted", "project_deleted", "refresh_token_reused"
-    ]

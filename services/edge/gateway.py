@@ -24,7 +24,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from edge.credentials import Caller, Credentials, unauthenticated
-from edge.limits import Limits, too_many
+from edge.limits import Limits, of_address, too_many
 from edge.route import OPERATOR, PUBLIC, TENANT, TENANT_OR_OPERATOR, Route, location_of
 
 log = structlog.get_logger()
@@ -122,7 +122,8 @@ class Gateway:
         if request.method not in ("GET", "HEAD"):
             context.idempotency_key = _idempotency_key(request)
             context.if_match = request.headers.get("if-match")
-            body = await read_body(request, route.media_type)
+            if not route.reads_body:
+                body = await read_body(request, route.media_type)
             context.deadline = time.time() + ANSWER_SECONDS
         asked = Asked(route, request, caller, context, body)
         if route.handler is not None:
@@ -147,7 +148,7 @@ class Gateway:
     ) -> Caller:
         """Who asks, counted against the limit of the credential, or else of the address."""
         authorization = request.headers.get("authorization", "")
-        by_address = f"address:{context.ip_address}"
+        by_address = of_address(context.ip_address)
         if route.access == PUBLIC:
             await self._count(by_address, trace)
             return Caller("system")
@@ -266,21 +267,23 @@ def respond(asked: Asked, reply: Reply) -> Response:
     return _finished(Response(reply.body, reply.status, headers))
 
 
-async def read_body(request: Request, media_type: str, limit: int = MAX_BODY) -> bytes:
+async def read_body(
+    request: Request, media_type: str, limit: int = MAX_BODY, seconds: float = BODY_SECONDS
+) -> bytes:
     """The whole body. Raises Problem: 413, 415, or 408 when it comes too slowly."""
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > limit:
         raise _too_large(limit)
     chunks, size = [], 0
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        async with asyncio.timeout(seconds):
             async for chunk in request.stream():
                 size += len(chunk)
                 if size > limit:
                     raise _too_large(limit)
                 chunks.append(chunk)
     except TimeoutError:
-        raise Problem("request_timeout", "Send the body within 10 seconds.") from None
+        raise Problem("request_timeout", f"Send the body within {seconds:.0f} seconds.") from None
     body = b"".join(chunks)
     if body:
         _check_media_type(request, media_type)

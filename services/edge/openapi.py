@@ -7,6 +7,7 @@ from chassis.telemetry import VERSION
 from contracts.examples import example_of
 from contracts.models import DeleteQuery, DeletionPreview, Problem, Resource
 from contracts.problems import PROBLEMS
+from contracts.users import ImportResult, NewUser
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
@@ -64,6 +65,7 @@ _VERIFY_BODY = {
 _OWN_BODIES = {
     "issue_token": (_FORM, _TOKEN_FORM),
     "verify_api_key": ("application/json", _VERIFY_BODY),
+    "import_users": ("application/x-ndjson", {"$ref": "#/components/schemas/NewUser"}),
 }
 
 
@@ -247,6 +249,9 @@ def _success(route: Route, result: type[Resource] | None) -> dict[str, Any]:
             "application/x-ndjson": {"schema": {"type": "string"}},
             "text/csv": {"schema": {"type": "string"}},
         }
+    elif route.call.name == "import_users":
+        content = {"schema": _reference(ImportResult), "example": example_of(ImportResult)}
+        response["content"] = {"application/x-ndjson": content}
     if route.call.name == "get_feed":
         response["content"]["text/event-stream"] = {"schema": {"type": "string"}}
     return response
@@ -278,8 +283,10 @@ def _schemas() -> dict[str, Any]:
     """Bodies as they come in, results as they go out; a default is no promise of presence."""
     models: dict[tuple[type[BaseModel], Any], None] = {(Problem, "serialization"): None}
     models[DeletionPreview, "serialization"] = None
+    # What a line of an import holds, and what is told of it.
+    models[NewUser, "validation"] = models[ImportResult, "validation"] = None
     for route in ROUTES:
-        if route.call.body is not None:
+        if route.call.body is not None and route.call.name != "import_users":
             models[route.call.body, "validation"] = None
         if route.call.result is not None:
             models[route.call.result, "serialization"] = None

@@ -32,6 +32,7 @@ class Route:
 
     `handler` answers in a way of its own; without one the call is forwarded and its reply passed
     on. `location` is the path of what was created, where it is not the path and the identifier.
+    `reads_body`: the handler reads the body itself, by limits of its own.
     """
 
     method: Method
@@ -43,6 +44,7 @@ class Route:
     location: str | None = None
     media_type: str = "application/json"
     description: str = ""
+    reads_body: bool = False
 
 
 def location_of(route: Route, request: Request, created: str) -> str:

@@ -5,23 +5,25 @@ Live is active and not expired. Whoever ends several holds the user's row, so th
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
 from chassis.ask import Ask, Reply, answer
 from chassis.database import TIME, Connection
 from chassis.statements import Statement
 from contracts.context import Context
 from contracts.problems import not_found
-from contracts.users import SessionRevoked
+from contracts.sessions import Session, SessionRevoked
 from outbox.record import Recorded, event, record_all, recording
 from sqlalchemy import bindparam, func, select, update
 
 from identity.tables import SESSIONS, USERS
 
-Reason = Literal["revoked", "user_suspended", "user_deleted", "project_deleted"]
+Reason = Literal[
+    "revoked", "user_suspended", "user_deleted", "project_deleted", "refresh_token_reused"
+]
 SHOWN = 100
 
-_COLUMNS = [column for column in SESSIONS.c if column.name not in ("tenant_id", "user_id")]
+COLUMNS = [SESSIONS.c[name] for name in Session.model_fields]
 _OF_USER = (
     SESSIONS.c.tenant_id == bindparam("tenant_id"),
     SESSIONS.c.user_id == bindparam("user_id"),
@@ -32,7 +34,7 @@ _LIVE = (
 )
 
 FIND_LIVE = Statement(
-    select(*_COLUMNS).where(*_OF_USER, *_LIVE).order_by(SESSIONS.c.id.desc()).limit(SHOWN)
+    select(*COLUMNS).where(*_OF_USER, *_LIVE).order_by(SESSIONS.c.id.desc()).limit(SHOWN)
 )
 COUNT_LIVE = Statement(select(func.count()).select_from(SESSIONS).where(*_OF_USER, *_LIVE))
 LOCK_USER = Statement(
@@ -67,6 +69,14 @@ REVOKE_OF_PROJECT = Statement(
 )
 
 
+def shown(row: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    """The session as the contract shows it."""
+    session = {column.name: row[column.name] for column in COLUMNS}
+    if row["status"] == "active" and row["expires_at"] <= now:
+        session["status"] = "expired"
+    return session
+
+
 async def revoke_all(conn: Connection, ask: Ask) -> Reply:
     """All live sessions of a user; having none is a success too."""
     user_id = ask.path["id"]
@@ -78,18 +88,17 @@ async def revoke_all(conn: Connection, ask: Ask) -> Reply:
 
 async def revoke(conn: Connection, ask: Ask) -> Reply:
     """One statement. A session that is not live any more is not found."""
-    user_id, session_id = ask.path["id"], ask.path["sid"]
-    revoked = await REVOKE_ONE.row(
-        conn,
-        tenant_id=ask.tenant,
-        user_id=user_id,
-        id=session_id,
-        now=datetime.now(UTC),
-        **_revoked(ask.context, ask.tenant, user_id, session_id, "revoked").parameters(),
-    )
-    if revoked is None:
+    one = {"tenant_id": ask.tenant, "user_id": ask.path["id"], "id": ask.path["sid"]}
+    if not await end(conn, ask.context, one, "revoked"):
         raise not_found()
     return answer(ask)
+
+
+async def end(conn: Connection, context: Context, one: Mapping[str, str], reason: Reason) -> bool:
+    """Revokes the session of this `tenant_id`, `user_id` and `id` with its event, if it is live."""
+    revoked = _revoked(context, one["tenant_id"], one["user_id"], one["id"], reason)
+    row = await REVOKE_ONE.row(conn, **one, now=datetime.now(UTC), **revoked.parameters())
+    return row is not None
 
 
 async def ended(conn: Connection, context: Context, user_id: str, reason: Reason) -> list[Recorded]:

@@ -102,7 +102,12 @@ class UserRow(Model, table=True):
 
 
 class SessionRow(Model, table=True):
-    """A session of a user with a project; `status` active until revoked, expiry is derived."""
+    """A session of a user with a project; `status` active until revoked, expiry is derived.
+
+    It ends at `ends_at` whatever happens, and before that when it is not used for `idle_timeout`
+    seconds: `expires_at` is the earlier of the two. Of its refresh tokens, `family_hash` is that
+    of the part that they all share and `refresh_hash` that of the newest one, both keyed.
+    """
 
     __tablename__: ClassVar[str] = "sessions"
     __table_args__ = (
@@ -113,6 +118,10 @@ class SessionRow(Model, table=True):
         Index("sessions_by_user", "tenant_id", "user_id", "id"),
         # Revoked with their project.
         Index("sessions_by_project", "tenant_id", "project_id"),
+        # Refreshing: the token alone says which session it is.
+        Index("sessions_family_key", "family_hash", unique=True),
+        # Purged some time after their end.
+        Index("sessions_by_expiry", "expires_at"),
     )
 
     tenant_id: str = _id(primary_key=True)
@@ -125,6 +134,11 @@ class SessionRow(Model, table=True):
     created_at: datetime = _time()
     last_active_at: datetime = _time()
     expires_at: datetime = _time()
+    ends_at: datetime = _time()
+    idle_timeout: int
+    organization_id: str | None = _id()
+    family_hash: str | None = _id()
+    refresh_hash: str | None = _id()
 
 
 class OrganizationRow(Model, table=True):

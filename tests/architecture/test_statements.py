@@ -16,19 +16,27 @@ SERVICES = ["identity", "projects", "webhooks", "audit"]
 ACROSS_TENANTS = {
     # Who has nothing but a secret is found by its keyed hash, unique among all tenants.
     "identity.accepting.BY_TOKEN",
+    "identity.refreshing.BY_FAMILY",
     "projects.credentials.BY_HASH",
     "projects.credentials.BY_ID",
     "projects.tokens.BY_HASH",
     # Public, and named by the project alone.
-    "projects.signing_keys.KEY_SET",
+    "projects.key_set.KEY_SET",
     # The operator's list of tenants.
     "projects.tenants.LIST",
     # Work lists of background tasks, and the old that they forget.
     "audit.erasure.NEXT",
     "identity.erasure.NEXT",
+    "identity.retention.PURGE",
     "webhooks.erasing.OPEN",
     "projects.credentials.FORGET_REFUSALS",
+    "projects.retirement.RETIRE_DUE",
     "webhooks.retention.DROP_EXPIRED",
+    # What is sealed, is so under the encryption keys of the installation.
+    "projects.rewrapping.CLAIM",
+    "projects.rewrapping.CLAIM_BUSY",
+    "webhooks.rewrapping.CLAIM",
+    "webhooks.rewrapping.CLAIM_BUSY",
     # The dispatcher serves all tenants, and what it takes it takes by tenant.
     "webhooks.claims.CLAIM",
     "webhooks.claims.NEXT_WAKE",

@@ -76,7 +76,9 @@ def _valid(route: Route) -> dict:
     return example
 
 
-@pytest.mark.parametrize("route", [r for r in SCOPED if r.method == "POST"], ids=named)
+@pytest.mark.parametrize(
+    "route", [r for r in SCOPED if r.method == "POST" and not r.reads_body], ids=named
+)
 async def test_bodies_are_json_of_bounded_size(api: Api, route: Route) -> None:
     path = path_of(route)
     huge = await api("POST", path, data=b'"' + b"x" * 300_000 + b'"')

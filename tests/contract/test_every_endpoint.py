@@ -10,12 +10,15 @@ from urllib.parse import urlencode
 from contracts.catalogue import EVENT_TYPES
 from contracts.events import Event
 from contracts.models import DeletionPreview, Pagination, Problem
+from contracts.users import ImportResult
 from edge.route import Route
 from edge.table import ROUTES
 from standardwebhooks import Webhook
 from support.api import Answer, Api
 from support.receiver import receiving
 from support.waiting import until
+
+NDJSON = "application/x-ndjson"
 
 
 class Walk:
@@ -111,9 +114,32 @@ async def _projects(walk: Walk) -> None:
     await walk("revoke_signing_key", **project, kid=active["id"])
     keys = (await walk("get_jwks", **project))["keys"]
     assert active["id"] not in [each["kid"] for each in keys]
+    await _sessions(walk, made["id"])
     await walk("delete_project", query="dry_run=true", status=200, **project)
     await walk("delete_project", **project)
     await walk("get_jwks", status=404, **project)
+
+
+async def _sessions(walk: Walk, project_id: str) -> None:
+    line = json.dumps({"email": "eva@example.com"}).encode()
+    done = await walk.api("POST", "/v1/admin/users/bulk", data=line, content_type=NDJSON)
+    assert (done.status, done.headers["Content-Type"]) == (200, NDJSON), done.raw
+    walk.left.pop("import_users")
+    user = {"id": ImportResult.model_validate_json(done.raw).id or ""}
+    begun = await walk("create_session", {"project_id": project_id}, **user)
+    verdict = await walk("verify_session", {"token": begun["access_token"]})
+    assert (verdict["valid"], verdict["claims"]["sub"]) == (True, user["id"])
+    anyone = walk.api.as_key(None)
+    token = {"refresh_token": begun["refresh_token"]}
+    fresh = await walk("refresh_session", token, api=anyone)
+    await walk("refresh_session", token, api=anyone, status=401)
+    verdict = await walk("verify_session", {"token": fresh["access_token"]})
+    assert verdict["code"] == "revoked"
+    other = await walk("create_session", {"project_id": project_id}, **user)
+    await walk("revoke_session", **user, sid=other["session"]["id"])
+    await walk("revoke_session", status=404, **user, sid=other["session"]["id"])
+    await walk("update_user", {"status": "suspended"}, **user)
+    await walk("create_session", {"project_id": project_id}, status=409, **user)
 
 
 async def _people(walk: Walk) -> None:
@@ -139,8 +165,6 @@ async def _people(walk: Walk) -> None:
     assert [each["role"] for each in detail["organizations"]] == ["owner"]
     await _invitations(walk, organization)
     await walk("revoke_sessions", **user)
-    session = "ses_01jt7a3v9qf8mbd2m0q5k4h6xz"
-    await walk("revoke_session", status=404, **user, sid=session)
     await walk("delete_user", status=409, **user)
     await walk("delete_user", query="dry_run=true", status=200, **user)
     await walk("delete_organization", query="dry_run=true", status=200, **organization)
@@ -218,6 +242,11 @@ async def _tenants(walk: Walk, operator: Api) -> None:
     made = await walk("create_tenant", {"name": "Another"}, api=operator)
     tenant = {"id": made["tenant"]["id"]}
     await walk("list_tenants", query="q=another&status=active", api=operator)
+    first = {**tenant, "key_id": made["api_key"]["id"]}
+    await walk("revoke_root_key", status=409, api=operator, **first)
+    await walk("create_root_key", {"name": "Second"}, api=operator, **tenant)
+    await walk("revoke_root_key", api=operator, **first)
+    await walk("list_root_keys", query="status=active", api=operator, **tenant)
     await walk("get_tenant", api=operator, **tenant)
     await walk("update_tenant", {"status": "suspended"}, api=operator, **tenant)
     await walk("delete_tenant", query="dry_run=true", status=200, api=operator, **tenant)

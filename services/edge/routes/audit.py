@@ -15,6 +15,7 @@ from contracts.problems import Problem, invalid
 from starlette.responses import Response, StreamingResponse
 
 from edge.gateway import ANSWER_SECONDS, Asked, Gateway, respond
+from edge.places import Place, Places
 from edge.route import Route
 
 _AUDIT = "/v1/admin/audit"
@@ -23,15 +24,18 @@ _POLL_SECONDS = 0.5
 _BEAT_SECONDS = 15.0
 _LONGEST_SECONDS = 3600.0
 _STREAM_TYPE = "text/event-stream"
+_EXPORTS = Places("exports", of_tenant=4, of_all=64)
+_FEEDS = Places("open feeds", of_tenant=32, of_all=1024)
 
 
 async def export(gateway: Gateway, asked: Asked) -> Response:
     """Streams chunk after chunk; the first one decides whether there is an answer at all."""
+    place = _EXPORTS.take(asked.context.tenant())
     first = await gateway.ask(asked)
     if first.status != 200:
         return respond(asked, first)
 
-    async def chunks() -> AsyncIterator[bytes]:
+    async def chunks(_: Place = place) -> AsyncIterator[bytes]:
         reply = first
         while True:
             yield reply.body
@@ -63,13 +67,22 @@ async def feed(gateway: Gateway, asked: Asked) -> Response:
             raise invalid("Last-Event-ID", "must be the sequence of an event")
         query = tuple(pair for pair in asked.context.query if pair[0] != "after")
         asked = replace(asked, context=_again(asked.context, (*query, ("after", last))))
+    place = _FEEDS.take(asked.context.tenant())
     first = await gateway.ask(asked)
     if first.status != 200:
         return respond(asked, first)
-    return StreamingResponse(_stream(gateway, asked, first), media_type=_STREAM_TYPE)
+    if asked.request.method == "HEAD":
+        return StreamingResponse(_nothing(), media_type=_STREAM_TYPE)
+    return StreamingResponse(_stream(gateway, asked, first, place), media_type=_STREAM_TYPE)
 
 
-async def _stream(gateway: Gateway, asked: Asked, reply: Reply) -> AsyncIterator[bytes]:
+async def _nothing() -> AsyncIterator[bytes]:
+    """The body of an answer to HEAD, which would otherwise stay open."""
+    for _ in ():
+        yield b""
+
+
+async def _stream(gateway: Gateway, asked: Asked, reply: Reply, _: Place) -> AsyncIterator[bytes]:
     """Server-sent events; ends after an hour, when the credential ends, or when it is revoked."""
     began = beat = time.monotonic()
     while True:

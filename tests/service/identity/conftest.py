@@ -1,17 +1,41 @@
-"""Identity alone on its database."""
+"""Identity on its database; projects beside it signs and publishes keys, as the real one does."""
 
 from collections.abc import AsyncIterator
 
 import pytest
+from chassis.ask import Reply
+from contracts.calls import Call
+from contracts.context import Context
 from contracts.ids import new_id
-from identity.rpc import ROUTES
+from identity.activity import Activity
+from identity.projects import Projects
+from identity.rpc import routes
+from projects.rpc import ROUTES as PROJECTS
+from service.identity.people import People, settled
 from support.owner import Owner, owner_of
 from tenantry.servers import Servers
 
 
 @pytest.fixture(scope="session")
-async def identity(servers: Servers) -> AsyncIterator[Owner]:
-    async with owner_of("identity", ROUTES, servers) as owner:
+async def projects(servers: Servers) -> AsyncIterator[Owner]:
+    async with owner_of("projects", PROJECTS, servers) as owner:
+        yield owner
+
+
+@pytest.fixture(scope="session")
+def activity() -> Activity:
+    return Activity()
+
+
+@pytest.fixture(scope="session")
+async def identity(servers: Servers, projects: Owner, activity: Activity) -> AsyncIterator[Owner]:
+    async def ask(call: Call, context: Context, body: bytes) -> Reply:
+        answer = await projects.ask(
+            call, context.tenant_id, body, path=context.path, request_id=context.request_id
+        )
+        return answer.reply
+
+    async with owner_of("identity", routes(Projects(ask), activity), servers) as owner:
         yield owner
 
 
@@ -19,3 +43,9 @@ async def identity(servers: Servers) -> AsyncIterator[Owner]:
 def tenant() -> str:
     """A tenant of this test alone."""
     return new_id("ten")
+
+
+@pytest.fixture
+async def people(identity: Owner, projects: Owner) -> People:
+    """A tenant of this test alone, with a project."""
+    return await settled(identity, projects)

@@ -9,7 +9,7 @@ from contracts import users as user_calls
 from contracts.events import event_subject
 from contracts.ids import new_id
 from identity import erasure, events
-from outbox.inbox import Heard, Inbox
+from outbox.inbox import Heard, take_in
 from support.heard import heard, heard_lifecycle
 from support.owner import Owner
 
@@ -28,12 +28,12 @@ TABLES = (
 @pytest.fixture
 def hear(identity: Owner) -> Hear:
     """Takes events in as one batch, through the inbox, in one transaction."""
-    inbox = Inbox("identity", identity.pool, events.take)
 
-    async def take_in(*heard: Heard) -> None:
-        await inbox._take(heard)
+    async def take(*heard: Heard) -> None:
+        async with identity.pool.acquire() as conn:
+            await take_in(conn, events.take, heard)
 
-    return take_in
+    return take
 
 
 async def _furnish(identity: Owner, tenant: str) -> str:
@@ -55,7 +55,8 @@ async def _session(identity: Owner, tenant: str, user: str, project: str, hours:
     session, now = new_id("ses"), datetime.now(UTC)
     await identity.pool.execute(
         "INSERT INTO sessions (tenant_id, id, user_id, project_id, status, created_at,"
-        " last_active_at, expires_at) VALUES ($1, $2, $3, $4, 'active', $5, $5, $6)",
+        " last_active_at, expires_at, ends_at, idle_timeout)"
+        " VALUES ($1, $2, $3, $4, 'active', $5, $5, $6, $6, 604800)",
         *(tenant, session, user, project, now, now + timedelta(hours=hours)),
     )
     return session

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from contracts import organizations as organization_calls
+from contracts import sessions as session_calls
 from contracts import users as calls
 from contracts.context import Context
 from contracts.ids import new_id
@@ -31,7 +32,8 @@ async def _session(
     session, now = new_id("ses"), datetime.now(UTC)
     await identity.pool.execute(
         "INSERT INTO sessions (tenant_id, id, user_id, project_id, status, created_at,"
-        " last_active_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $6, $7)",
+        " last_active_at, expires_at, ends_at, idle_timeout)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $6, $7, $7, 604800)",
         *(tenant, session, user, project or new_id("prj"), status),
         *(now, now + timedelta(hours=hours)),
     )
@@ -120,7 +122,7 @@ async def test_a_user_is_shown_with_live_sessions_and_organizations(
     await _session(identity, tenant, user, hours=-1)
     after = await identity.ask(calls.GET_USER, tenant, path=path)
     assert [each["id"] for each in after.body["sessions"]] == [newer, older]
-    assert set(after.body["sessions"][0]) == set(calls.Session.model_fields)
+    assert set(after.body["sessions"][0]) == set(session_calls.Session.model_fields)
     (joined,) = after.body["organizations"]
     assert set(joined) == set(calls.UserOrganization.model_fields)
     assert (joined["id"], joined["slug"], joined["role"]) == (organization, "acme", "owner")
@@ -193,13 +195,15 @@ async def test_sessions_are_revoked_one_or_all_and_only_once(identity: Owner, te
     one, two, three = [await _session(identity, tenant, user) for _ in range(3)]
     path = {"id": user}
     for status in (204, 404):
-        ended = await identity.ask(calls.REVOKE_SESSION, tenant, path={**path, "sid": one})
+        ended = await identity.ask(session_calls.REVOKE_SESSION, tenant, path={**path, "sid": one})
         assert ended.status == status
-    foreign = await identity.ask(calls.REVOKE_SESSION, new_id("ten"), path={**path, "sid": two})
+    foreign = await identity.ask(
+        session_calls.REVOKE_SESSION, new_id("ten"), path={**path, "sid": two}
+    )
     assert foreign.status == 404
     for _ in range(2):
-        assert (await identity.ask(calls.REVOKE_SESSIONS, tenant, path=path)).status == 204
-    nobody = await identity.ask(calls.REVOKE_SESSIONS, tenant, path={"id": new_id("usr")})
+        assert (await identity.ask(session_calls.REVOKE_SESSIONS, tenant, path=path)).status == 204
+    nobody = await identity.ask(session_calls.REVOKE_SESSIONS, tenant, path={"id": new_id("usr")})
     assert nobody.status == 404
     revoked = (await identity.events(tenant))[1:]
     assert [each["subject"] for each in revoked] == [one, two, three]

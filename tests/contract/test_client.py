@@ -1,0 +1,155 @@
+"""The client against the running product: typed answers, whole lists, safe repeats."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+import pytest
+from support.api import Api
+from support.stack import Stack
+from support.waiting import until
+from tenantry_client import AsyncClient, Client, Policy
+from tenantry_client import api as operations
+from tenantry_client.errors import (
+    InvalidError,
+    NoAnswerError,
+    NotFoundError,
+    NotModifiedError,
+    UnauthenticatedError,
+    VersionMismatchError,
+)
+from tenantry_client.models import (
+    AuditQuery,
+    DeleteQuery,
+    DeletionPreview,
+    FeedQuery,
+    NewOrganization,
+    NewProject,
+    NewUser,
+    OrganizationPatch,
+    ProjectSettings,
+    UserPatch,
+    UsersQuery,
+)
+
+
+@pytest.fixture
+async def tenantry(stack: Stack, api: Api) -> AsyncIterator[AsyncClient]:
+    async with AsyncClient(stack.url, api.key) as client:
+        yield client
+
+
+async def test_answers_are_the_models_of_the_contracts(tenantry: AsyncClient) -> None:
+    ada = await tenantry(
+        operations.create_user(NewUser(email="ada@EXAMPLE.com", metadata={"n": 1}))
+    )
+    assert (ada.email, ada.metadata, ada.version) == ("ada@example.com", {"n": 1}, 1)
+    assert ada.created_at.tzinfo is UTC
+    patched = await tenantry(operations.update_user(ada.id, UserPatch(name="Ada", username=None)))
+    assert (patched.name, patched.metadata) == ("Ada", {"n": 1})
+    detail = await tenantry(operations.get_user(ada.id))
+    assert (detail.sessions, detail.organizations) == ([], [])
+    settings = ProjectSettings(mfa="required")
+    project = await tenantry(operations.create_project(NewProject(name="Web", settings=settings)))
+    assert (project.settings.mfa, project.settings.access_token_ttl) == ("required", 900)
+
+
+async def test_a_list_is_walked_to_its_end_whatever_the_page(tenantry: AsyncClient) -> None:
+    users = [NewUser(email=f"user{n:03}@example.com", name=f"Ada\u2028{n}") for n in range(25)]
+    results = [each async for each in tenantry.lines(operations.import_users(users))]
+    assert [(each.line, each.status) for each in results] == [(n, 201) for n in range(1, 26)]
+    query = UsersQuery(limit=10, sort="email", q="user0")
+    found = [each.email async for each in tenantry.each(operations.list_users(query))]
+    assert found == [each.email for each in users]
+    pages = [page async for page in tenantry.pages(operations.list_users(query))]
+    assert [len(page.users) for page in pages] == [10, 10, 5]
+    assert pages[0].pagination.total == 25
+    today = datetime.now(UTC)
+    before = operations.list_users(UsersQuery(created_after=today.replace(year=today.year + 1)))
+    assert [each async for each in tenantry.each(before)] == []
+
+
+async def test_the_sync_client_says_the_same(stack: Stack, api: Api) -> None:
+    await asyncio.to_thread(_walk, stack.url, api.key)
+
+
+def _walk(url: str, key: str) -> None:
+    with Client(url, key) as tenantry:
+        made = [
+            tenantry(operations.create_organization(NewOrganization(name=f"Org {n}")))
+            for n in range(3)
+        ]
+        listed = list(tenantry.each(operations.list_organizations()))
+        assert [each.id for each in listed] == [each.id for each in reversed(made)]
+        results = list(
+            tenantry.lines(operations.import_users([NewUser(email="a@example.com")] * 2))
+        )
+        assert [(each.status, each.code) for each in results] == [(201, None), (409, "email_taken")]
+        with pytest.raises(NotFoundError) as refused:
+            tenantry(operations.get_user("usr_none"))
+        assert (refused.value.status, refused.value.code) == (404, "not_found")
+        token = tenantry(operations.who_am_i())
+        assert token.credential.scopes == ["*"]
+
+
+async def test_every_change_has_a_key_and_repeats_as_it_was(tenantry: AsyncClient) -> None:
+    request = operations.create_user(NewUser(email="ada@example.com"))
+    assert request.message(tenantry._http).headers["Idempotency-Key"]
+    keyed = request.idempotency_key("once").request_id("from-the-client")
+    first = await tenantry(keyed)
+    assert await tenantry(keyed) == first
+
+    async def told() -> bool:
+        query = AuditQuery(request_id="from-the-client", action="user.created")
+        return (await tenantry(operations.list_events(query))).pagination.total == 1
+
+    await until(told)
+
+
+async def test_an_old_version_changes_nothing(tenantry: AsyncClient) -> None:
+    made = await tenantry(operations.create_organization(NewOrganization(name="Acme")))
+    patch = operations.update_organization(made.id, OrganizationPatch(name="Acme Inc."))
+    changed = await tenantry(patch.if_match(made.version))
+    with pytest.raises(VersionMismatchError):
+        await tenantry(patch.if_match(made.version))
+    with pytest.raises(NotModifiedError):
+        await tenantry(operations.get_organization(made.id).if_none_match(changed.version))
+
+
+async def test_a_deletion_tells_first_what_it_takes(tenantry: AsyncClient) -> None:
+    made = await tenantry(operations.create_organization(NewOrganization(name="Acme")))
+    preview = await tenantry(operations.delete_organization(made.id, DeleteQuery(dry_run=True)))
+    assert isinstance(preview, DeletionPreview)
+    assert await tenantry(operations.delete_organization(made.id)) is None
+
+
+async def test_a_refusal_names_the_field(tenantry: AsyncClient, stack: Stack) -> None:
+    wrong = NewUser.model_construct(_fields_set={"email"}, email="nobody")
+    with pytest.raises(InvalidError) as refused:
+        await tenantry(operations.create_user(wrong))
+    assert [each["field"] for each in refused.value.errors] == ["email"]
+    assert refused.value.request_id
+    async with AsyncClient(stack.url, "tnt_test_none") as stranger:
+        with pytest.raises(UnauthenticatedError):
+            await stranger(operations.who_am_i())
+
+
+async def test_the_trail_is_exported_and_followed(tenantry: AsyncClient) -> None:
+    made = await tenantry(operations.create_organization(NewOrganization(name="Acme")))
+
+    async def in_the_trail() -> bool:
+        return (await tenantry(operations.list_events())).pagination.total >= 2
+
+    await until(in_the_trail)
+    lines = [each async for each in tenantry.lines(operations.export_events())]
+    assert (lines[0].action, lines[0].resource_id) == ("organization.created", made.id)
+    assert lines[0].seal.digest
+    followed = tenantry.lines(operations.follow_events(FeedQuery(after=lines[0].sequence - 1)))
+    assert (await anext(followed)).id == lines[0].id
+    await followed.aclose()
+
+
+async def test_nobody_there_is_said_plainly() -> None:
+    async with AsyncClient("http://127.0.0.1:9", policy=Policy(tries=2)) as client:
+        with pytest.raises(NoAnswerError):
+            await client(operations.who_am_i())
