@@ -12,7 +12,7 @@ from tenantry.datafolder import write_json
 
 SERVICES = ("identity", "projects", "webhooks", "audit")
 POSTGRES_ROLES = ("postgres", *SERVICES, *(f"{service}_owner" for service in SERVICES))
-NATS_USERS = ("admin", "edge", *SERVICES)
+NATS_USERS = ("admin", "edge", "subscriber", *SERVICES)
 
 
 @dataclass
@@ -44,7 +44,12 @@ class Secrets:
 def load_or_make(path: Path) -> Secrets:
     if path.exists():
         content: dict[str, Any] = json.loads(path.read_text())
-        return Secrets(**{**content, "path": path, "demo": Demo(**content["demo"])})
+        found = Secrets(**{**content, "path": path, "demo": Demo(**content["demo"])})
+        # A user of NATS that is newer than the folder needs a password too.
+        if missing := set(NATS_USERS) - set(found.nats):
+            found.nats |= _passwords(missing)
+            found.save()
+        return found
     made = Secrets(
         path=path,
         operator_key=f"tnt_op_{secrets.token_urlsafe(32)}",

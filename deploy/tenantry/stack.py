@@ -1,6 +1,7 @@
 """The whole stack in order: the servers, then schema and streams, then the five processes.
 
-It is stopped the other way round. The ready file names what runs whenever all of it is ready.
+It is stopped the other way round. The ready file names what runs whenever all of it is ready; while
+it runs, streams that vanish are made again.
 """
 
 import asyncio
@@ -11,11 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tenantry import console, services
+from tenantry import console, running, services
 from tenantry.datafolder import write_json
 from tenantry.demo import ensure_demo
 from tenantry.keys import SERVICES
 from tenantry.loopback import HOST, free_ports
+from tenantry.mending import keep_streams
 from tenantry.process import run_to_end
 from tenantry.servers import Servers
 from tenantry.supervisor import Child, together
@@ -43,15 +45,18 @@ class Stack:
         self.ports = {"edge": self.options.port or edge, **dict(zip(SERVICES, others, strict=True))}
         self.base_url = f"http://{HOST}:{self.ports['edge']}"
         self.servers.listener = self
+        self._mending: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         self._forget_ready_file()
+        running.forget(self.servers.data.root)
         servers = self.servers
         await together(
             _timed("PostgreSQL", servers.start_postgres()),
             _timed("NATS", servers.start_nats()),
             self._start_redis(),
         )
+        running.tell(servers, self.base_url)
         await together(
             _timed("schema", run_to_end(services.migration(servers))),
             _timed("streams", run_to_end(services.bootstrap(servers))),
@@ -63,6 +68,9 @@ class Stack:
             console.note(problem)
         self.ready = True
         self._write_ready_file()
+        self._mending = asyncio.create_task(
+            keep_streams(services.bootstrap(servers), {name: self.ports[name] for name in SERVICES})
+        )
         console.ready(
             self.base_url,
             servers.data.root,
@@ -72,6 +80,10 @@ class Stack:
     async def stop(self, hurry: asyncio.Event) -> None:
         self.ready = False
         self._forget_ready_file()
+        running.forget(self.servers.data.root)
+        if self._mending is not None:
+            self._mending.cancel()
+            await asyncio.wait({self._mending})
         if "edge" in self.children:
             await self.children["edge"].stop(hurry)
         await asyncio.gather(
@@ -124,7 +136,10 @@ class Stack:
             "services": {name: {"url": f"http://{HOST}:{self.ports[name]}"} for name in SERVICES},
             "processes": {name: child.pid for name, child in self._all().items()},
             "databases": {name: servers.database_url(name) for name in SERVICES},
-            "nats": {"admin_url": servers.nats_url("admin")},
+            "nats": {
+                "admin_url": servers.nats_url("admin"),
+                "subscriber_url": servers.nats_url("subscriber"),
+            },
         }
         write_json(self.options.ready_file, content)
 

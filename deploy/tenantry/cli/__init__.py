@@ -1,0 +1,34 @@
+"""The commands, a file for each group. Each imports what it needs inside: the supervisor of
+`tenantry dev` must stay light.
+"""
+
+import typer
+
+from tenantry.cli.audit import app as audit
+from tenantry.cli.commands import Commands
+from tenantry.cli.doctor import doctor
+from tenantry.cli.events import app as events
+from tenantry.cli.keys import app as keys
+from tenantry.cli.local import demo, dev, draft_migration
+from tenantry.cli.release import bootstrap, migrate
+from tenantry.cli.tenants import app as tenants
+from tenantry.cli.users import app as users
+
+app = typer.Typer(
+    cls=Commands,
+    help="Tenantry: multi-tenant authentication you run yourself.",
+    epilog="Exit codes: 0 done, 1 something was found or failed, 2 usage or configuration.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.command()(dev)
+app.command()(demo)
+app.add_typer(tenants, name="tenant")
+app.add_typer(keys, name="keys")
+app.add_typer(users, name="users")
+app.add_typer(audit, name="audit")
+app.add_typer(events, name="events")
+app.command()(doctor)
+app.command()(migrate)
+app.command()(bootstrap)
+app.command("draft-migration")(draft_migration)

@@ -1,0 +1,52 @@
+"""Sealing anew, under the first of TENANTRY_ENCRYPTION_KEYS, what another key has sealed."""
+
+from importlib import import_module
+
+from chassis.keys import Keys
+from chassis.settings import ServiceSettings
+from pydantic import ValidationError
+
+from tenantry.databases import connected
+from tenantry.failing import Failed, Misconfigured
+from tenantry.installation import Backing
+
+SERVICES = ("projects", "webhooks")
+"""Those that keep what is sealed for ever; each has a `rewrapping.rewrap`."""
+
+
+async def rewrap(backing: Backing) -> dict[str, int]:
+    """How many secrets each service has sealed anew; none when all are under the first key."""
+    hash_key, encryption_keys = backing.keys()
+    done = {}
+    for service in SERVICES:
+        url = backing.database(service)
+        try:
+            settings = ServiceSettings.model_validate(
+                {
+                    "database_url": url,
+                    "hash_key": hash_key,
+                    "encryption_keys": encryption_keys,
+                }
+            )
+        except ValidationError as error:
+            fault = error.errors(include_input=False, include_url=False)[0]
+            name = f"TENANTRY_{str(fault['loc'][0]).upper()}"
+            raise Misconfigured(f"{name}: {fault['msg']}", f"Correct {name}.") from None
+        done[service] = await _rewrap(service, url, Keys(settings))
+    return done
+
+
+async def _rewrap(service: str, url: str, keys: Keys) -> int:
+    work = import_module(f"{service}.rewrapping").rewrap
+    total = 0
+    async with connected(service, url) as conn:
+        try:
+            while count := await work(conn, keys):
+                total += count
+        except KeyError as missing:
+            raise Failed(
+                f"{service} has secrets sealed with the key {missing}, which is not given",
+                f"Add {missing} to the end of TENANTRY_ENCRYPTION_KEYS and run it again.",
+                code="key_missing",
+            ) from None
+    return total

@@ -1,0 +1,184 @@
+"""What `tenantry users import` promises: nothing twice, nothing lost, bad lines with reasons."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession
+from support.api import Api, new_tenant
+from support.commands import Ran, tenantry
+from support.stack import Stack, running_stack
+from support.waiting import until
+
+
+@pytest.fixture(scope="module")
+async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+    folder = tmp_path_factory.mktemp("import")
+    async with running_stack(folder, "--no-demo", TENANTRY_RATE_LIMIT="100000/second") as running:
+        yield running
+
+
+@pytest.fixture
+async def caller(stack: Stack) -> AsyncIterator[Api]:
+    async with ClientSession() as http:
+        yield await new_tenant(http, stack.url, stack.ready["operator_key"])
+
+
+def access(caller: Api) -> dict[str, str]:
+    return {"TENANTRY_URL": caller.url, "TENANTRY_API_KEY": str(caller.key)}
+
+
+async def imported(caller: Api, file: Path, *options: str) -> Ran:
+    return await tenantry("users", "import", str(file), "--json", *options, **access(caller))
+
+
+async def total(caller: Api) -> int:
+    answer = await caller("GET", "/v1/admin/users?limit=1")
+    count: int = answer.body["pagination"]["total"]
+    return count
+
+
+def many(folder: Path, count: int) -> Path:
+    file = folder / "users.ndjson"
+    file.write_text("".join(f'{{"email": "u{n}@example.com"}}\n' for n in range(count)))
+    return file
+
+
+def rejected(file: Path) -> list[dict[str, Any]]:
+    lines = file.with_name(file.name + ".rejected.ndjson").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+async def test_bad_lines_fail_alone_with_their_reason(caller: Api, tmp_path: Path) -> None:
+    file = tmp_path / "users.ndjson"
+    file.write_text(
+        '{"email": "ada@example.com", "metadata": {"plan": "pro"}}\n'
+        "\n"
+        '{"email": "ADA@example.com"}\n'
+        "no json\n"
+        '{"email": "bob@example.com"}\n'
+    )
+    ran = await imported(caller, file)
+    assert ran.code == 1
+    told = {"created": 2, "rejected": 2, "replayed": 0, "rejected_file": f"{file}.rejected.ndjson"}
+    assert ran.json == told
+    bad = [(each["line"], each["code"], each["input"]) for each in rejected(file)]
+    assert bad == [
+        (3, "email_taken", {"email": "ADA@example.com"}),
+        (4, "malformed_json", "no json"),
+    ]
+    assert await total(caller) == 2
+    assert {path.name for path in os.scandir(tmp_path)} == {
+        file.name,
+        f"{file.name}.rejected.ndjson",
+    }
+
+
+async def test_csv_with_a_header_is_read_as_users(caller: Api, tmp_path: Path) -> None:
+    file = tmp_path / "users.csv"
+    file.write_text(
+        "\ufeffemail,name,email_verified,external_id,metadata.plan\n"
+        'ada@example.com,"Lovelace, Ada",true,7,pro\n'
+        "bob@example.com,,,,\n"
+        "eve@example.com,,perhaps,,\n"
+    )
+    ran = await imported(caller, file)
+    assert (ran.code, ran.json["created"]) == (1, 2)
+    answer = await caller("GET", "/v1/admin/users?email=ada@example.com")
+    (ada,) = answer.body["users"]
+    assert (ada["name"], ada["email_verified"]) == ("Lovelace, Ada", True)
+    assert (ada["external_id"], ada["metadata"]) == ("7", {"plan": "pro"})
+    (bad,) = rejected(file)
+    assert (bad["line"], bad["errors"][0]["field"]) == (4, "email_verified")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("mail,name\na@example.com,A\n", "mail"),
+        ("name\nA\n", "no email"),
+        ("email,name\na@example.com\n", "line 2"),
+        ("email,metadata,metadata.x\na@example.com,{},1\n", "metadata.x"),
+    ],
+)
+async def test_a_csv_that_cannot_be_meant_is_not_begun(
+    caller: Api, tmp_path: Path, content: str, said: str
+) -> None:
+    file = tmp_path / "users.csv"
+    file.write_text(content)
+    ran = await imported(caller, file)
+    assert ran.code == 2
+    assert said in ran.error["message"]
+    assert await total(caller) == 0
+
+
+async def test_a_second_import_of_a_file_does_nothing_twice(caller: Api, tmp_path: Path) -> None:
+    file = many(tmp_path, 10)
+    assert (await imported(caller, file)).json["replayed"] == 0
+    again = await imported(caller, file)
+    assert (again.code, again.json["created"], again.json["replayed"]) == (0, 10, 10)
+    assert await total(caller) == 10
+
+
+async def begun(caller: Api, file: Path) -> asyncio.subprocess.Process:
+    """An import that has some lines behind it and some before it."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tenantry", "users", "import", str(file)),
+        env={**os.environ, **access(caller)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+    async def under_way() -> bool:
+        assert process.returncode is None, "it was over before it was interrupted"
+        return file.with_name(file.name + ".progress").exists()
+
+    await until(under_way, 60)
+    return process
+
+
+async def test_an_interrupted_import_goes_on(stack: Stack, caller: Api, tmp_path: Path) -> None:
+    file = many(tmp_path, 20_000)
+    with file.open("a") as end:
+        end.write("no json\n")
+    process = await begun(caller, file)
+    progress = tmp_path / "users.ndjson.progress"
+    process.send_signal(signal.SIGINT)
+    _, said = await process.communicate()
+    assert process.returncode == 130
+    assert b"run it again" in said
+    so_far = json.loads(progress.read_text())["created"]
+    assert 0 < so_far < 20_000
+
+    other = await new_tenant(caller.http, stack.url, stack.ready["operator_key"])
+    refused = await imported(other, file)
+    assert (refused.code, "was begun for" in refused.error["message"]) == (2, True)
+    whole = file.read_bytes()
+    file.write_bytes(whole + b"{}\n")
+    changed = await imported(caller, file)
+    assert (changed.code, "was changed" in changed.error["message"]) == (2, True)
+    file.write_bytes(whole)
+
+    done = await imported(caller, file)
+    assert (done.code, done.json["created"], done.json["rejected"]) == (1, 20_000, 1)
+    assert [each["line"] for each in rejected(file)] == [20_001]
+    assert await total(caller) == 20_000
+    assert not progress.exists()
+
+
+async def test_an_import_outlives_the_death_of_the_edge(
+    stack: Stack, caller: Api, tmp_path: Path
+) -> None:
+    process = await begun(caller, many(tmp_path, 20_000))
+    pid = stack.kill("edge")
+    out, err = await asyncio.wait_for(process.communicate(), 120)
+    assert process.returncode == 0, err
+    assert b"20,000 created" in out
+    await stack.restarted("edge", pid)
+    assert await total(caller) == 20_000
