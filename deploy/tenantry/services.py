@@ -49,7 +49,11 @@ def bootstrap(servers: Servers) -> Program:
 
 
 def base_environment() -> dict[str, str]:
-    env = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if name in PASSED_ON or name.startswith("OTEL_")
+    }
     if folders := os.environ.get("PYTHONPATH"):
         env["PYTHONPATH"] = os.pathsep.join(
             str(Path(folder).absolute()) for folder in folders.split(os.pathsep)

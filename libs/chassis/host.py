@@ -5,6 +5,7 @@ under way is finished. A background task that fails ends the process, so that it
 """
 
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
@@ -20,6 +21,7 @@ from chassis.health import Health
 from chassis.http import HttpServer
 from chassis.settings import ProcessSettings
 from chassis.telemetry import LOOP_LAG, configure_logging
+from chassis.tracing import configure_tracing
 
 log = structlog.get_logger()
 
@@ -118,6 +120,9 @@ class Host:
     async def _start(self, start: Callable[[], Awaitable[None]]) -> None:
         self.nats = await connect(self.nats_url, self._reconnected, self._nats_closed)
         await start()
+        # What there is now stays: collections of garbage need not walk through it again.
+        gc.collect()
+        gc.freeze()
         log.info("started")
 
     async def _stop(self, http: HttpServer, serving: "asyncio.Task[None]") -> None:
@@ -156,4 +161,5 @@ async def _measure_lag() -> None:
 def run_main(name: str, level: str, main: Callable[[], Coroutine[Any, Any, int]]) -> None:
     """Logging, uvloop, and the exit code of `main`."""
     configure_logging(name, level)
+    configure_tracing(name)
     sys.exit(uvloop.run(main()))

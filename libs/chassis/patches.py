@@ -65,8 +65,13 @@ def apply_patch(
     for name, value in patch.items():
         before = orjson.loads(row[name]) if name in objects else row[name]
         to = merge(before, value) if name in objects else value
-        if to == before:
+        if _canonical(to) == _canonical(before):
             continue
         changes[name] = {"from": before, "to": to}
         after[name] = encoded_object(to, name) if name in objects else to
     return after, changes
+
+
+def _canonical(value: Any) -> bytes:
+    """Its JSON, as Python takes `true` for 1 and keeps the order of names."""
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)

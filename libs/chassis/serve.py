@@ -30,6 +30,7 @@ from chassis.health import Health
 from chassis.keys import Keys
 from chassis.rpc import unavailable
 from chassis.telemetry import CALL_SECONDS, VERSION
+from chassis.tracing import span
 
 log = structlog.get_logger()
 HEADROOM = 64 * 1024
@@ -97,7 +98,10 @@ class Server:
         context = Context.model_validate_json((msg.headers or {})[CONTEXT_HEADER])
         if time.time() >= context.deadline:
             return
-        reply = await self._outcome(call, run, context, msg.data)
+        with span(f"{self._name}.{call.name}", "SERVER", context.traceparent) as current:
+            context.traceparent = current.traceparent
+            reply = await self._outcome(call, run, context, msg.data)
+            current.ended(reply.status)
         if len(reply.body) > msg._client.max_payload - HEADROOM:  # noqa: SLF001
             reply = _problem_reply(_too_much(), context)
         await _respond(msg, reply)

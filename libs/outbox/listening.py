@@ -29,6 +29,8 @@ log = structlog.get_logger()
 LOCK = 5_021_977_316
 BATCH = 256
 FETCH_SECONDS = 1.0
+GATHER_SECONDS = 0.02
+"""Between two batches under load: each costs a handful of statements, whatever its size."""
 STANDBY_SECONDS = 1.0
 PAUSE_SECONDS = 0.2
 REQUEUED_SECONDS = 2.0
@@ -80,7 +82,10 @@ class Listener:
         while not self._stopping:
             try:
                 async with self._pool.acquire() as conn:
-                    await self._lead(conn)
+                    try:
+                        await self._lead(conn)
+                    finally:
+                        conn.terminate()  # and the lock with it
             except _PASSING as error:
                 log.warning("listening_interrupted", error=type(error).__name__)
                 await asyncio.sleep(PAUSE_SECONDS)
@@ -108,6 +113,8 @@ class Listener:
                     if time.monotonic() >= requeued_at:
                         await self._hear_requeued(conn)
                         requeued_at = time.monotonic() + REQUEUED_SECONDS
+                if 0 < len(messages) < BATCH:
+                    await asyncio.sleep(GATHER_SECONDS)
         finally:
             with contextlib.suppress(NatsError):
                 await subscription.unsubscribe()

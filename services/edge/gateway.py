@@ -15,6 +15,7 @@ import structlog
 from chassis.ask import Reply
 from chassis.rpc import ask
 from chassis.telemetry import REQUEST_SECONDS
+from chassis.tracing import span
 from contracts.context import Context
 from contracts.problems import Problem, invalid
 from contracts.scopes import covers
@@ -72,16 +73,9 @@ class Gateway:
         """The response to one request, problems included. Never raises but for a lost client."""
         started = time.perf_counter()
         trace = trace_of(request)
-        try:
-            response = await self._answer(route, request, trace)
-        except Problem as problem:
-            response = problem_response(problem, trace.request_id, trace.traceparent)
-        except ClientDisconnect:
-            response = Response(status_code=499)
-        except Exception:
-            log.exception("request_failed", request_id=trace.request_id, path=route.path)
-            wrong = Problem("internal_error", "Something went wrong. Tell us the request id.")
-            response = problem_response(wrong, trace.request_id, trace.traceparent)
+        with span(f"{route.method} {route.path}", "SERVER", trace.traceparent) as current:
+            response = await self._outcome(route, request, trace, current.traceparent)
+            current.ended(response.status_code)
         for name, value in trace.headers.items():
             response.headers[name] = value
         elapsed = time.perf_counter() - started
@@ -98,15 +92,31 @@ class Gateway:
         )
         return response
 
-    async def _answer(self, route: Route, request: Request, trace: _Trace) -> Response:
+    async def _outcome(
+        self, route: Route, request: Request, trace: _Trace, traceparent: str
+    ) -> Response:
+        try:
+            return await self._answer(route, request, trace, traceparent)
+        except Problem as problem:
+            return problem_response(problem, trace.request_id, trace.traceparent)
+        except ClientDisconnect:
+            return Response(status_code=499)
+        except Exception:
+            log.exception("request_failed", request_id=trace.request_id, path=route.path)
+            wrong = Problem("internal_error", "Something went wrong. Tell us the request id.")
+            return problem_response(wrong, trace.request_id, trace.traceparent)
+
+    async def _answer(
+        self, route: Route, request: Request, trace: _Trace, traceparent: str
+    ) -> Response:
         address = request.client.host if request.client else None
         context = Context(
             request_id=trace.request_id,
-            traceparent=trace.traceparent,
+            traceparent=traceparent,
             ip_address=address,
             user_agent=_printable(request.headers.get("user-agent")),
             path=request.path_params,
-            query=tuple(parse_qsl(request.url.query, keep_blank_values=True)),
+            query=_query(request),
             deadline=time.time() + ANSWER_SECONDS,
         )
         caller = await self._caller(route, request, context, trace)
@@ -148,20 +158,20 @@ class Gateway:
     ) -> Caller:
         """Who asks, counted against the limit of the credential, or else of the address."""
         authorization = request.headers.get("authorization", "")
-        by_address = of_address(context.ip_address)
+        address = context.ip_address
         if route.access == PUBLIC:
-            await self._count(by_address, trace)
+            await self._count(of_address(address), trace)
             return Caller("system")
         if not authorization:
-            await self._count(by_address, trace)
+            await self._count(of_address(address), trace)
             raise unauthenticated()
         if not self.credentials.knows(authorization):
-            await self._count(by_address, trace)
+            await self._count(of_address(address), trace)
         try:
-            caller = await self.credentials.find(authorization, context.ip_address, context)
+            caller = await self.credentials.find(authorization, address, context)
         except Problem as problem:
             if "RateLimit" not in trace.headers and problem.status in (401, 403):
-                await self._count(by_address, trace)
+                await self._count(of_address(address), trace)
             raise
         await self._count(caller.key_id or "operator", trace)
         return caller
@@ -306,6 +316,11 @@ def _check_media_type(request: Request, media_type: str) -> None:
         raise Problem(
             "unsupported_media_type", f"Send the body as Content-Type: {media_type}, in UTF-8."
         )
+
+
+def _query(request: Request) -> tuple[tuple[str, str], ...]:
+    query: bytes = request.scope["query_string"]
+    return tuple(parse_qsl(query.decode("utf-8", "replace"), keep_blank_values=True))
 
 
 def _idempotency_key(request: Request) -> str | None:

@@ -189,12 +189,14 @@ async def remove(conn: Connection, ask: Ask[Body, DeleteQuery]) -> Reply:
     row = await LOCK.row(conn, id=ask.path["id"])
     if row is None:
         raise not_found()
+    is_going = row["status"] == "deleting"
+    if not is_going:
+        check_version(ask.context, row["version"])
     if ask.query.dry_run:
         counts = await PREVIEW.row(conn, id=row["id"])
         return Reply(json_bytes({"would_delete": dict(counts or {})}))
-    if row["status"] == "deleting":
+    if is_going:
         return answer(ask, shown(row))
-    check_version(ask.context, row["version"])
     after = {
         **row,
         "status": "deleting",

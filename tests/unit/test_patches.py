@@ -1,7 +1,7 @@
 """JSON Merge Patch and versions."""
 
 import pytest
-from chassis.patches import check_version, merge
+from chassis.patches import apply_patch, check_version, merge
 from contracts.context import Context
 from contracts.problems import Problem
 
@@ -40,3 +40,14 @@ def test_another_version_is_a_mismatch(tag: str) -> None:
     with pytest.raises(Problem) as refusal:
         check_version(Context(request_id="r", traceparent="t", if_match=tag), 3)
     assert refusal.value.status == 412
+
+
+@pytest.mark.parametrize(
+    ("before", "patch", "changed"),
+    [('{"a":1}', {"a": True}, True), ('{"a":1,"b":2}', {"b": 2, "a": 1}, False)],
+)
+def test_a_change_is_what_reads_differently_as_json(
+    before: str, patch: dict[str, object], changed: bool
+) -> None:
+    _, changes = apply_patch({"metadata": before}, {"metadata": patch}, objects=("metadata",))
+    assert bool(changes) is changed

@@ -1,0 +1,96 @@
+"""One trace from the HTTP request to the webhook that tells of it, at a collector of OTLP."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from aiohttp import ClientSession, web
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from support.api import new_tenant
+from support.receivers import receiver
+from support.stack import running_stack
+from support.waiting import until
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+CALLER = f"00-{TRACE}-00f067aa0ba902b7-01"
+
+
+@dataclass
+class Collector:
+    """What processes sent: spans by the name of their process."""
+
+    url: str = ""
+    spans: list[tuple[str, Span]] = field(default_factory=list)
+
+    async def take(self, request: web.Request) -> web.Response:
+        sent = ExportTraceServiceRequest.FromString(await request.read())
+        for of_process in sent.resource_spans:
+            names = {each.key: each.value.string_value for each in of_process.resource.attributes}
+            for scope in of_process.scope_spans:
+                self.spans += [(names["service.name"], span) for span in scope.spans]
+        return web.Response()
+
+    def of_trace(self) -> dict[str, Span]:
+        """By `process span`."""
+        return {
+            f"{process} {span.name}": span
+            for process, span in self.spans
+            if span.trace_id.hex() == TRACE
+        }
+
+
+@asynccontextmanager
+async def collector() -> AsyncIterator[Collector]:
+    here = Collector()
+    app = web.Application()
+    app.router.add_post("/v1/traces", here.take)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    here.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        yield here
+    finally:
+        await runner.cleanup()
+
+
+WAY = {
+    "tenantry-edge POST /v1/admin/organizations",
+    "tenantry-identity identity.create_organization",
+    "tenantry-identity publish",
+    "tenantry-audit take",
+    "tenantry-webhooks take",
+    "tenantry-webhooks deliver",
+}
+
+
+async def test_a_change_its_event_and_its_webhook_are_one_trace(tmp_path: Path) -> None:
+    async with (
+        collector() as here,
+        running_stack(
+            tmp_path,
+            "--no-demo",
+            OTEL_EXPORTER_OTLP_ENDPOINT=here.url,
+            OTEL_BSP_SCHEDULE_DELAY="200",
+        ) as stack,
+        receiver() as endpoint,
+        ClientSession() as http,
+    ):
+        api = await new_tenant(http, stack.url, stack.ready["operator_key"])
+        hook = {"url": endpoint.url, "events": ["organization.*"]}
+        assert (await api("POST", "/v1/admin/webhooks", hook)).status == 201
+        made = await api("POST", "/v1/admin/organizations", {"name": "Acme"}, traceparent=CALLER)
+        assert (made.status, made.headers["traceparent"]) == (201, CALLER)
+
+        async def whole() -> bool:
+            return here.of_trace().keys() >= WAY
+
+        await until(whole)
+        spans = here.of_trace()
+    edge, service = (spans[name] for name in sorted(WAY) if "POST" in name or "create" in name)
+    assert edge.parent_span_id.hex() == CALLER[36:52]
+    assert service.parent_span_id == edge.span_id
+    for name in WAY - {f"tenantry-edge {edge.name}", f"tenantry-identity {service.name}"}:
+        assert spans[name].parent_span_id == service.span_id, name
