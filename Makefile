@@ -35,17 +35,31 @@ soak: install ## Kill, pause and cut for half an hour under load, and count: SEC
 	@TENANTRY_FIRE_SECONDS=$(or $(SECONDS),1800) TENANTRY_FIRE_SEED=$(or $(SEED),$(shell date +%s)) \
 		$(BIN)/python -m pytest -s tests/promises/test_nothing_is_lost.py $(ARGS)
 
+.PHONY: bench
+bench: install ## Measure speed and growth against yardsticks: ARGS="read write", ARGS="growth --events 10000000"
+	@$(BIN)/python -c 'import matplotlib' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
+	@$(BIN)/python -m bench $(ARGS)
+
+.PHONY: docs
+docs: install ## Build the documentation into site/; every link is checked
+	@$(BIN)/python -c 'import material' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/docs.txt
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 .PHONY: lint
 lint: install ## Check style, types and the direction of imports
-	@$(BIN)/ruff format --check libs services deploy tests
-	@$(BIN)/ruff check libs services deploy tests
+	@$(BIN)/ruff format --check libs services deploy docs/examples tests bench
+	@$(BIN)/ruff check libs services deploy docs/examples tests bench
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
 .PHONY: format
 format: install ## Format the code
-	@$(BIN)/ruff format libs services deploy tests
-	@$(BIN)/ruff check --fix libs services deploy tests
+	@$(BIN)/ruff format libs services deploy docs/examples tests bench
+	@$(BIN)/ruff check --fix libs services deploy docs/examples tests bench
+
+.PHONY: schemas
+schemas: install ## Accept additions to the schemas of events: docs/schemas/events
+	@$(BIN)/python deploy/freeze_schemas.py
 
 .PHONY: migration
 migration: install ## Draft a migration: make migration SERVICE=identity MESSAGE="add x"
@@ -55,11 +69,22 @@ migration: install ## Draft a migration: make migration SERVICE=identity MESSAGE
 lock: install ## Resolve the requirements anew, with hashes
 	@$(BIN)/uv pip compile --universal --generate-hashes --no-header --no-annotate --quiet --python-version 3.11 pyproject.toml --upgrade -o requirements/run.txt
 	@$(BIN)/uv pip compile --universal --generate-hashes --no-header --no-annotate --quiet --python-version 3.11 pyproject.toml --group dev --upgrade -o requirements/dev.txt
+	@$(BIN)/uv pip compile --universal --generate-hashes --no-header --no-annotate --quiet --python-version 3.11 --group bench --constraint requirements/dev.txt --upgrade -o requirements/bench.txt
+	@$(BIN)/uv pip compile --universal --generate-hashes --no-header --no-annotate --quiet --python-version 3.11 --group docs --constraint requirements/dev.txt --upgrade -o requirements/docs.txt
 	@echo hatchling | $(BIN)/uv pip compile --universal --generate-hashes --no-header --no-annotate --quiet --python-version 3.11 - --upgrade -o requirements/build.txt
 
 .PHONY: env
-env: ## Write an .env with fresh secrets for docker compose
+env: ## Write an .env with fresh secrets for docker compose, or add what it lacks
 	@$(PYTHON) deploy/make_env.py
+
+.PHONY: images
+images: ## Build the images: tenantry/tenantry, tenantry/edge and one for each service
+	@for name in tenantry edge identity projects webhooks audit; do \
+		docker build --file deploy/Dockerfile --build-arg SERVICE=$$name --tag tenantry/$$name . || exit 1; done
+
+.PHONY: compose-test
+compose-test: install ## Run docker-compose.yml for real and test it: needs a Docker engine
+	@TENANTRY_COMPOSE_TEST=1 $(BIN)/python -m pytest -s -rs tests/containers $(ARGS)
 
 .PHONY: clean
 clean: ## Remove the environment and the data of `make run`

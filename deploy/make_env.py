@@ -1,4 +1,7 @@
-"""Writes `.env` with fresh secrets for docker compose; never overwrites one that stands."""
+"""Writes `.env` with fresh secrets for docker compose; to one that stands it adds what is missing.
+
+Usage: make_env.py [FILE]
+"""
 
 import base64
 import os
@@ -18,9 +21,9 @@ def _password() -> str:
     return "p" + secrets.token_hex(24)
 
 
-def main() -> int:
-    path = Path(".env")
+def _fresh() -> dict[str, str]:
     values = {
+        "COMPOSE_PROFILES": "welcome",
         "TENANTRY_OPERATOR_KEY": "tnt_op_" + secrets.token_urlsafe(32),
         "TENANTRY_HASH_KEY": _key(),
         "TENANTRY_ENCRYPTION_KEYS": f"k1:{_key()}",
@@ -28,23 +31,33 @@ def main() -> int:
         "REDIS_PASSWORD": _password(),
         "TENANTRY_NATS_PASSWORD_ADMIN": _password(),
         "TENANTRY_NATS_PASSWORD_EDGE": _password(),
+        "TENANTRY_NATS_PASSWORD_SUBSCRIBER": _password(),
     }
     for service in SERVICES:
         values[f"TENANTRY_NATS_PASSWORD_{service}"] = _password()
         values[f"TENANTRY_POSTGRES_PASSWORD_{service}"] = _password()
         values[f"TENANTRY_POSTGRES_PASSWORD_{service}_OWNER"] = _password()
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        sys.stderr.write(".env exists already: move it away to make a new one\n")
-        return 1
-    with os.fdopen(descriptor, "w") as file:
-        file.writelines(f"{name}={value}\n" for name, value in values.items())
-    sys.stdout.write(
-        "Wrote .env with fresh secrets (mode 0600). Keep it: data is sealed with it.\n"
-    )
+    return values
+
+
+def main(path: Path) -> int:
+    """The exit code. A name that stands there, if only in a comment, is never written again."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+    with os.fdopen(descriptor, "r+") as file:
+        there = file.read()
+        names = {line.lstrip("# ").partition("=")[0] for line in there.splitlines()}
+        missing = {name: value for name, value in _fresh().items() if name not in names}
+        file.write("\n" if there and not there.endswith("\n") else "")
+        file.writelines(f"{name}={value}\n" for name, value in missing.items())
+    if not there:
+        said = f"Wrote {path} with fresh secrets (mode 0600). Keep it: data is sealed with it."
+    elif missing:
+        said = f"Added to {path}: {', '.join(missing)}"
+    else:
+        said = f"{path} has all that is needed."
+    sys.stdout.write(said + "\n")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(Path(*(sys.argv[1:2] or [".env"]))))

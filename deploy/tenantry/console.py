@@ -32,8 +32,17 @@ def ready(base_url: str, data: Path, api_key: str | None) -> None:
     for name, value in rows.items():
         _say(f"  {name:<14}{value}")
     if api_key is not None:
-        _say(f'\n  curl -s {base_url}/v1/admin/tenant -H "Authorization: Bearer {api_key}"')
+        _first_request(base_url, api_key)
     _say("\nCtrl-C stops.")
+
+
+def welcome(base_url: str, api_key: str) -> None:
+    """What `ready` says, by containers that others stop."""
+    _say("\nTenantry is ready.\n", fg="green", bold=True)
+    rows = {"API": base_url, "Docs": f"{base_url}/docs", "API key": f"{api_key} (tenant Demo)"}
+    for name, value in rows.items():
+        _say(f"  {name:<14}{value}")
+    _first_request(base_url, api_key)
 
 
 def died(name: str, how: str) -> None:
@@ -56,6 +65,10 @@ def failed(problem: CannotStart | ProgramFailed | OSError) -> None:
     _say(f"Cannot start: {problem}", fg="red", err=True)
     if isinstance(problem, ProgramFailed) and problem.log_tail:
         _say(problem.log_tail, err=True)
+
+
+def _first_request(base_url: str, api_key: str) -> None:
+    _say(f'\n  curl -s {base_url}/v1/admin/tenant -H "Authorization: Bearer {api_key}"')
 
 
 def _now() -> str:

@@ -14,8 +14,9 @@ from tenantry.failing import Failed
 T = TypeVar("T")
 
 
-def upgrade(service: str, url: str) -> None:
-    _tried(migrate.upgrade, service, url)
+def upgrade(service: str, url: str) -> list[str]:
+    """Answers the revisions that it applied, oldest first."""
+    return _tried(migrate.upgrade, service, url)
 
 
 def pending(service: str, url: str) -> list[str]:

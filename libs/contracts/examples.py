@@ -19,7 +19,9 @@ def example_event(kind: type[EventData]) -> dict[str, Any]:
     """A whole event of that type as it goes over the wire."""
     data = example_of(kind)
     resource = data.get(kind.type.split(".")[0])
-    identifier = resource.get("id") if isinstance(resource, dict) else None
+    # A member is known by its user.
+    known = resource if isinstance(resource, dict) else {}
+    identifier = known.get("id", known.get("user_id"))
     named = [value for name, value in data.items() if name.endswith("_id")]
     envelope: dict[str, Any] = example_of(Event)
     return envelope | {

@@ -32,6 +32,10 @@ SELECT event_id, subject, payload, ip_address, user_agent
   FROM dead_letters WHERE tries = 0 ORDER BY event_id LIMIT $1
 """
 _DONE = "DELETE FROM dead_letters WHERE event_id = $1"
+_FORGET = """
+DELETE FROM dead_letters
+ WHERE position(convert_to('"tenantid":"' || $1::text || '"', 'UTF8') IN payload) > 0
+"""
 
 
 async def find_all(conn: Connection) -> list[Record]:
@@ -54,6 +58,11 @@ async def keep(conn: Connection, each: Heard, error: Exception, tries: int) -> N
     """Gives the event up."""
     values = (each.id, each.subject, each.payload, each.ip_address, each.user_agent)
     await conn.execute(_KEEP, *values, type(error).__name__, tries)
+
+
+async def forget(conn: Connection, tenant_id: str) -> None:
+    """Drops those of a tenant that is erased: what it is told is ignored for good."""
+    await conn.execute(_FORGET, tenant_id)
 
 
 async def try_requeued(conn: Connection, effect: Effect) -> int:

@@ -5,7 +5,8 @@ from typing import Any
 
 from chassis.telemetry import VERSION
 from contracts.catalogue import EVENT_TYPES
-from contracts.events import Event, EventData, event_subject
+from contracts.events import EventData, event_subject
+from contracts.evolution import event_schema
 from contracts.examples import example_event
 
 _DRAFT = "application/schema+json;version=draft-2020-12"
@@ -20,7 +21,8 @@ def document() -> dict[str, Any]:
             "title": "Tenantry events",
             "version": VERSION,
             "description": "CloudEvents 1.0 in JSON, each published once its change is committed, "
-            "at least once, in order for each resource. Webhooks carry the same body.",
+            "at least once, in order for each resource. Webhooks carry the same body; services of "
+            "one's own hear them on these addresses, as the NATS user `subscriber`.",
         },
         "defaultContentType": "application/json",
         "channels": {name: _channel(kind) for name, kind in sorted(EVENT_TYPES.items())},
@@ -32,24 +34,13 @@ def document() -> dict[str, Any]:
 
 
 def _channel(kind: type[EventData]) -> dict[str, Any]:
-    envelope = Event.model_json_schema()
-    data = kind.model_json_schema()
-    definitions = envelope.pop("$defs", {}) | data.pop("$defs", {})
-    envelope["properties"] = envelope["properties"] | {"data": data, "type": {"const": kind.type}}
     return {
         "address": event_subject(kind.service, kind.type),
         "messages": {
             "event": {
                 "name": kind.type,
                 "summary": (kind.__doc__ or "").strip(),
-                "payload": {
-                    "schemaFormat": _DRAFT,
-                    "schema": {
-                        "$id": f"urn:tenantry:{kind.type}",
-                        **envelope,
-                        "$defs": definitions,
-                    },
-                },
+                "payload": {"schemaFormat": _DRAFT, "schema": event_schema(kind)},
                 "examples": [{"payload": example_event(kind)}],
             }
         },

@@ -25,6 +25,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from edge.credentials import Caller, Credentials, unauthenticated
+from edge.key_owners import KeyOwners
 from edge.limits import Limits, of_address, too_many
 from edge.route import OPERATOR, PUBLIC, TENANT, TENANT_OR_OPERATOR, Route, location_of
 
@@ -64,9 +65,10 @@ class _Trace:
 class Gateway:
     """Answers the routes of the table."""
 
-    def __init__(self, credentials: Credentials, limits: Limits) -> None:
+    def __init__(self, credentials: Credentials, limits: Limits, keys: KeyOwners) -> None:
         self.credentials = credentials
         self._limits = limits
+        self._keys = keys
         self.nats: Client
 
     async def answer(self, route: Route, request: Request) -> Response:
@@ -130,7 +132,7 @@ class Gateway:
         self._allow(route, caller, context)
         body = b""
         if request.method not in ("GET", "HEAD"):
-            context.idempotency_key = _idempotency_key(request)
+            await self._claim_key(route, request, context)
             context.if_match = request.headers.get("if-match")
             if not route.reads_body:
                 body = await read_body(request, route.media_type)
@@ -139,6 +141,12 @@ class Gateway:
         if route.handler is not None:
             return await route.handler(self, asked)
         return await self.forward(asked)
+
+    async def _claim_key(self, route: Route, request: Request, context: Context) -> None:
+        key = context.idempotency_key = _idempotency_key(request)
+        owner = context.tenant_id or context.actor_id or context.actor_type
+        if key is not None and owner != "system":
+            await self._keys.claim(owner, key, route.call.service)
 
     async def forward(self, asked: Asked) -> Response:
         """Asks the owner and passes its answer on."""

@@ -7,6 +7,7 @@ from chassis.telemetry import VERSION
 from contracts.examples import example_of
 from contracts.models import DeleteQuery, DeletionPreview, Problem, Resource
 from contracts.problems import PROBLEMS
+from contracts.scopes import SCOPES
 from contracts.users import ImportResult, NewUser
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
@@ -59,7 +60,7 @@ _VERIFY_BODY = {
     "additionalProperties": False,
     "properties": {
         "secret": {"type": "string"},
-        "scopes": {"type": "array", "items": {"type": "string"}},
+        "scopes": {"type": "array", "items": {"type": "string", "enum": list(SCOPES)}},
     },
 }
 _OWN_BODIES = {
@@ -146,7 +147,10 @@ def _query_parameters(route: Route) -> list[dict[str, Any]]:
 
 
 def _headers(route: Route) -> list[dict[str, Any]]:
-    found = [_header("X-Request-Id", r"^[A-Za-z0-9._-]{1,128}$", "Echoed, and kept in the trail.")]
+    note = (
+        "Echoed, and kept in the trail; another takes its place unless it is 1-128 of A-Za-z0-9._-."
+    )
+    found = [_header("X-Request-Id", None, note)]
     if route.method == "GET":
         if _is_versioned(route):
             found.append(_header("If-None-Match", None, "304 when the ETag is still this one."))
@@ -228,6 +232,7 @@ def _codes(route: Route) -> list[str]:
         codes += ["request_timeout", "payload_too_large", "unsupported_media_type"]
         codes += ["idempotency_in_flight", "idempotency_key_reused", "malformed_json"]
     codes += ["validation_failed", "rate_limited", "service_unavailable", "upstream_timeout"]
+    codes += ["malformed_request", "header_fields_too_large"]
     return codes
 
 

@@ -2,8 +2,8 @@
 
 import re
 
-from chassis.settings import ProcessSettings
-from pydantic import SecretStr, field_validator
+from chassis.settings import ProcessSettings, is_guessable
+from pydantic import Field, SecretStr, field_validator
 
 _RATE = re.compile(r"(\d{1,7})/(second|minute)")
 
@@ -13,18 +13,21 @@ class EdgeSettings(ProcessSettings):
 
     `rate_limit`: `<count>/<second|minute>` for each credential, in bursts of twice that.
     `trusted_proxies`: addresses, separated by commas, whose X-Forwarded-For is believed.
+    `drain_seconds`: between the end of readiness and that of listening, for a balancer to notice.
     """
 
     redis_url: SecretStr | None = None
     operator_key: SecretStr
     rate_limit: str = "100/second"
     trusted_proxies: str = ""
+    drain_seconds: float = Field(default=0, ge=0, le=60)
 
     @field_validator("operator_key")
     @classmethod
     def _long(cls, value: SecretStr) -> SecretStr:
-        if len(value.get_secret_value()) < 32:
-            raise ValueError("must have at least 32 characters: openssl rand -base64 32")
+        key = value.get_secret_value()
+        if len(key) < 32 or is_guessable(key.encode()):
+            raise ValueError("must be 32 random characters at least: openssl rand -base64 32")
         return value
 
     @field_validator("rate_limit")

@@ -40,8 +40,8 @@ ACROSS_TENANTS = {
     # The dispatcher serves all tenants, and what it takes it takes by tenant.
     "webhooks.claims.CLAIM",
     "webhooks.claims.NEXT_WAKE",
-    "webhooks.claims.TENANTS",
     "webhooks.claims.WAKE",
+    "webhooks.due.TENANTS",
 }
 """The statements that meet rows of several tenants, and why they may."""
 

@@ -164,6 +164,8 @@ async def test_a_repeated_idempotency_key_gives_the_same_bytes(api: Api) -> None
     assert again.headers["Location"] == first.headers["Location"]
     other = await api("POST", path, {**body, "name": "other"}, idempotency_key="once")
     assert (other.status, other.body["code"]) == (422, "idempotency_key_reused")
+    elsewhere = await api("POST", "/v1/admin/users", {"email": "a@b.co"}, idempotency_key="once")
+    assert (elsewhere.status, elsewhere.body["code"]) == (422, "idempotency_key_reused")
     wrong = await api("POST", path, body, idempotency_key="with space")
     assert wrong.status == 422
 

@@ -9,10 +9,13 @@ from urllib.parse import urlencode
 
 from contracts.catalogue import EVENT_TYPES
 from contracts.events import Event
+from contracts.evolution import event_schema
+from contracts.examples import example_event
 from contracts.models import DeletionPreview, Pagination, Problem
 from contracts.users import ImportResult
 from edge.route import Route
 from edge.table import ROUTES
+from jsonschema import Draft202012Validator
 from standardwebhooks import Webhook
 from support.api import Answer, Api
 from support.receiver import receiving
@@ -84,7 +87,10 @@ async def test_every_endpoint_answers_as_the_contract_says(api: Api, operator: A
         for sent in receiver.received:
             event = Event.model_validate(Webhook(hook["secret"]).verify(sent.body, sent.headers))
             if event.type != "webhook.test":
-                EVENT_TYPES[event.type].model_validate(event.data)
+                kind = EVENT_TYPES[event.type]
+                kind.model_validate(event.data)
+                Draft202012Validator(event_schema(kind)).validate(json.loads(sent.body))
+                assert event.subject[:4] == example_event(kind)["subject"][:4]
 
 
 async def _projects(walk: Walk) -> None:

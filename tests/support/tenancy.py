@@ -61,6 +61,7 @@ def _statements(value: Any) -> Iterator[tuple[str, Statement]]:
         for given in [(), *combinations(names, 1), tuple(names)]:
             yield f".count{given}", value._count(given)
             for sort in sorted(sorts):
+                yield f".far{given}{sort}", value._far(given, sort)
                 for continues in (False, True):
                     yield f".rows{given}{sort}{continues}", value._rows(given, sort, continues)
 

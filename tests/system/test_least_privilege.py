@@ -49,6 +49,16 @@ async def settled(client: Client) -> None:
         ("identity", "tenantry.rpc.projects.create_project"),
         ("audit", "tenantry.events.projects.api_key.revoked"),
         ("edge", "tenantry.events.projects.api_key.revoked"),
+        ("subscriber", "tenantry.events.identity.user.created"),
+        ("subscriber", "tenantry.lifecycle.projects.tenant.deletion_requested"),
+        ("subscriber", "tenantry.rpc.identity.get_user"),
+        ("subscriber", "_INBOX_identity.anything"),
+        ("subscriber", "$JS.API.STREAM.DELETE.EVENTS"),
+        ("subscriber", "$JS.API.STREAM.MSG.GET.EVENTS"),
+        ("subscriber", "$JS.API.CONSUMER.DELETE.EVENTS.subscriber-x"),
+        ("subscriber", "$JS.API.CONSUMER.CREATE.EVENTS.subscriber-x"),
+        ("subscriber", "$JS.API.CONSUMER.CREATE.EVENTS.subscriber-x.tenantry.lifecycle.>"),
+        ("subscriber", "$JS.API.CONSUMER.DURABLE.CREATE.EVENTS.subscriber-x"),
     ],
 )
 async def test_nobody_says_what_is_not_his(servers: Servers, user: str, subject: str) -> None:
@@ -68,6 +78,9 @@ async def test_nobody_says_what_is_not_his(servers: Servers, user: str, subject:
         ("edge", "tenantry.events.>"),
         ("edge", "tenantry.rpc.>"),
         ("audit", ">"),
+        ("subscriber", "tenantry.lifecycle.>"),
+        ("subscriber", "tenantry.>"),
+        ("subscriber", "_INBOX_audit.>"),
     ],
 )
 async def test_nobody_hears_what_is_not_his(servers: Servers, user: str, subject: str) -> None:

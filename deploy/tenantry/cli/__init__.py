@@ -9,7 +9,7 @@ from tenantry.cli.commands import Commands
 from tenantry.cli.doctor import doctor
 from tenantry.cli.events import app as events
 from tenantry.cli.keys import app as keys
-from tenantry.cli.local import demo, dev, draft_migration
+from tenantry.cli.local import demo, dev, draft_migration, welcome
 from tenantry.cli.release import bootstrap, migrate
 from tenantry.cli.tenants import app as tenants
 from tenantry.cli.users import app as users
@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 app.command()(dev)
 app.command()(demo)
+app.command()(welcome)
 app.add_typer(tenants, name="tenant")
 app.add_typer(keys, name="keys")
 app.add_typer(users, name="users")

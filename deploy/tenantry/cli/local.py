@@ -1,11 +1,11 @@
-"""Commands of one machine: the whole product, its story, and drafts of migrations."""
+"""Commands of one machine: the whole product, its story and its welcome, drafts of migrations."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tenantry.cli.commands import Data, Url
+from tenantry.cli.commands import Data, Json, Url
 
 
 def dev(
@@ -35,6 +35,27 @@ def demo(url: Url = None, data: Data = None) -> None:
 
     address = installation.address(url, data)
     raise typer.Exit(tell(address, installation.credential("operator_key", address, data)))
+
+
+def welcome(
+    keep: Annotated[Path, typer.Option(help="File that keeps the key.")],
+    show: Annotated[str | None, typer.Option(help="The address to show, where it differs.")] = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Make the tenant Demo, once, and show its key and a first request: a step after a start."""
+    from tenantry import console, installation
+    from tenantry.api import operator
+    from tenantry.cli import showing
+    from tenantry.welcome import demo_key
+
+    address = installation.address(url, None)
+    shown = (show or address).rstrip("/")
+    key = demo_key(operator(url, None), address, keep)
+    if as_json:
+        showing.as_json({"base_url": shown, "api_key": key})
+    else:
+        console.welcome(shown, key)
 
 
 def draft_migration(service: str, message: str) -> None:

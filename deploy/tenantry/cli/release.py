@@ -22,26 +22,34 @@ def migrate(
 
     place = backing(data)
     urls = {service: place.migration(service) for service in SERVICES}
-    before = {service: pending(service, url) for service, url in urls.items()}
-    if not check:
-        for service, url in urls.items():
-            upgrade(service, url)
+    step = pending if check else upgrade
+    found = {service: step(service, url) for service, url in urls.items()}
     if as_json:
-        showing.as_json({"pending" if check else "applied": before})
+        showing.as_json({"pending" if check else "applied": found})
     else:
         word = "is pending" if check else "applied"
-        for service, revisions in before.items():
+        for service, revisions in found.items():
             for revision in revisions:
                 typer.echo(f"{service}: {revision} {word}")
-        if not any(before.values()):
+        if not any(found.values()):
             typer.echo("Every schema is up to date.")
-    raise typer.Exit(1 if check and any(before.values()) else 0)
+    raise typer.Exit(1 if check and any(found.values()) else 0)
 
 
 def bootstrap(
     watch: Annotated[
         bool, typer.Option("--watch", help="Stay, and make again what vanishes.")
     ] = False,
+    replicas: Annotated[
+        int | None,
+        typer.Option(
+            help="On how many servers of a cluster events are kept: 3 survives the loss of one. "
+            "Left as it is when not given.",
+            envvar="TENANTRY_NATS_REPLICAS",
+            min=1,
+            max=5,
+        ),
+    ] = None,
     data: Data = None,
     as_json: Json = False,
 ) -> None:
@@ -59,9 +67,9 @@ def bootstrap(
 
     url = backing(data).nats()
     if watch:
-        asyncio.run(brokers.watch(url))
+        asyncio.run(brokers.watch(url, replicas))
         return
-    asyncio.run(brokers.bootstrap(url))
+    asyncio.run(brokers.bootstrap(url, replicas))
     if as_json:
         showing.as_json({"stream": "EVENTS", "consumers": list(CONSUMERS)})
     else:

@@ -84,10 +84,15 @@ class Servers:
 
 
 @asynccontextmanager
-async def backing_servers(folder: Path, *, with_redis: bool = True) -> AsyncIterator[Servers]:
-    """For tests of one service: the servers alone, on a folder of their own, stopped at the end."""
+async def backing_servers(
+    folder: Path, *, with_redis: bool = True, kind: type[Servers] = Servers
+) -> AsyncIterator[Servers]:
+    """For tests of one service: the servers alone, on a folder of their own, stopped at the end.
+
+    Another `kind` runs them elsewhere.
+    """
     with open_data_folder(folder) as data:
-        servers = Servers(data, load_or_make(folder / "secrets.json"))
+        servers = kind(data, load_or_make(folder / "secrets.json"))
         try:
             redis_start = [servers.start_redis()] if with_redis else []
             await together(servers.start_postgres(), servers.start_nats(), *redis_start)

@@ -19,9 +19,9 @@ broker = NatsBroker(
     stream=JStream(STREAM, declare=False),
     pull_sub=PullSub(),
     ack_policy=AckPolicy.MANUAL,
+    inbox_prefix=b"_INBOX_subscriber.",
 )
-async def welcome(body: bytes, message: NatsMessage) -> None:
-    event = Event.model_validate_json(body, extra="ignore")
+async def welcome(event: Event, message: NatsMessage) -> None:
     user = UserCreated.model_validate(event.data, extra="ignore").user
     print(f"{event.id} of {event.tenantid}: welcome, {user.email}", flush=True)
     await message.ack()  # only now: what raises above comes again after 30 seconds

@@ -3,8 +3,8 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import orjson
 from chassis.ask import Reply
@@ -36,6 +36,7 @@ async def export(gateway: Gateway, asked: Asked) -> Response:
         return respond(asked, first)
 
     async def chunks(_: Place = place) -> AsyncIterator[bytes]:
+        """Holds the place for as long as it lasts."""
         reply = first
         while True:
             yield reply.body
@@ -82,11 +83,11 @@ async def _nothing() -> AsyncIterator[bytes]:
         yield b""
 
 
-async def _stream(gateway: Gateway, asked: Asked, reply: Reply, _: Place) -> AsyncIterator[bytes]:
+async def _stream(gateway: Gateway, asked: Asked, first: Reply, _: Place) -> AsyncIterator[bytes]:
     """Server-sent events; ends after an hour, when the credential ends, or when it is revoked."""
     began = beat = time.monotonic()
+    page = orjson.loads(first.body)
     while True:
-        page = orjson.loads(reply.body) if reply.status == 200 else {"events": []}
         for event in page["events"]:
             yield b"id: %d\nevent: %s\ndata: %s\n\n" % (
                 event["sequence"],
@@ -99,15 +100,21 @@ async def _stream(gateway: Gateway, asked: Asked, reply: Reply, _: Place) -> Asy
         if time.monotonic() - beat > _BEAT_SECONDS:
             yield b": alive\n\n"
             beat = time.monotonic()
-        if not page.get("has_more"):
+        if not page["has_more"]:
             await asyncio.sleep(_POLL_SECONDS)
-        query = asked.context.query
-        if "next_after" in page:
-            kept = tuple(pair for pair in query if pair[0] != "after")
-            query = (*kept, ("after", str(page["next_after"])))
+        kept = (pair for pair in asked.context.query if pair[0] != "after")
+        query = (*kept, ("after", str(page["next_after"])))
         asked = replace(asked, context=_again(asked.context, query))
-        with suppress(Problem):
-            reply = await gateway.ask(asked)
+        page = await _page(gateway, asked) or page | {"events": [], "has_more": False}
+
+
+async def _page(gateway: Gateway, asked: Asked) -> dict[str, Any] | None:
+    """None while nobody answers."""
+    try:
+        reply = await gateway.ask(asked)
+    except Problem:
+        return None
+    return orjson.loads(reply.body) if reply.status == 200 else None
 
 
 async def _still(gateway: Gateway, asked: Asked) -> bool:

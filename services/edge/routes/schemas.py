@@ -2,6 +2,7 @@
 
 from chassis.ask import json_bytes
 from contracts.catalogue import EVENT_TYPES, GET_SETTINGS_SCHEMA, LIST_EVENT_TYPES
+from contracts.evolution import data_schema
 from contracts.examples import example_event
 from contracts.problems import invalid
 from contracts.projects import ProjectSettings
@@ -16,7 +17,7 @@ _EVENT_TYPES = json_bytes(
             {
                 "type": name,
                 "description": (kind.__doc__ or "").strip(),
-                "schema": kind.model_json_schema(),
+                "schema": data_schema(kind),
                 "example": example_event(kind),
             }
             for name, kind in sorted(EVENT_TYPES.items())

@@ -1,7 +1,8 @@
 """A TCP cable between two processes, which can be torn or fall silent, and be mended.
 
 Torn: connections are reset, and new ones as soon as they are made. Silent: bytes stay where they
-are, and nobody is told; mended, they arrive late.
+are, and nobody is told; mended, they arrive late. Stranded, as when another server takes over the
+address: connections seem to be there until something is sent over them, new ones are good.
 """
 
 import asyncio
@@ -35,6 +36,10 @@ class Cable:
         self.silent = True
         for end in self.ends:
             end.flow()
+
+    def strand(self) -> None:
+        for end in [each for each in self.ends if each.is_near]:
+            end.strand()
 
     def mend(self) -> None:
         self.torn = self.silent = False
@@ -78,6 +83,18 @@ class _End(asyncio.Protocol):
         self._other: _End | None = None
         self._gone = False
         self._choked = False
+        self._stranded = False
+
+    @property
+    def is_near(self) -> bool:
+        return self._dial is not None
+
+    def strand(self) -> None:
+        other, self._other = self._other, None
+        self._stranded = other is not None
+        if other is not None:
+            other._other = None
+            other.transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -98,7 +115,7 @@ class _End(asyncio.Protocol):
 
     def flow(self) -> None:
         """Reads while there is somebody to give it to and the cable is not silent."""
-        if self._gone:
+        if self._gone or self._stranded:
             return
         if self._cable.silent or self._other is None or self._other._choked:
             self.transport.pause_reading()
@@ -106,6 +123,9 @@ class _End(asyncio.Protocol):
             self.transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
+        if self._stranded:
+            self.transport.abort()
+            return
         assert self._other is not None
         self._other.transport.write(data)
 

@@ -31,7 +31,7 @@ async def burn(plan: Plan, folder: Path) -> Outcome:
         AsyncExitStack() as endpoints,
     ):
         try:
-            owns = await _settle_in(outcome, stack, http, endpoints)
+            owns = await settle_in(outcome, stack, http, endpoints)
             await _under_fire(outcome, stack, http, owns)
             await judge(outcome, stack)
         except (AssertionError, ExceptionGroup) as failure:
@@ -41,9 +41,10 @@ async def burn(plan: Plan, folder: Path) -> Outcome:
     return outcome
 
 
-async def _settle_in(
+async def settle_in(
     outcome: Outcome, stack: CabledStack, http: ClientSession, endpoints: AsyncExitStack
 ) -> list[Own]:
+    """Tenants, each with its writers and an endpoint that hears all."""
     owns = []
     for _ in range(TENANTS):
         operator_key = stack.servers.secrets.operator_key

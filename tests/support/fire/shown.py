@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import asyncpg
-import nats
-from chassis.streams import CONSUMERS
+from chassis import streams
 from contracts.events import STREAM
 from tenantry.keys import SERVICES
 
@@ -99,12 +98,9 @@ async def calm(stack: CabledStack) -> Calm:
             )
         finally:
             await conn.close()
-    client = await nats.connect(stack.servers.nats_url("admin"), inbox_prefix=b"_INBOX_admin")
-    try:
-        for name in CONSUMERS:
+    async with streams.connected(stack.servers.nats_url("admin")) as client:
+        for name in streams.CONSUMERS:
             info = await client.jetstream().consumer_info(STREAM, name)
             seen.counts[f"pending for {name}"] = info.num_pending or 0
             seen.counts[f"unacked by {name}"] = info.num_ack_pending or 0
-    finally:
-        await client.close()
     return seen

@@ -150,15 +150,21 @@ def _ailing(checks: dict[str, Any]) -> Iterator[str]:
 
 
 @asynccontextmanager
-async def cabled_stack(folder: Path, **environment: str) -> AsyncIterator[CabledStack]:
+async def cabled_stack(
+    folder: Path,
+    *,
+    servers_of: type[CabledServers] = CabledServers,
+    stack_of: type[CabledStack] = CabledStack,
+    **environment: str,
+) -> AsyncIterator[CabledStack]:
     """Started, and stopped at the end in whatever state it is."""
     with pytest.MonkeyPatch.context() as patch, open_data_folder(folder / "data") as data:
         for name in _NAMED_BY_URL:  # a server that is not ours could not be killed
             patch.delenv(name, raising=False)
         for name, value in environment.items():
             patch.setenv(name, value)
-        servers = CabledServers(data, load_or_make(data.root / "secrets.json"))
-        stack = CabledStack(Options(0, data.root, None, demo=False), servers)
+        servers = servers_of(data, load_or_make(data.root / "secrets.json"))
+        stack = stack_of(Options(0, data.root, None, demo=False), servers)
         try:
             for cable in stack.cables.values():
                 await cable.lay()

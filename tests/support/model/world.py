@@ -27,7 +27,7 @@ class Tenant:
     tokens: dict[str, tuple[str, str]] = field(default_factory=dict)
     log: list[Event] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
-    answers: dict[tuple[str, str], tuple[Any, Answer]] = field(default_factory=dict)
+    answers: dict[str, tuple[Any, Answer]] = field(default_factory=dict)
     refused: bool = False
 
     def of(self, organization_id: str) -> list[Row]:
@@ -47,7 +47,7 @@ class World:
 
     tenants: dict[str, Tenant] = field(default_factory=dict)
     cursors: Cursors = field(default_factory=Cursors)
-    answers: dict[tuple[str, str], tuple[Any, Answer]] = field(default_factory=dict)
+    answers: dict[str, tuple[Any, Answer]] = field(default_factory=dict)
     gone: list[str] = field(default_factory=list)
     secrets: dict[str, str] = field(default_factory=dict)
 
@@ -73,11 +73,6 @@ class Route:
         found = re.fullmatch(pattern, path) if method == self.method else None
         return None if found is None else found.groups()
 
-    @property
-    def service(self) -> str:
-        """The owner, among whose stored answers an Idempotency-Key is looked up."""
-        return "projects" if re.search("tenant|project", self.path) else "identity"
-
 
 def answer(world: World, routes: list[Route], caller: str | None, ask: Ask) -> Said | Again:
     """What is said to the caller: a tenant's id, the operator, or None for anyone."""
@@ -97,10 +92,7 @@ def answer(world: World, routes: list[Route], caller: str | None, ask: Ask) -> S
     kept = world.answers if tenant is None else tenant.answers
     if ask.idempotency_key is None:
         return route.handler(tenant if route.whose == "tenant" else world, ask)
-    name, request = (
-        (route.service, ask.idempotency_key),
-        (ask.method, ask.path, ask.query, ask.body),
-    )
+    name, request = ask.idempotency_key, (ask.method, ask.path, ask.query, ask.body)
     if name in kept:
         if kept[name][0] != request:
             raise Refused("idempotency_key_reused")

@@ -1,0 +1,86 @@
+"""Tenants and their root keys, who am I, and access tokens."""
+
+from urllib.parse import urlencode
+
+from contracts.api_keys import ApiKey, ApiKeyPage, IssuedApiKey
+from contracts.models import DeleteQuery, DeletionPreview
+from contracts.tenants import (
+    AccessToken,
+    CreatedTenant,
+    NewRootKey,
+    NewTenant,
+    RootKeysQuery,
+    Tenant,
+    TenantPage,
+    TenantPatch,
+    TenantsQuery,
+    WhoAmI,
+)
+
+from tenantry_client.requests import Content, Pages, Request
+
+_TENANTS = "/v1/admin/tenants"
+_TENANT = _TENANTS + "/{id}"
+_ROOT_KEYS = _TENANT + "/root-keys"
+
+
+def create_tenant(tenant: NewTenant) -> Request[CreatedTenant]:
+    """As the operator. The secret of its first key is shown this once."""
+    return Request("POST", _TENANTS, {201: CreatedTenant}, body=tenant)
+
+
+def list_tenants(query: TenantsQuery = TenantsQuery()) -> Pages[TenantPage, Tenant]:
+    """As the operator."""
+    return Pages("GET", _TENANTS, {200: TenantPage}, query=query, name="tenants")
+
+
+def get_tenant(tenant_id: str) -> Request[Tenant]:
+    return Request("GET", _TENANT, {200: Tenant}, (tenant_id,))
+
+
+def update_tenant(tenant_id: str, patch: TenantPatch) -> Request[Tenant]:
+    return Request("PATCH", _TENANT, {200: Tenant}, (tenant_id,), body=patch)
+
+
+def delete_tenant(
+    tenant_id: str, query: DeleteQuery = DeleteQuery()
+) -> Request[Tenant | DeletionPreview | None]:
+    """As the operator. None once it is gone; the tenant, `deleting`, while services are at it."""
+    answers = {204: None, 202: Tenant, 200: DeletionPreview}
+    return Request("DELETE", _TENANT, answers, (tenant_id,), query)
+
+
+def create_root_key(tenant_id: str, key: NewRootKey = NewRootKey()) -> Request[IssuedApiKey]:
+    """As the operator. The secret is shown this once."""
+    return Request("POST", _ROOT_KEYS, {201: IssuedApiKey}, (tenant_id,), body=key)
+
+
+def list_root_keys(
+    tenant_id: str, query: RootKeysQuery = RootKeysQuery()
+) -> Pages[ApiKeyPage, ApiKey]:
+    """As the operator."""
+    return Pages("GET", _ROOT_KEYS, {200: ApiKeyPage}, (tenant_id,), query, name="api_keys")
+
+
+def revoke_root_key(tenant_id: str, key_id: str) -> Request[None]:
+    """As the operator."""
+    return Request("DELETE", _ROOT_KEYS + "/{key_id}", {204: None}, (tenant_id, key_id))
+
+
+def who_am_i() -> Request[WhoAmI]:
+    """The tenant and the credential that this client speaks with."""
+    return Request("GET", "/v1/admin/tenant", {200: WhoAmI})
+
+
+def issue_token(
+    client_id: str, client_secret: str, scope: str | None = None
+) -> Request[AccessToken]:
+    """A token for an API key, by its id and secret (RFC 6749 4.4). Needs no credential besides."""
+    form = {
+        "grant_type": "client_credentials",
+        "client_id": client_id,
+        "client_secret": client_secret,
+        **({} if scope is None else {"scope": scope}),
+    }
+    content = Content(urlencode(form).encode(), "application/x-www-form-urlencoded")
+    return Request("POST", "/v1/auth/token", {200: AccessToken}, body=content)

@@ -1,0 +1,138 @@
+"""The words of the API, from `contracts`, and those that callers say otherwise than owners."""
+
+from contracts.api_keys import ApiKey, ApiKeysQuery, ApiKeyVerdict, NewApiKey, RotateApiKey
+from contracts.audit import AuditEvent, AuditFilters, AuditQuery, ExportedEvent, FeedQuery
+from contracts.events import Event, EventData
+from contracts.models import Body, DeleteQuery, DeletionPreview, ListQuery, Pagination
+from contracts.organizations import (
+    AcceptInvitation,
+    Invitation,
+    InvitationsQuery,
+    Member,
+    MemberPatch,
+    MembersQuery,
+    NewInvitation,
+    NewMember,
+    NewOrganization,
+    Organization,
+    OrganizationPatch,
+    OrganizationsQuery,
+)
+from contracts.projects import NewProject, Project, ProjectPatch, ProjectSettings, ProjectsQuery
+from contracts.scopes import Scopes
+from contracts.sessions import (
+    NewSession,
+    RefreshSession,
+    Session,
+    SessionTokens,
+    SessionVerdict,
+    VerifySession,
+)
+from contracts.signing_keys import RotateSigningKey, SigningKey
+from contracts.tenants import (
+    NewRootKey,
+    NewTenant,
+    RootKeysQuery,
+    Tenant,
+    TenantPatch,
+    TenantsQuery,
+    WhoAmI,
+)
+from contracts.users import (
+    DeleteUserQuery,
+    ImportResult,
+    NewUser,
+    User,
+    UserDetail,
+    UserPatch,
+    UsersQuery,
+)
+from contracts.webhooks import (
+    DeliveriesQuery,
+    Delivery,
+    NewWebhook,
+    Replay,
+    SendTest,
+    Webhook,
+    WebhookPatch,
+    WebhooksQuery,
+)
+
+
+class VerifyApiKey(Body):
+    """An API key as it was sent to you; `scopes` are those that it must hold."""
+
+    secret: str
+    scopes: Scopes = []
+
+
+class ExportQuery(AuditFilters):
+    """Dates are inclusive; `action` is exact or a family such as `user.*`."""
+
+
+__all__ = [
+    "AcceptInvitation",
+    "ApiKey",
+    "ApiKeyVerdict",
+    "ApiKeysQuery",
+    "AuditEvent",
+    "AuditQuery",
+    "DeleteQuery",
+    "DeleteUserQuery",
+    "DeletionPreview",
+    "DeliveriesQuery",
+    "Delivery",
+    "Event",
+    "EventData",
+    "ExportQuery",
+    "ExportedEvent",
+    "FeedQuery",
+    "ImportResult",
+    "Invitation",
+    "InvitationsQuery",
+    "ListQuery",
+    "Member",
+    "MemberPatch",
+    "MembersQuery",
+    "NewApiKey",
+    "NewInvitation",
+    "NewMember",
+    "NewOrganization",
+    "NewProject",
+    "NewRootKey",
+    "NewSession",
+    "NewTenant",
+    "NewUser",
+    "NewWebhook",
+    "Organization",
+    "OrganizationPatch",
+    "OrganizationsQuery",
+    "Pagination",
+    "Project",
+    "ProjectPatch",
+    "ProjectSettings",
+    "ProjectsQuery",
+    "RefreshSession",
+    "Replay",
+    "RootKeysQuery",
+    "RotateApiKey",
+    "RotateSigningKey",
+    "SendTest",
+    "Session",
+    "SessionTokens",
+    "SessionVerdict",
+    "SigningKey",
+    "Tenant",
+    "TenantPatch",
+    "TenantsQuery",
+    "User",
+    "UserDetail",
+    "UserPatch",
+    "UsersQuery",
+    "VerifyApiKey",
+    "VerifySession",
+    "Webhook",
+    "WebhookPatch",
+    "WebhooksQuery",
+    "WhoAmI",
+]

@@ -1,0 +1,150 @@
+"""Services of other teams read events by durables of their own, and can do nothing else."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import uuid4
+
+import nats
+import pytest
+from chassis.streams import CONSUMERS, bootstrap
+from contracts.events import STREAM, lifecycle_subject
+from contracts.examples import example_event
+from contracts.users import UserCreated
+from nats.aio.client import Client
+from nats.js.api import ConsumerConfig
+from support.waiting import until
+from tenantry.servers import Servers
+
+CREATED = "tenantry.events.identity.user.created"
+NEXT = f"$JS.API.CONSUMER.MSG.NEXT.{STREAM}"
+
+
+@asynccontextmanager
+async def connected(servers: Servers, user: str) -> AsyncIterator[tuple[Client, list[str]]]:
+    """A client of that user, and what the server refused it."""
+    refused: list[str] = []
+
+    async def failed(error: Exception) -> None:
+        refused.append(str(error).lower())
+
+    prefix = f"_INBOX_{user}".encode()
+    client = await nats.connect(servers.nats_url(user), inbox_prefix=prefix, error_cb=failed)
+    try:
+        yield client, refused
+    finally:
+        await client.close()
+
+
+@pytest.fixture
+async def admin(servers: Servers) -> AsyncIterator[Client]:
+    await bootstrap(servers.nats_url("admin"))
+    async with connected(servers, "admin") as (client, _):
+        yield client
+
+
+@pytest.fixture
+async def subscriber(servers: Servers, admin: Client) -> AsyncIterator[tuple[Client, list[str]]]:
+    async with connected(servers, "subscriber") as both:
+        yield both
+
+
+async def told(admin: Client) -> dict[str, Any]:
+    """An event on the stream, as the relay of its owner publishes it."""
+    event = example_event(UserCreated)
+    await admin.jetstream().publish(CREATED, json.dumps(event).encode(), stream=STREAM)
+    return event
+
+
+async def test_a_subscriber_hears_what_was_told_before_it_came(
+    admin: Client, subscriber: tuple[Client, list[str]]
+) -> None:
+    event = await told(admin)
+    client, refused = subscriber
+    name = f"subscriber-{uuid4().hex}"
+    js = client.jetstream()
+    subscription = await js.pull_subscribe(CREATED, name, STREAM)
+    messages = await subscription.fetch(1, timeout=5)
+    assert json.loads(messages[0].data) == event
+    await messages[0].ack_sync(timeout=5)
+    assert refused == []
+    await admin.jetstream().delete_consumer(STREAM, name)
+
+
+@pytest.mark.parametrize("service", sorted(CONSUMERS))
+async def test_the_durables_of_services_are_out_of_reach(
+    subscriber: tuple[Client, list[str]], service: str
+) -> None:
+    """A service that gets a durable needs its lines under `deny` in deploy/nats/nats.conf."""
+    client, refused = subscriber
+    tried = [
+        f"$JS.API.CONSUMER.CREATE.{STREAM}.{service}.{CREATED}",
+        f"{NEXT}.{service}",
+        f"$JS.ACK.{STREAM}.{service}.1.1.1.1.0",
+    ]
+    for subject in tried:
+        await client.publish(subject, b"")
+    await client.flush()
+
+    async def all_refused() -> bool:
+        return all(f'publish to "{each.lower()}"' in " ".join(refused) for each in tried)
+
+    await until(all_refused, 5)
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {},
+        {"filter_subject": "tenantry.lifecycle.>"},
+        {"filter_subjects": ["tenantry.lifecycle.>"]},
+        {"filter_subject": CREATED, "filter_subjects": ["tenantry.lifecycle.>"]},
+    ],
+)
+async def test_a_filter_says_what_its_subject_says(
+    subscriber: tuple[Client, list[str]], filters: dict[str, Any]
+) -> None:
+    """The permission reads the subject of the request, the server holds its body to it."""
+    client, _ = subscriber
+    name = f"subscriber-{uuid4().hex}"
+    config = ConsumerConfig(name=name, durable_name=name, **filters).as_dict()
+    body = json.dumps({"stream_name": STREAM, "config": config}).encode()
+    made = await client.request(f"$JS.API.CONSUMER.CREATE.{STREAM}.{name}.{CREATED}", body)
+    assert json.loads(made.data)["error"]["code"] == 400
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    [
+        lifecycle_subject("projects", "tenant.deletion_requested"),
+        f"$JS.ACK.{STREAM}.audit.1.1.1.1.0",
+        f"$JS.API.CONSUMER.DELETE.{STREAM}.audit",
+        f"$JS.API.STREAM.PURGE.{STREAM}",
+    ],
+)
+async def test_an_event_that_is_sent_elsewhere_stays_what_it_is(
+    admin: Client, subscriber: tuple[Client, list[str]], elsewhere: str
+) -> None:
+    """What permissions cannot hold back: a pull request names where its answer is put.
+
+    At worst the stream has an event twice, and who hears it knows it by its id.
+    """
+    await told(admin)
+    client, _ = subscriber
+    name = f"subscriber-{uuid4().hex}"
+    config = ConsumerConfig(headers_only=True)  # no body: as a command would be
+    await client.jetstream().pull_subscribe(CREATED, name, STREAM, config)
+    before = (await admin.jetstream().stream_info(STREAM)).state.messages
+    await client.publish(f"{NEXT}.{name}", b"1", reply=elsewhere)
+    await told(admin)
+    # The next event comes here: the first has gone there, or the request was refused.
+    inbox = client.new_inbox()
+    subscription = await client.subscribe(inbox)
+    await client.publish(f"{NEXT}.{name}", b"1", reply=inbox)
+    await subscription.next_msg(timeout=5)
+    info = await admin.jetstream().stream_info(STREAM, subjects_filter=">")
+    assert info.state.messages >= before
+    assert all(each.startswith("tenantry.events.") for each in info.state.subjects or {})
+    assert await admin.jetstream().consumer_info(STREAM, "audit")
+    await admin.jetstream().delete_consumer(STREAM, name)
