@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 README = ROOT / "README.md"
 QUICK_START = DOCS / "quick-start.md"
-PAGES = [README, *sorted(DOCS.rglob("*.md"))]
+PAGES = [README, ROOT / "SECURITY.md", *sorted(DOCS.rglob("*.md"))]
 ACCESS = {(route.method, route.path): route.access for route in ROUTES}
 
 
@@ -135,5 +135,6 @@ def test_the_verification_that_is_shown_is_the_one_that_runs() -> None:
 def test_links_lead_somewhere_and_every_page_is_reached(page: Path) -> None:
     for link in re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text()):
         assert (page.parent / link).exists(), link
-    if page != README:
-        assert f" {page.relative_to(DOCS)}\n" in (ROOT / "mkdocs.yml").read_text()
+    if page.is_relative_to(DOCS):
+        navigation = (ROOT / "mkdocs.yml").read_text()
+        assert f" {page.relative_to(DOCS)}\n" in navigation, "name it in mkdocs.yml"
