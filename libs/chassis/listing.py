@@ -21,6 +21,7 @@ from sqlalchemy import (
     ColumnElement,
     DateTime,
     FromClause,
+    Select,
     and_,
     bindparam,
     func,
@@ -35,6 +36,8 @@ from chassis.statements import Statement
 
 CAP = 10_000
 """Totals of searches are counted so far and no further."""
+FAR = 1_000
+"""From this offset on a page is found in an index first, and its rows are looked up then."""
 LAST_OFFSET = 2**62
 """Past the end of any list, and still a bigint."""
 
@@ -48,7 +51,8 @@ class Listing:
     `columns` are what a row has, `source` where they come from; `key` the unique identifier that
     sorts by creation; `scope` the columns that are always bound, the tenant first; `sorts` the
     expression behind each word of `sort` (never null); `filters` the condition behind each query
-    parameter; `capped` the filters with which a total stops at 10,000.
+    parameter; `capped` the filters with which a total stops at 10,000; `totals` what counts without
+    looking at every row, by the filters that are given.
     """
 
     source: FromClause
@@ -58,6 +62,7 @@ class Listing:
     sorts: Mapping[str, ColumnElement[Any]] = field(default_factory=dict)
     filters: Mapping[str, Condition] = field(default_factory=dict)
     capped: frozenset[str] = frozenset({"q"})
+    totals: Mapping[tuple[str, ...], Select[int]] = field(default_factory=dict)
 
     async def page(
         self,
@@ -79,7 +84,10 @@ class Listing:
             values |= {"after_sort": self._sort_value(sort, after[0]), "after_key": after[1]}
         else:
             values["offset"] = min((number - 1) * query.limit, LAST_OFFSET)
-        statement = self._rows(names, sort, after is not None)
+        if values.get("offset", 0) < FAR:
+            statement = self._rows(names, sort, after is not None)
+        else:
+            statement = self._far(names, sort)
         rows = [dict(row) for row in await statement.rows(conn, **values)]
         more, rows = len(rows) > query.limit, rows[: query.limit]
         places = [(row.pop("sort_value"), row.pop("key_value")) for row in rows]
@@ -106,7 +114,7 @@ class Listing:
     async def _total(
         self, conn: Connection, names: tuple[str, ...], values: Mapping[str, Any]
     ) -> tuple[int, bool]:
-        counted = await self._count(names).value(conn, **values)
+        counted = await self._count(names).value(conn, **values) or 0
         if self.capped.isdisjoint(names):
             return counted, True
         return min(counted, CAP), counted <= CAP
@@ -119,6 +127,8 @@ class Listing:
 
     @lru_cache(maxsize=256)  # noqa: B019 - listings live as long as the process
     def _count(self, names: tuple[str, ...]) -> Statement:
+        if names in self.totals:
+            return Statement(self.totals[names])
         where = and_(true(), *self._where(names))
         if self.capped.isdisjoint(names):
             return Statement(select(func.count()).select_from(self.source).where(where))
@@ -127,8 +137,8 @@ class Listing:
 
     @lru_cache(maxsize=1024)  # noqa: B019
     def _rows(self, names: tuple[str, ...], sort: str, continues: bool) -> Statement:
-        descending, word = sort.startswith("-"), sort.lstrip("-")
-        by = self.sorts.get(word, self.key)
+        by, order = self._order(sort)
+        descending = sort.startswith("-")
         where = self._where(names)
         if continues:
             edge = tuple_(
@@ -136,7 +146,6 @@ class Listing:
             )
             place = tuple_(by, self.key)
             where.append(place < edge if descending else place > edge)
-        order = [by.desc(), self.key.desc()] if descending else [by.asc(), self.key.asc()]
         statement = (
             select(*self.columns, by.label("sort_value"), self.key.label("key_value"))
             .select_from(self.source)
@@ -145,6 +154,32 @@ class Listing:
             .limit(bindparam("limit"))
         )
         return Statement(statement if continues else statement.offset(bindparam("offset")))
+
+    @lru_cache(maxsize=256)  # noqa: B019
+    def _far(self, names: tuple[str, ...], sort: str) -> Statement:
+        by, order = self._order(sort)
+        page = (
+            select(self.key.label("key"))
+            .select_from(self.source)
+            .where(*self._where(names))
+            .order_by(*order)
+            .limit(bindparam("limit"))
+            .offset(bindparam("offset"))
+            .subquery("page")
+        )
+        return Statement(
+            select(*self.columns, by.label("sort_value"), self.key.label("key_value"))
+            .select_from(self.source)
+            .where(*self._where(()), self.key.in_(select(page.c.key)))
+            .order_by(*order)
+        )
+
+    def _order(self, sort: str) -> tuple[ColumnElement[Any], list[ColumnElement[Any]]]:
+        """What is sorted by, and the whole order, which no two rows share a place in."""
+        by = self.sorts.get(sort.lstrip("-"), self.key)
+        if sort.startswith("-"):
+            return by, [by.desc(), self.key.desc()]
+        return by, [by.asc(), self.key.asc()]
 
 
 def search_pattern(text: str) -> str:

@@ -22,6 +22,11 @@ OUTBOX_AGE = Gauge("tenantry_outbox_oldest_seconds", "Age of the oldest unpublis
 LOOP_LAG = Gauge("tenantry_event_loop_lag_seconds", "How late a timer of this process rings.")
 POOL_USED = Gauge("tenantry_pool_used", "Database connections in use.")
 POOL_SIZE = Gauge("tenantry_pool_size", "Database connections that may be used.")
+DELIVERY_WAIT = Histogram(
+    "tenantry_delivery_wait_seconds",
+    "From the time that a delivery is due to its attempt.",
+    buckets=(0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300, 3600),
+)
 DELIVERIES = Counter("tenantry_deliveries_total", "Webhook attempts by outcome.", ["outcome"])
 
 

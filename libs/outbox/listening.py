@@ -13,6 +13,7 @@ from typing import Any
 
 import structlog
 from asyncpg import Connection, Pool
+from chassis.database import UNAVAILABLE
 from chassis.streams import ACK_WAIT
 from contracts.events import STREAM
 from nats.aio.client import Client
@@ -39,6 +40,7 @@ MAX_TRIES = 5
 RETRY_SECONDS = (1, 5, 15, 30)
 
 _TRY_LOCK = "SELECT pg_try_advisory_lock($1)"
+_UNLOCK = "SELECT pg_advisory_unlock($1)"
 _PASSING = (*PASSING, NatsError)
 
 
@@ -67,9 +69,10 @@ class Listener:
         self._hearing = asyncio.Lock()
         self._stopping = False
         self._settled = False
+        self._next_number = 0
 
     def unsettle(self) -> None:
-        """The connection broke: some of what was sent may never have come."""
+        """A connection broke: some of what was sent may never have come."""
         self._settled = False
 
     async def consumer(self) -> ConsumerInfo:
@@ -100,7 +103,14 @@ class Listener:
         """Waits for the lock, then hears as long as the connection that holds it lives."""
         while not await conn.fetchval(_TRY_LOCK, LOCK):  # noqa: ASYNC110 - held elsewhere
             await asyncio.sleep(STANDBY_SECONDS)
-        log.info("listening")
+        try:
+            log.info("listening")
+            await self._listen(conn)
+        finally:
+            with contextlib.suppress(*UNAVAILABLE):  # the connection goes back to the pool
+                await conn.execute(_UNLOCK, LOCK)
+
+    async def _listen(self, conn: Connection) -> None:
         subscription = await self._js.pull_subscribe_bind(self._service, STREAM)
         self._settled = False
         requeued_at = time.monotonic()
@@ -122,10 +132,10 @@ class Listener:
     async def _next(self, subscription: JetStreamContext.PullSubscription) -> list[Msg]:
         """The next messages, in the order of the stream.
 
-        After a start or a break others are owed: sent once, never acked, they come again after
-        the ack wait. They are older than what is new, and are waited for.
+        After a start, a break or a gap others are owed: sent once, never acked, they come again
+        after the ack wait. They are older than what is new, and are waited for.
         """
-        messages = await _fetch(subscription)
+        messages = await self._fetch(subscription)
         if self._settled or not messages:
             return messages
         self._settled = True
@@ -143,7 +153,23 @@ class Listener:
             owed = consumer.num_ack_pending or 0
             if owed <= len(in_hand) or self._stopping or time.monotonic() > deadline:
                 return [in_hand[position] for position in sorted(in_hand)]
-            messages = await _fetch(subscription)
+            messages = await self._fetch(subscription)
+
+    async def _fetch(self, subscription: JetStreamContext.PullSubscription) -> list[Msg]:
+        """As soon as there are any; empty after a second without.
+
+        A consumer numbers what it sends. Where a number is missing, a server of the cluster died
+        with the message on its way.
+        """
+        try:
+            messages = await subscription.fetch(BATCH, timeout=FETCH_SECONDS)
+        except TimeoutError:
+            return []
+        for number in (each.metadata.sequence.consumer for each in messages):
+            if number != self._next_number:
+                self._settled = False
+            self._next_number = number + 1
+        return messages
 
     async def _hear(self, conn: Connection, messages: Sequence[Msg]) -> None:
         known = await _readable(messages)
@@ -185,14 +211,6 @@ class Listener:
         if done := await dead_letters.try_requeued(conn, self._effect):
             self._consumed(done)
             self._after()
-
-
-async def _fetch(subscription: JetStreamContext.PullSubscription) -> list[Msg]:
-    """As soon as there are any; empty after a second without."""
-    try:
-        return await subscription.fetch(BATCH, timeout=FETCH_SECONDS)
-    except TimeoutError:
-        return []
 
 
 async def _give_back(messages: Iterable[Msg]) -> None:

@@ -9,6 +9,7 @@ from datetime import datetime
 from chassis.database import Connection, Pool
 from chassis.statements import Statement, parameters
 from contracts.context import Context
+from outbox import dead_letters
 from outbox.record import lifecycle, record
 from sqlalchemy import bindparam, delete, func, null, select, update
 from sqlalchemy.dialects.postgresql import insert
@@ -37,11 +38,6 @@ BURY = Statement(
     .where(HEADS.c.tenant_id == bindparam("tenant_id"))
     .values(sequence=0, digest=null(), filed_at=null())
 )
-# What waits there was never recorded, and an erased tenant's events are ignored for good.
-FORGET_DEAD = """
-DELETE FROM dead_letters
- WHERE position(convert_to('"tenantid":"' || $1::text || '"', 'UTF8') IN payload) > 0
-"""
 
 
 async def close(conn: Connection, context: Context, tenant_id: str, now: datetime) -> None:
@@ -71,7 +67,7 @@ async def erase_next(pool: Pool) -> bool:
         for statement in CLEAR:
             await statement.run(conn, tenant_id=tenant_id)
         await BURY.run(conn, tenant_id=tenant_id)
-        await conn.execute(FORGET_DEAD, tenant_id)
+        await dead_letters.forget(conn, tenant_id)
         context = Context(
             tenant_id=tenant_id, request_id=row["request_id"], traceparent=row["traceparent"]
         )

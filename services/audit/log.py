@@ -172,9 +172,7 @@ async def append(conn: Connection, heads: Mapping[str, Head], entries: Sequence[
         row = _row(heads[entry.tenant_id], entry, salt, counts)
         rows.append(row)
         if entry.is_personal:
-            personal.append(
-                {**asdict(entry), **row, "salt": salt, "changes": entry.personal_changes}
-            )
+            personal.append(_personal_row(entry, row, salt))
     moved = [asdict(heads[tenant_id]) for tenant_id in sorted({row["tenant_id"] for row in rows})]
     counters = [
         {"tenant_id": tenant_id, "dimension": dimension, "value": value, "count": count}
@@ -229,6 +227,18 @@ def _row(head: Head, entry: Entry, salt: bytes, counts: dict[_Key, int]) -> dict
         row[f"{name}_ordinal"] = counts[key]
     head.digest = row["digest"] = chain.digest(row, head.digest)
     return row
+
+
+def _personal_row(entry: Entry, row: Mapping[str, Any], salt: bytes) -> dict[str, Any]:
+    return {
+        **row,
+        "salt": salt,
+        "ip_address": entry.ip_address,
+        "user_agent": entry.user_agent,
+        "changes": entry.personal_changes,
+        "actor_user": entry.actor_user,
+        "about_user": entry.about_user,
+    }
 
 
 def lateness(created_at: datetime, filed_at: datetime) -> int:

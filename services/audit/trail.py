@@ -28,9 +28,10 @@ _HIDDEN = ("lateness", *(each.name for each in EVENTS.c if each.name.endswith("_
 _SHOWN = [each for each in EVENTS.c if each.name not in _HIDDEN]
 
 
-def whole(part: Select[Any], descending: bool) -> Select[Any]:
+def whole(part: Select[Any], descending: bool | None = None) -> Select[Any]:
     """The events of `part`, each with its personal part as far as it is still there.
 
+    One event is asked for without an order: to have it, the planner would walk the whole log.
     Lateral, so that each is looked up by its key in its month: joined, a long page would make the
     planner read and hash whole months of everybody's.
     """
@@ -50,19 +51,17 @@ def whole(part: Select[Any], descending: bool) -> Select[Any]:
         .limit(literal_column("1"))
         .lateral("personal_part")
     )
-    return (
-        select(*page.c, *personal.c)
-        .select_from(page.outerjoin(personal, true()))
-        .order_by(page.c.sequence.desc() if descending else page.c.sequence)
-    )
+    found = select(*page.c, *personal.c).select_from(page.outerjoin(personal, true()))
+    if descending is None:
+        return found
+    return found.order_by(page.c.sequence.desc() if descending else page.c.sequence)
 
 
 FIND = Statement(
     whole(
         select(*_SHOWN).where(
             EVENTS.c.tenant_id == bindparam("tenant_id"), EVENTS.c.id == bindparam("id")
-        ),
-        descending=False,
+        )
     )
 )
 FOLLOW = Statement(

@@ -6,7 +6,7 @@ from chassis import rpc
 from chassis.process import Process, run_service
 from outbox.attach import attach
 
-from identity import erasure, events, retention
+from identity import erasure, events, retention, tallies
 from identity.activity import FLUSH_SECONDS, Activity
 from identity.projects import Projects
 from identity.rpc import routes
@@ -25,6 +25,7 @@ async def start(process: Process) -> None:
     flush = partial(activity.flush, process.pool)
     process.on_stop(flush)
     process.every(FLUSH_SECONDS, "flush_activity", flush)
+    process.every(tallies.FOLD_SECONDS, "fold_tallies", partial(tallies.fold, process.pool))
     process.every(3600, "purge_sessions", partial(retention.purge, process.pool))
     projects = Projects(partial(rpc.ask, process.nats))
     await process.answer(routes(projects, activity), relay.wake)

@@ -7,7 +7,7 @@ from contracts.models import Body
 from contracts.users import UsersQuery
 from sqlalchemy import exists, func
 
-from identity import users
+from identity import members, tallies, users
 from identity.tables import MEMBERS, USERS
 
 _BEFORE_A_WORD = ("\n", " ", ".", "@", "-", "\\_", "+")
@@ -34,6 +34,11 @@ LIST = Listing(
         "created_before": lambda time: USERS.c.created_at <= time,
     },
     capped=frozenset({"q", "begins"}),
+    totals={
+        (): tallies.total(tallies.USERS),
+        ("status",): tallies.total(tallies.USERS_OF_STATUS),
+        ("organization_id",): members.COUNTED,
+    },
 )
 """`q` looks anywhere; `begins` is a `q` of one or two characters."""
 

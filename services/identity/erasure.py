@@ -9,13 +9,22 @@ from chassis.boundary import IDEMPOTENCY
 from chassis.database import Connection, Pool
 from chassis.statements import Statement, parameters
 from contracts.context import Context
+from outbox import dead_letters
 from outbox.inbox import Heard
 from outbox.record import lifecycle, record
 from outbox.tables import OUTBOX
 from sqlalchemy import Table, bindparam, delete, literal_column, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 
-from identity.tables import ERASURES, INVITATIONS, MEMBERS, ORGANIZATIONS, SESSIONS, USERS
+from identity.tables import (
+    ERASURES,
+    INVITATIONS,
+    MEMBERS,
+    ORGANIZATIONS,
+    SESSIONS,
+    TALLIES,
+    USERS,
+)
 
 STEP = 5000
 
@@ -39,7 +48,10 @@ def _some(table: Table) -> Statement:
 # Invitations first: nobody comes in any more. What belongs to another goes before it.
 STEPS = [
     _some(each)
-    for each in (INVITATIONS, SESSIONS, MEMBERS, ORGANIZATIONS, USERS, IDEMPOTENCY, OUTBOX)
+    for each in (
+        *(INVITATIONS, SESSIONS, MEMBERS, ORGANIZATIONS, USERS),
+        *(TALLIES, IDEMPOTENCY, OUTBOX),
+    )
 ]
 
 
@@ -65,6 +77,7 @@ async def erase_next(pool: Pool) -> bool:
         for statement in STEPS:
             if await statement.run(conn, tenant_id=tenant_id):
                 return True
+        await dead_letters.forget(conn, tenant_id)
         await DONE.run(conn, tenant_id=tenant_id)
         context = Context(
             tenant_id=tenant_id, request_id=row["request_id"], traceparent=row["traceparent"]

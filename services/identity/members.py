@@ -85,6 +85,7 @@ ALL_OF = Statement(
     .order_by(MEMBERS.c.user_id)
 )
 
+COUNTED = select(ORGANIZATIONS.c.member_count).where(*_ORGANIZATION)
 LIST = Listing(
     source=_WITH_USER,
     columns=_COLUMNS,
@@ -99,6 +100,7 @@ LIST = Listing(
             & (func.lower(USERS.c.email).like(pattern) | func.lower(USERS.c.name).like(pattern))
         ),
     },
+    totals={(): COUNTED},
 )
 
 

@@ -26,7 +26,7 @@ from contracts.problems import Problem, not_found
 from outbox.record import event, record_all, recording
 from sqlalchemy import bindparam, delete, exists, func, insert, select, update
 
-from identity import invitations, joining, members
+from identity import invitations, joining, members, tallies
 from identity.tables import INVITATIONS, MEMBERS, ORGANIZATIONS
 
 _COLUMNS = [column for column in ORGANIZATIONS.c if column.name not in ("tenant_id", "search")]
@@ -81,6 +81,7 @@ LIST = Listing(
             MEMBERS.c.user_id == user_id,
         ),
     },
+    totals={(): tallies.total(tallies.ORGANIZATIONS)},
 )
 
 

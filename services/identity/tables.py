@@ -11,9 +11,12 @@ from chassis.database import ID, TIME
 from outbox.tables import declare
 from sqlalchemy import (
     ARRAY,
+    BigInteger,
+    Boolean,
     Column,
     Computed,
     ForeignKeyConstraint,
+    Identity,
     Index,
     Table,
     Text,
@@ -249,6 +252,25 @@ class InvitationRow(Model, table=True):
     accepted_at: datetime | None = _time()
 
 
+class TallyRow(Model, table=True):
+    """A difference in how many there are of something; the sum is what there is.
+
+    `what` is `user:<status>` or `organization`; `folded` rows sum up what others said.
+    """
+
+    __tablename__: ClassVar[str] = "tallies"
+    __table_args__ = (
+        # What is still to be folded.
+        Index("tallies_fresh", "id", postgresql_where=text("NOT folded")),
+    )
+
+    tenant_id: str = _id(primary_key=True)
+    what: str = _id(primary_key=True)
+    id: int = Field(sa_column=Column(BigInteger, Identity(always=True), primary_key=True))
+    count: int = Field(sa_type=BigInteger)
+    folded: bool = Field(sa_column=Column(Boolean, nullable=False, server_default=text("false")))
+
+
 class ErasureRow(Model, table=True):
     """A tenant that is being erased, and the request that asked for it."""
 
@@ -270,4 +292,5 @@ SESSIONS = table(SessionRow)
 ORGANIZATIONS = table(OrganizationRow)
 MEMBERS = table(MemberRow)
 INVITATIONS = table(InvitationRow)
+TALLIES = table(TallyRow)
 ERASURES = table(ErasureRow)

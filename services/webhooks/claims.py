@@ -1,13 +1,12 @@
-"""Claiming due deliveries under a lease: the statements of the dispatcher.
+"""Claiming due deliveries under a lease, and giving them back: across tenants, each by its own key.
 
-They go across tenants: the dispatcher serves all of them, and what it takes it takes by tenant.
-Tenants and webhooks with something due are found by skipping through the index of ready rows, so
-the length of a queue does not matter.
+A lease ends by itself, so that what a dispatcher had that died is sent by another.
 """
 
-from typing import Any
+from collections.abc import Mapping
 
-from chassis.database import ID
+from asyncpg import Record
+from chassis.database import ID, Connection
 from chassis.statements import Statement
 from sqlalchemy import (
     ARRAY,
@@ -28,7 +27,6 @@ from sqlalchemy import (
 )
 
 from webhooks import waiting
-from webhooks.fairness import AGAIN, BY_HAND, FIRST
 from webhooks.tables import EVENTS, QUEUE, SECRETS, WEBHOOKS
 
 AT_ONCE = 128
@@ -37,10 +35,7 @@ LEASE_SECONDS = 60
 SIGNING_SECRETS = 5
 """The newest that are valid, however often a secret is rotated within a day."""
 
-IN_FLIGHT = 8
-"""How many deliveries of one webhook may be under way, all replicas together."""
 
-_ONE: ColumnElement[int] = literal_column("1")
 _ROW: ColumnElement[str] = literal_column("queue.ctid")
 """Where a locked row lies; it cannot move before the end of the statement."""
 
@@ -64,94 +59,6 @@ NEXT_WAKE = Statement(
     )
 )
 
-
-_tenants = (
-    select(QUEUE.c.tenant_id)
-    .where(waiting.READY, QUEUE.c.tenant_id > bindparam("after"))
-    .order_by(QUEUE.c.tenant_id)
-    .limit(_ONE)
-    .cte("tenants", recursive=True)
-)
-_next_tenant = (
-    select(QUEUE.c.tenant_id)
-    .where(waiting.READY, QUEUE.c.tenant_id > _tenants.c.tenant_id)
-    .order_by(QUEUE.c.tenant_id)
-    .limit(_ONE)
-    .lateral()
-)
-_tenants = _tenants.union_all(
-    select(_next_tenant.c.tenant_id).join_from(_tenants, _next_tenant, true())
-)
-TENANTS = Statement(select(_tenants.c.tenant_id).limit(bindparam("limit")))
-"""Tenants with something due, the next ones after `after`."""
-
-_of = (
-    func.unnest(bindparam("tenants", type_=ARRAY(ID)), bindparam("afters", type_=ARRAY(ID)))
-    .table_valued(column("tenant_id", ID), column("after", ID))
-    .render_derived(name="of_tenant")
-)
-_lane = (
-    select(QUEUE.c.webhook_id)
-    .where(waiting.READY, QUEUE.c.tenant_id == _of.c.tenant_id, QUEUE.c.webhook_id > _of.c.after)
-    .correlate(_of)
-    .order_by(QUEUE.c.webhook_id)
-    .limit(_ONE)
-    .cte("lane", recursive=True, nesting=True)
-)
-_next_lane = (
-    select(QUEUE.c.webhook_id)
-    .where(
-        waiting.READY, QUEUE.c.tenant_id == _of.c.tenant_id, QUEUE.c.webhook_id > _lane.c.webhook_id
-    )
-    .correlate(_of, _lane)
-    .order_by(QUEUE.c.webhook_id)
-    .limit(_ONE)
-    .lateral()
-)
-_lane = _lane.union_all(select(_next_lane.c.webhook_id).join_from(_lane, _next_lane, true()))
-_lanes = select(_lane.c.webhook_id).limit(bindparam("each")).lateral("lanes")
-
-
-def _some(where: Any) -> Any:
-    """How many, counted no further than a webhook's limit."""
-    some = (
-        select(literal_column("1"))
-        .select_from(QUEUE)
-        .where(
-            where,
-            QUEUE.c.tenant_id == _of.c.tenant_id,
-            QUEUE.c.webhook_id == _lanes.c.webhook_id,
-        )
-        .correlate(_of, _lanes)
-        .limit(literal_column(str(IN_FLIGHT)))
-        .subquery()
-    )
-    return select(func.count()).select_from(some).scalar_subquery()
-
-
-def _due(kind: int) -> Any:
-    return _some(waiting.READY & (QUEUE.c.kind == literal_column(str(kind))))
-
-
-LANES = Statement(
-    select(
-        _of.c.tenant_id,
-        _lanes.c.webhook_id,
-        WEBHOOKS.c.version,
-        WEBHOOKS.c.status,
-        _due(BY_HAND).label("by_hand"),
-        _due(FIRST).label("first"),
-        _due(AGAIN).label("again"),
-        _some(waiting.LEASED).label("leased"),
-    )
-    .select_from(_of)
-    .join(_lanes, true())
-    .outerjoin(
-        WEBHOOKS,
-        (WEBHOOKS.c.tenant_id == _of.c.tenant_id) & (WEBHOOKS.c.id == _lanes.c.webhook_id),
-    )
-)
-"""Webhooks of these tenants with something due, the next ones after each tenant's `after`."""
 
 _wish = (
     func.unnest(
@@ -216,6 +123,9 @@ CLAIM = Statement(
         _claimed.c.created_at,
         _claimed.c.kind,
         _claimed.c.tries,
+        func.extract("epoch", func.clock_timestamp() - _claimed.c.due_at)
+        .cast(Float)
+        .label("waited"),
         WEBHOOKS.c.url,
         WEBHOOKS.c.version,
         WEBHOOKS.c.failing_since,
@@ -261,3 +171,17 @@ GIVE_BACK = Statement(
     .values(state="ready", wake_at=null(), lease=null())
 )
 """What was claimed and not sent, at an orderly stop."""
+
+
+async def claim(
+    conn: Connection, wishes: Mapping[tuple[str, str, int], int], lease: str
+) -> list[Record]:
+    """As many of each (tenant, webhook, kind), or fewer when others were quicker; oldest first."""
+    return await CLAIM.rows(
+        conn,
+        tenants=[tenant for tenant, _, _ in wishes],
+        webhooks=[webhook for _, webhook, _ in wishes],
+        kinds=[kind for _, _, kind in wishes],
+        counts=list(wishes.values()),
+        lease=lease,
+    )

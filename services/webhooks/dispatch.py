@@ -13,15 +13,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
-import orjson
 import structlog
 from asyncpg import Record
 from chassis.database import CONFLICTS, UNAVAILABLE, Connection, Pool
 from chassis.keys import Keys
-from chassis.telemetry import DELIVERIES
+from chassis.telemetry import DELIVERIES, DELIVERY_WAIT
 from contracts.ids import new_id
 
-from webhooks import claims, failing, outcomes
+from webhooks import claims, due, failing, outcomes
 from webhooks.breaker import Breaker
 from webhooks.delivery import Parcel, Result, attempt
 from webhooks.fairness import AGAIN, Lane, Room, allot
@@ -136,16 +135,18 @@ class Dispatcher:
         free = SLOTS - self._under_way.total()
         if free <= 0:
             return IDLE_SECONDS
-        lanes, more = await self._lanes(conn, now)
-        room = Room(
-            slots=min(free, claims.AT_ONCE),
-            again=SLOTS_OF_RETRIES - self._retries,
-            tenant=SLOTS_OF_TENANT,
-            under_way=dict(self._under_way),
-        )
-        wishes = allot(lanes, room)
-        if wishes:
-            await self._claim(conn, wishes)
+        async with conn.transaction():
+            lanes, more = await self._lanes(conn, now)
+            room = Room(
+                slots=min(free, claims.AT_ONCE),
+                again=SLOTS_OF_RETRIES - self._retries,
+                tenant=SLOTS_OF_TENANT,
+                under_way=dict(self._under_way),
+            )
+            wishes = allot(lanes, room)
+            lease = new_id("lease")
+            claimed = await claims.claim(conn, wishes, lease) if wishes else []
+        self._start(claimed, lease)
         self._barren = 0 if wishes else self._barren + 1
         if wishes or (more and self._barren < BARREN_ROUNDS):
             return 0.0
@@ -153,15 +154,16 @@ class Dispatcher:
 
     async def _lanes(self, conn: Connection, now: float) -> tuple[list[Lane], bool]:
         """The next webhooks with something due, and whether there are others beyond these."""
-        found = await claims.TENANTS.rows(conn, after=self._tenant_after, limit=TENANTS_AT_ONCE)
+        found = await due.TENANTS.rows(conn, after=self._tenant_after, limit=TENANTS_AT_ONCE)
         tenants = [row["tenant_id"] for row in found]
         started_at_first = not self._tenant_after
         whole = len(tenants) < TENANTS_AT_ONCE
         self._tenant_after = "" if whole else tenants[-1]
         if not tenants:
             return [], not started_at_first
+        await due.TAKE_TURN.row(conn)
         afters = [self._webhook_after.pop(tenant, "") for tenant in tenants]
-        rows = await claims.LANES.rows(conn, tenants=tenants, afters=afters, each=LANES_AT_ONCE)
+        rows = await due.LANES.rows(conn, tenants=tenants, afters=afters, each=LANES_AT_ONCE)
         seen = Counter(row["tenant_id"] for row in rows)
         wide = {tenant for tenant, count in seen.items() if count == LANES_AT_ONCE}
         self._webhook_after |= {
@@ -171,8 +173,8 @@ class Dispatcher:
         return lanes, not (whole and started_at_first) or bool(wide) or any(afters)
 
     def _lane(self, row: Record, now: float) -> Lane:
-        left = claims.IN_FLIGHT - row["leased"]
-        room = self._breaker.room(_receiver(row), now, claims.IN_FLIGHT)
+        left = due.IN_FLIGHT - row["leased"]
+        room = self._breaker.room(_receiver(row), now, due.IN_FLIGHT)
         return Lane(
             row["tenant_id"],
             row["webhook_id"],
@@ -181,16 +183,7 @@ class Dispatcher:
             by_hand=left,
         )
 
-    async def _claim(self, conn: Connection, wishes: dict[tuple[str, str, int], int]) -> None:
-        lease = new_id("lease")
-        rows = await claims.CLAIM.rows(
-            conn,
-            tenants=[tenant for tenant, _, _ in wishes],
-            webhooks=[webhook for _, webhook, _ in wishes],
-            kinds=[kind for _, _, kind in wishes],
-            counts=list(wishes.values()),
-            lease=lease,
-        )
+    def _start(self, rows: list[Record], lease: str) -> None:
         for row in rows:
             self._under_way[row["tenant_id"]] += 1
             self._retries += row["kind"] == AGAIN
@@ -215,6 +208,7 @@ class Dispatcher:
             result = Result(at=datetime.now(UTC), outcome="broke", error=error)
         self._breaker.ended(_receiver(row), time.monotonic(), result.succeeded)
         DELIVERIES.labels(result.outcome).inc()
+        DELIVERY_WAIT.observe(row["waited"])
         self._ended.put_nowait(Outcome(row, lease, result))
 
     async def _write(self) -> None:
@@ -227,7 +221,7 @@ class Dispatcher:
                 await asyncio.sleep(IDLE_SECONDS / 4)
             for each in batch:
                 self._free(each.claimed)
-                _log(each)
+                each.log()
                 self._ended.task_done()
             self.wake()
 
@@ -251,22 +245,3 @@ class Dispatcher:
 def _receiver(row: Record) -> str:
     """What the breaker knows a receiver by: a webhook that was changed begins anew."""
     return f"{row['webhook_id']}.{row['version']}"
-
-
-def _log(outcome: Outcome) -> None:
-    row, result = outcome.claimed, outcome.result
-    event = orjson.loads(row["payload"])
-    log.info(
-        "attempt",
-        tenant_id=row["tenant_id"],
-        webhook_id=row["webhook_id"],
-        delivery_id=row["delivery_id"],
-        event_id=row["event_id"],
-        type=row["type"],
-        tries=row["tries"] + 1,
-        outcome=result.outcome,
-        status=result.response_status,
-        duration_ms=result.duration_ms,
-        request_id=event["requestid"],
-        trace_id=event["traceparent"][3:35],
-    )

@@ -11,6 +11,7 @@ from chassis.boundary import IDEMPOTENCY
 from chassis.database import TIME, Connection, Pool
 from chassis.statements import Statement
 from contracts.context import Context
+from outbox import dead_letters
 from outbox.inbox import Heard
 from outbox.record import lifecycle, record
 from outbox.tables import OUTBOX
@@ -93,6 +94,7 @@ async def go_on(pool: Pool, recorded: Callable[[], None]) -> None:
                 return
             if await _step(conn, row["tenant_id"]):
                 continue
+            await dead_letters.forget(conn, row["tenant_id"])
             context = Context(
                 tenant_id=row["tenant_id"],
                 request_id=row["request_id"],

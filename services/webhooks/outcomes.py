@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import orjson
 import structlog
 from asyncpg import Record
+from chassis import tracing
 from chassis.database import ID, TIME, Pool
 from chassis.statements import Statement
 from sqlalchemy import (
@@ -169,6 +171,27 @@ class Outcome:
             "response_body": result.response_body,
             "error": result.error,
         }
+
+    def log(self) -> None:
+        """One line with all of it, and a span."""
+        row, result = self.claimed, self.result
+        event = orjson.loads(row["payload"])
+        seconds = result.duration_ms / 1000
+        tracing.passed("deliver", "CLIENT", event["traceparent"], seconds, outcome=result.outcome)
+        log.info(
+            "attempt",
+            tenant_id=row["tenant_id"],
+            webhook_id=row["webhook_id"],
+            delivery_id=row["delivery_id"],
+            event_id=row["event_id"],
+            type=row["type"],
+            tries=row["tries"] + 1,
+            outcome=result.outcome,
+            status=result.response_status,
+            duration_ms=result.duration_ms,
+            request_id=event["requestid"],
+            trace_id=event["traceparent"][3:35],
+        )
 
 
 async def write(pool: Pool, outcomes: Sequence[Outcome], now: datetime) -> None:

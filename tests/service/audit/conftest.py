@@ -8,7 +8,7 @@ from audit.rpc import ROUTES
 from audit.settings import AuditSettings
 from chassis.database import Pool, open_pool
 from contracts.ids import new_id
-from outbox.inbox import Heard, Inbox
+from outbox.inbox import Heard, take_in
 from support.owner import Owner, owner_of
 from tenantry.servers import Servers
 
@@ -34,12 +34,12 @@ async def behind(audit: Owner, servers: Servers) -> AsyncIterator[Pool]:
 @pytest.fixture
 def hear(audit: Owner) -> Hear:
     """Takes events in as one batch, through the inbox, in one transaction."""
-    inbox = Inbox("audit", audit.pool, take)
 
-    async def take_in(*events: Heard) -> None:
-        await inbox._take(events)
+    async def take_all(*events: Heard) -> None:
+        async with audit.pool.acquire() as conn:
+            await take_in(conn, take, events)
 
-    return take_in
+    return take_all
 
 
 @pytest.fixture

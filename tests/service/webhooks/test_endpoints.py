@@ -1,6 +1,7 @@
 """Webhooks as a resource: made, found, changed, deleted."""
 
 import base64
+from datetime import timedelta
 
 import pytest
 from contracts import webhooks as calls
@@ -144,6 +145,12 @@ async def test_a_rotated_secret_is_new_and_told_without_it(world: World, tenant:
     told = (await world.owner.events(tenant))[-1]
     assert told["type"] == "webhook.secret_rotated"
     assert "whsec_" not in str(told)
+    rows = await world.owner.pool.fetch(
+        "SELECT expires_at - now() AS lasts FROM secrets WHERE tenant_id = $1 ORDER BY created_at",
+        tenant,
+    )
+    assert timedelta(hours=23, minutes=59) < rows[0]["lasts"] <= timedelta(hours=24)
+    assert rows[1]["lasts"] is None
 
 
 async def test_a_repeated_creation_shows_the_secret_again(world: World, tenant: str) -> None:

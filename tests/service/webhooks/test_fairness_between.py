@@ -9,7 +9,7 @@ from contracts.ids import new_id
 from service.webhooks.world import World
 from support.receivers import Receiver
 from support.waiting import until
-from webhooks import claims, dispatch
+from webhooks import dispatch, due, fairness
 from webhooks.connecting import open_session
 from webhooks.dispatch import Dispatcher
 
@@ -33,7 +33,7 @@ async def test_a_slow_receiver_delays_no_other(
         return len(await world.deliveries(tenant, quick["id"], status="succeeded")) == 50
 
     await until(quick_is_done)
-    assert len(endpoint.received) == claims.IN_FLIGHT
+    assert len(endpoint.received) == due.IN_FLIGHT
     hold.set()
 
 
@@ -63,6 +63,72 @@ async def test_one_tenants_flood_delays_no_other(
     done = await world.attempted(neighbour, theirs["id"])
     assert done["status"] == "succeeded"
     assert len(endpoint.received) == dispatch.SLOTS_OF_TENANT
+    hold.set()
+
+
+async def test_a_storm_of_retries_leaves_slots_for_first_attempts(
+    world: World,
+    tenant: str,
+    endpoint: Receiver,
+    another: Receiver,
+    sending: Dispatcher,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(dispatch, "SLOTS", 12)
+    monkeypatch.setattr(dispatch, "SLOTS_OF_RETRIES", 9)
+    hold = asyncio.Event()
+
+    async def slow(_: web.Request) -> web.Response:
+        await hold.wait()
+        return web.Response(status=500)
+
+    endpoint.answer = slow
+    for _ in range(4):
+        await world.subscribe(tenant, endpoint.url)
+    await world.happen(tenant, count=8)
+    await world.owner.pool.execute(
+        "UPDATE queue SET kind = $2, tries = 1 WHERE tenant_id = $1", tenant, fairness.AGAIN
+    )
+    sending.wake()
+
+    async def stormy() -> bool:
+        return len(endpoint.received) >= 9
+
+    await until(stormy)
+    neighbour = new_id("ten")
+    theirs = await world.subscribe(neighbour, another.url)
+    await world.happen(neighbour, count=5)
+    sending.wake()
+
+    async def first_attempts_go_through() -> bool:
+        return len(await world.deliveries(neighbour, theirs["id"], status="succeeded")) == 5
+
+    await until(first_attempts_go_through)
+    assert len(endpoint.received) == 9
+    hold.set()
+
+
+async def test_deliveries_of_a_webhook_are_roughly_in_order(
+    world: World, tenant: str, endpoint: Receiver, sending: Dispatcher
+) -> None:
+    hold = asyncio.Event()
+
+    async def slow(_: web.Request) -> web.Response:
+        await hold.wait()
+        return web.Response(status=204)
+
+    endpoint.answer = slow
+    await world.subscribe(tenant, endpoint.url)
+    happened = await world.happen(tenant, count=40)
+    sending.wake()
+
+    async def full() -> bool:
+        return len(endpoint.received) == due.IN_FLIGHT
+
+    await until(full)
+    # Those under way at once may overtake each other; nobody else may.
+    got = {each.headers["webhook-id"] for each in endpoint.received}
+    assert got == set(happened[: due.IN_FLIGHT])
     hold.set()
 
 
@@ -125,10 +191,10 @@ async def test_what_a_dead_dispatcher_had_is_sent_again(
 
 
 async def test_a_failing_receiver_is_given_a_rest_and_loses_no_try(
-    world: World, tenant: str, endpoint: Receiver, sending: Dispatcher
+    world: World, tenant: str, endpoint: Receiver, another: Receiver, sending: Dispatcher
 ) -> None:
     endpoint.status = 500
-    made = await world.subscribe(tenant, endpoint.url)
+    made = await world.subscribe(tenant, endpoint.url, "user.created", "webhook.*")
     await world.happen(tenant, count=100)
     sending.wake()
 
@@ -139,6 +205,14 @@ async def test_a_failing_receiver_is_given_a_rest_and_loses_no_try(
     await until(resting)
     sent = len(endpoint.received)
     assert sent < 40
+    # However long others are served meanwhile.
+    well = await world.subscribe(tenant, another.url, "member.added")
+    for _ in range(5):
+        await world.happen(tenant, "member.added", count=10)
+        sending.wake()
+        await until(lambda: all_done(world, tenant, well["id"]))
+    assert len(another.received) == 50
+    assert len(endpoint.received) == sent
     untried = await world.owner.pool.fetchval(
         "SELECT count(*) FROM queue WHERE tenant_id = $1 AND tries = 0", tenant
     )
@@ -154,6 +228,10 @@ async def test_a_failing_receiver_is_given_a_rest_and_loses_no_try(
         return len(found) >= 100 - sent
 
     await until(all_first_arrived)
+
+
+async def all_done(world: World, tenant: str, webhook: str) -> bool:
+    return not await world.deliveries(tenant, webhook, status="pending")
 
 
 async def test_a_dispatcher_that_stops_gives_back_what_it_has_not_sent(

@@ -1,12 +1,8 @@
 """End to end: the service as a process, an event from another service's stream, a real receiver."""
 
 import asyncio
-import os
-import sys
 import time
 from collections.abc import AsyncIterator
-from pathlib import Path
-from typing import BinaryIO
 
 import aiohttp
 import nats
@@ -18,26 +14,13 @@ from contracts.context import Context
 from contracts.events import CONTENT_TYPE, STREAM
 from contracts.ids import new_id
 from nats.aio.client import Client
+from service.webhooks.running import running
 from service.webhooks.world import heard
 from standardwebhooks.webhooks import Webhook
-from support.owner import ENCRYPTION_KEYS, HASH_KEY, TRACE
+from support.owner import TRACE
 from support.receivers import Receiver
 from support.waiting import until
-from tenantry.loopback import free_ports
 from tenantry.servers import Servers
-
-
-class _Log:
-    """What the process said."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def open(self) -> BinaryIO:
-        return self._path.open("wb")
-
-    def text(self) -> str:
-        return self._path.read_text()
 
 
 @pytest.fixture(scope="module")
@@ -45,37 +28,12 @@ async def service(servers: Servers, tmp_path_factory: pytest.TempPathFactory) ->
     """`python -m webhooks`, ready; answers where its health is."""
     await asyncio.to_thread(migrate.upgrade, "webhooks", servers.migration_url("webhooks"))
     await streams.bootstrap(servers.nats_url("admin"))
-    (port,) = free_ports(1)
-    env = {
-        "PATH": os.environ["PATH"],
-        "TENANTRY_NATS_URL": servers.nats_url("webhooks"),
-        "TENANTRY_DATABASE_URL": servers.database_url("webhooks"),
-        "TENANTRY_HTTP_PORT": str(port),
-        "TENANTRY_HASH_KEY": HASH_KEY,
-        "TENANTRY_ENCRYPTION_KEYS": ENCRYPTION_KEYS,
-        "TENANTRY_WEBHOOKS_ALLOW_PRIVATE": "true",
-    }
-    log = _Log(tmp_path_factory.mktemp("service") / "log")
-    with log.open() as file:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-P", "-m", "webhooks", env=env, stdout=file, stderr=file
-        )
-    url = f"http://127.0.0.1:{port}"
-
-    async def ready() -> bool:
-        assert process.returncode is None, log.text()
-        try:
-            async with aiohttp.ClientSession() as http, http.get(f"{url}/health/ready") as answer:
-                return answer.status == 200
-        except aiohttp.ClientError:
-            return False
-
-    await until(ready, 20)
-    yield url
-    process.terminate()
-    assert await asyncio.wait_for(process.wait(), 20) == 0, log.text()
-    assert "private_addresses_allowed" in log.text()
-    assert "whsec_" not in log.text()
+    log = tmp_path_factory.mktemp("service") / "log"
+    async with running(servers, log) as started:
+        yield started.url
+    assert started.process.returncode == 0, log.read_text()
+    assert "private_addresses_allowed" in log.read_text()
+    assert "whsec_" not in log.read_text()
 
 
 @pytest.fixture

@@ -1,5 +1,8 @@
 """What is kept, for how long, and how a tenant is forgotten."""
 
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
 import asyncpg
 import orjson
 import pytest
@@ -7,6 +10,7 @@ from asyncpg import InsufficientPrivilegeError
 from contracts import webhooks as calls
 from contracts.context import Context
 from contracts.ids import new_id
+from outbox import dead_letters
 from outbox.record import lifecycle
 from service.webhooks.world import World, heard, heard_as
 from support.owner import TRACE
@@ -16,6 +20,7 @@ from webhooks import erasing, retention
 from webhooks.dispatch import Dispatcher
 
 URL = "https://hooks.example.com/in"
+WEEK = timedelta(weeks=1)
 TENANTS_TABLES = ("webhooks", "secrets", "events", "deliveries", "attempts", "queue", "idempotency")
 
 
@@ -38,6 +43,10 @@ async def test_an_erased_tenant_leaves_nothing_and_stays_erased(
         {},
     )
     # In one batch with an event that the tenant must not hear any more.
+    told = [heard(each) for each in (tenant, neighbour)]
+    async with world.owner.pool.acquire() as conn:
+        for each in told:
+            await dead_letters.keep(conn, each, ValueError(), 5)
     await world.take(heard_as(wish.subject, wish.payload), heard(tenant))
     await erasing.go_on(world.owner.pool, lambda: None)
     await world.happen(tenant)
@@ -46,6 +55,8 @@ async def test_an_erased_tenant_leaves_nothing_and_stays_erased(
             f"SELECT count(*) FROM {table} WHERE tenant_id = $1", tenant
         )
         assert left == 0, table
+    rows = await world.owner.pool.fetch("DELETE FROM dead_letters RETURNING event_id")
+    assert [row["event_id"] for row in rows] == [told[1].id]
     gone = await world.ask(calls.GET_WEBHOOK, tenant, path={"id": made.body["id"]})
     assert gone.status == 404
     assert len(await world.deliveries(neighbour, theirs["id"])) == 1
@@ -89,6 +100,35 @@ async def test_partitions_are_made_ahead_and_old_ones_dropped(
         assert len(await partitions(world, "attempts")) == len(before)
     finally:
         await owner.close()
+
+
+async def test_thirty_days_are_kept_and_three_weeks_made_ahead(world: World) -> None:
+    await retention.keep(world.owner.pool)
+    today = datetime.now(UTC).date()
+    for parent in ("events", "deliveries", "attempts"):
+        starts = [
+            datetime.strptime(name[-8:], "%Y%m%d").date()  # noqa: DTZ007 - a day
+            for name in await partitions(world, parent)
+        ]
+        assert all(later - earlier == WEEK for earlier, later in pairwise(starts))
+        assert starts[0] <= today - timedelta(days=30) < starts[0] + WEEK
+        assert starts[-1] <= today + 3 * WEEK < starts[-1] + WEEK
+
+
+async def test_what_is_pending_for_thirty_days_is_given_up(world: World, tenant: str) -> None:
+    await world.subscribe(tenant, URL)
+    await world.happen(tenant, count=2)
+    await world.owner.pool.execute(
+        "UPDATE queue SET created_at = now() - CASE WHEN delivery_id = (SELECT min(delivery_id)"
+        " FROM queue WHERE tenant_id = $1) THEN interval '30 days 1 minute'"
+        " ELSE interval '29 days 23 hours' END WHERE tenant_id = $1",
+        tenant,
+    )
+    await retention.keep(world.owner.pool)
+    left = await world.owner.pool.fetchval(
+        "SELECT count(*) FROM queue WHERE tenant_id = $1", tenant
+    )
+    assert left == 1
 
 
 async def test_the_service_itself_can_neither_make_nor_drop_a_table(world: World) -> None:

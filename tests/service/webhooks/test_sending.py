@@ -1,7 +1,7 @@
 """Sending: signed, retried by the schedule, given up in the end; and what receivers may do."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import orjson
 import pytest
@@ -149,68 +149,6 @@ async def test_a_redirect_is_a_failure_and_not_followed(
     assert failed["status"] == "pending"
     assert failed["attempts"][0]["response_status"] == 307
     assert another.received == []
-
-
-async def test_410_disables_with_one_event(
-    world: World, tenant: str, endpoint: Receiver, sending: Dispatcher
-) -> None:
-    endpoint.status = 410
-    made = await world.subscribe(tenant, endpoint.url)
-    await world.happen(tenant, count=5)
-    sending.wake()
-    await until(lambda: is_disabled(world, tenant, made["id"]))
-    webhook = await world.webhook(tenant, made["id"])
-    assert webhook["disabled_reason"] == "gone"
-    (told,) = [e for e in await world.owner.events(tenant) if e["type"] == "webhook.disabled"]
-    assert (told["actortype"], told["data"]["webhook"]) == ("system", webhook)
-    endpoint.status = 204
-    await world.change(tenant, made["id"], status="active")
-    await world.make_due(tenant)
-    sending.wake()
-
-    async def all_arrived() -> bool:
-        found = await world.deliveries(tenant, made["id"], status="succeeded")
-        return len(found) == 5
-
-    await until(all_arrived)
-
-
-async def is_disabled(world: World, tenant: str, webhook: str) -> bool:
-    return (await world.webhook(tenant, webhook))["status"] == "disabled"
-
-
-async def test_five_days_of_failures_disable_and_enabling_begins_anew(
-    world: World, tenant: str, endpoint: Receiver, sending: Dispatcher
-) -> None:
-    endpoint.status = 500
-    made = await world.subscribe(tenant, endpoint.url)
-    await world.happen(tenant)
-    sending.wake()
-    await world.attempted(tenant, made["id"])
-    assert not await is_disabled(world, tenant, made["id"])
-    await until(lambda: is_failing(world, tenant))
-    await world.owner.pool.execute(
-        "UPDATE webhooks SET failing_since = $2 WHERE tenant_id = $1",
-        tenant,
-        datetime.now(UTC) - timedelta(days=5, seconds=1),
-    )
-    await world.make_due(tenant)
-    sending.wake()
-    await until(lambda: is_disabled(world, tenant, made["id"]))
-    assert (await world.webhook(tenant, made["id"]))["disabled_reason"] == "failing"
-    await world.change(tenant, made["id"], status="active")
-    await world.make_due(tenant)
-    sending.wake()
-    await world.attempted(tenant, made["id"], 3)
-    assert not await is_disabled(world, tenant, made["id"])
-
-
-async def is_failing(world: World, tenant: str) -> bool:
-    return bool(
-        await world.owner.pool.fetchval(
-            "SELECT failing_since FROM webhooks WHERE tenant_id = $1", tenant
-        )
-    )
 
 
 async def test_an_endless_answer_is_cut(

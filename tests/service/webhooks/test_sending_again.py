@@ -9,7 +9,7 @@ from aiohttp import web
 from contracts import webhooks as calls
 from contracts.catalogue import EVENT_TYPES
 from contracts.ids import is_id, new_id
-from service.webhooks.world import World, heard
+from service.webhooks.world import World, heard, heard_as
 from standardwebhooks.webhooks import Webhook
 from support.owner import Answer
 from support.receivers import Receiver
@@ -164,6 +164,28 @@ async def test_a_replay_queues_what_did_not_succeed(
     await until(all_came)
     got = [each.headers["webhook-id"] for each in endpoint.received]
     assert (got[0], sorted(got[1:])) == (arrived, sorted(missed))
+
+
+async def test_a_replay_queues_the_events_of_its_range_alone(world: World, tenant: str) -> None:
+    made = await world.subscribe(tenant, URL)
+    await world.change(tenant, made["id"], status="disabled")
+    now = datetime.now(UTC)
+    for days in (31, 29, 5, 3, 1):
+        event = heard(tenant)
+        moved = event.event | {"time": (now - timedelta(days=days)).isoformat()}
+        await world.take(heard_as(event.subject, orjson.dumps(moved)))
+    await world.change(tenant, made["id"], status="active")
+
+    async def queued(since: float, until_: float | None = None) -> int:
+        body = {"since": (now - timedelta(days=since)).isoformat()}
+        if until_ is not None:
+            body["until"] = (now - timedelta(days=until_)).isoformat()
+        return int((await replay(world, tenant, made["id"], **body)).body["queued"])
+
+    assert await queued(4, 2) == 1
+    assert await queued(5, 3) == 2  # both ends belong to it
+    assert await queued(2) == 1
+    assert await queued(365) == 4
 
 
 async def test_a_replay_of_a_senseless_time_is_refused(world: World, tenant: str) -> None:
