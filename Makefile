@@ -35,6 +35,14 @@ soak: install ## Kill, pause and cut for half an hour under load, and count: SEC
 	@TENANTRY_FIRE_SECONDS=$(or $(SECONDS),1800) TENANTRY_FIRE_SEED=$(or $(SEED),$(shell date +%s)) \
 		$(BIN)/python -m pytest -s tests/promises/test_nothing_is_lost.py $(ARGS)
 
+.PHONY: fuzz
+fuzz: install ## Fuzz the whole OpenAPI document for ten minutes: SECONDS=600
+	@TENANTRY_FUZZ_SECONDS=$(or $(SECONDS),600) $(BIN)/python -m pytest -s tests/security/test_the_document_holds.py $(ARGS)
+
+.PHONY: audit
+audit: install ## Look up known vulnerabilities of what runs: needs the advisory database
+	@$(BIN)/pip-audit --strict --require-hashes --disable-pip --progress-spinner off -r requirements/run.txt $(ARGS)
+
 .PHONY: bench
 bench: install ## Measure speed and growth against yardsticks: ARGS="read write", ARGS="growth --events 10000000"
 	@$(BIN)/python -c 'import matplotlib' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt

@@ -36,6 +36,8 @@ class Health:
 
     def __init__(self) -> None:
         self._checks: list[_Named] = []
+        self.leaving = False
+        """Not ready any more, though all is well: the process is about to stop."""
         self._reporting: asyncio.Task[dict[str, Any]] | None = None
 
     def add(
@@ -85,6 +87,7 @@ class Health:
             for each, result in zip(needed, results, strict=True)
             if result["status"] == "down"
         ]
+        failed += ["leaving"] if self.leaving else []
         return _answer({"status": "down" if failed else "ok", "failed": failed}, not failed)
 
 

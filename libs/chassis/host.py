@@ -1,7 +1,8 @@
 """How a process starts, is watched and stops.
 
-Live at once, ready when everything it needs answers. SIGTERM drains: nothing new is taken, what is
-under way is finished. A background task that fails ends the process, so that it is started anew.
+Live at once, ready when everything it needs answers. SIGTERM drains: after `drain_seconds`, in
+which only readiness ends, nothing new is taken, and what is under way is finished. A background
+task that fails ends the process, so that it is started anew.
 """
 
 import asyncio
@@ -35,7 +36,7 @@ PING_SECONDS = 60
 class Host:
     """What every process has: NATS, health, HTTP, background tasks and an orderly stop."""
 
-    def __init__(self, name: str, settings: ProcessSettings) -> None:
+    def __init__(self, name: str, settings: ProcessSettings, drain_seconds: float = 0) -> None:
         self.name = name
         self.nats_url = settings.nats_url
         self.nats: Client
@@ -44,6 +45,7 @@ class Host:
         self._ping: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         self._failed = False
+        self._drain_seconds = drain_seconds
         self._tasks: list[asyncio.Task[None]] = []
         self._on_reconnect: list[Callable[[], None]] = []
         self._on_stop: list[Callable[[], Awaitable[None]]] = []
@@ -126,6 +128,10 @@ class Host:
         log.info("started")
 
     async def _stop(self, http: HttpServer, serving: "asyncio.Task[None]") -> None:
+        if self._drain_seconds and not self._failed:
+            self.health.leaving = True
+            http.part()
+            await asyncio.wait({serving}, timeout=self._drain_seconds)
         http.should_exit = True
         await serving
         for stop in reversed(self._on_stop):

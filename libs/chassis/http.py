@@ -37,6 +37,15 @@ class HttpServer(uvicorn.Server):
             )
         )
 
+    def part(self) -> None:
+        """From now on each answer ends its connection: the client's next one goes elsewhere."""
+        closing = [(b"connection", b"close")]
+        self.config.encoded_headers += closing  # those of every second to come
+        self.server_state.default_headers = self.server_state.default_headers + closing
+        for each in self.server_state.connections:
+            if isinstance(each, BoundedProtocol) and each.cycle is not None:
+                each.cycle.keep_alive = False  # its headers are chosen already
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """The process decides when to stop."""

@@ -1,6 +1,8 @@
 """Migrations: Alembic over asyncpg; each service migrates only its own database, under a lock.
 
-The tables are those of `<service>.tables`, the steps lie in `<service>/migrations`.
+The tables are those of `<service>.tables`, the steps lie in `<service>/migrations`. All that is
+pending is one transaction: wholly there or wholly absent. A database that is further on than this
+release is left alone: the release before runs on it (docs/upgrading.md).
 """
 
 import asyncio
@@ -16,6 +18,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 LOCK = 7_306_841_512
 """The advisory lock that lets one migration run at a time."""
+PATIENCE = "10s"
+"""How long a step waits for a table that is in use; whoever comes behind it waits as long."""
 
 
 def _config(service: str) -> Config:
@@ -31,17 +35,25 @@ def _async_url(url: str) -> str:
     return f"postgresql+asyncpg://{rest}" if scheme.startswith("postgres") else url
 
 
-def upgrade(service: str, url: str) -> None:
-    """Brings the database to the newest revision. `url` names the owner role."""
+def upgrade(service: str, url: str) -> list[str]:
+    """Brings the database to the newest revision; answers those that it lacked, oldest first.
+
+    `url` names the owner role. Of two at once the second finds nothing to do.
+    """
     config = _config(service)
+    done: list[str] = []
 
     def work(connection: Connection) -> None:
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": LOCK})
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        connection.execute(text(f"SET lock_timeout = '{PATIENCE}'"))
+        done.extend(_missing(ScriptDirectory.from_config(config), connection))
+        if done:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
         connection.commit()
 
     asyncio.run(_with_connection(url, work))
+    return done
 
 
 def pending(service: str, url: str) -> list[str]:
@@ -50,12 +62,19 @@ def pending(service: str, url: str) -> list[str]:
     found: list[str] = []
 
     def work(connection: Connection) -> None:
-        current = MigrationContext.configure(connection).get_current_heads()
-        missing = script.iterate_revisions("heads", current or "base")
-        found.extend(reversed([revision.revision for revision in missing]))
+        found.extend(_missing(script, connection))
 
     asyncio.run(_with_connection(url, work))
     return found
+
+
+def _missing(script: ScriptDirectory, connection: Connection) -> list[str]:
+    """None when the database is at a revision that a later release made: they are numbered."""
+    current = MigrationContext.configure(connection).get_current_revision()
+    known = [each.revision for each in script.walk_revisions()]
+    if current is not None and current not in known and current > max(known):
+        return []
+    return [each.revision for each in script.iterate_revisions("heads", current or "base")][::-1]
 
 
 async def _with_connection(url: str, work: object) -> None:

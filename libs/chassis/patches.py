@@ -65,10 +65,11 @@ def apply_patch(
     for name, value in patch.items():
         before = orjson.loads(row[name]) if name in objects else row[name]
         to = merge(before, value) if name in objects else value
+        kept = encoded_object(to, name) if name in objects else to
         if _canonical(to) == _canonical(before):
             continue
         changes[name] = {"from": before, "to": to}
-        after[name] = encoded_object(to, name) if name in objects else to
+        after[name] = kept
     return after, changes
 
 

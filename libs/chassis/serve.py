@@ -19,6 +19,7 @@ from contracts.context import CONTEXT_HEADER, REPLY_HEADER, Context
 from contracts.problems import Problem, invalid
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
 from nats.micro import add_service
 from nats.micro.request import Request
 from nats.micro.service import Service, ServiceConfig
@@ -33,6 +34,7 @@ from chassis.telemetry import CALL_SECONDS, VERSION
 from chassis.tracing import span
 
 log = structlog.get_logger()
+DRAIN_SECONDS = 2.0
 HEADROOM = 64 * 1024
 """What is left of a message of NATS for the headers of an answer."""
 Run = Callable[[Ask[Any, Any]], Awaitable[Reply]]
@@ -71,7 +73,11 @@ class Server:
     async def stop(self) -> None:
         """Takes no more, and finishes what is under way."""
         if self._service is not None:
-            await self._service.stop()
+            try:
+                async with asyncio.timeout(DRAIN_SECONDS):
+                    await _drain(self._service)
+            except (OSError, TimeoutError, NatsError) as error:  # no connection just now
+                log.warning("calls_not_drained", error=type(error).__name__)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=5)
 
@@ -131,6 +137,18 @@ class Server:
             return _problem_reply(
                 Problem("internal_error", "Something went wrong. Tell us the request id."), context
             )
+
+
+async def _drain(service: Service) -> None:
+    """Takes leave of NATS, and hands over what has come till then; stop() would throw that away."""
+    nats: Client = service._client  # noqa: SLF001
+    endpoints, service._endpoints = service._endpoints, []  # noqa: SLF001
+    subscriptions = [each._subscription for each in endpoints if each._subscription]  # noqa: SLF001
+    for each in subscriptions:
+        await nats._send_unsubscribe(each._id)  # noqa: SLF001
+    await nats.flush()  # the PING of a drain can overtake what it is to follow
+    await asyncio.gather(*(each.drain() for each in subscriptions))
+    await service.stop()
 
 
 def _too_much() -> Problem:

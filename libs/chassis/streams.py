@@ -19,6 +19,8 @@ from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, StreamConfig
 from nats.js.errors import NotFoundError
 
+from chassis.broker import address
+
 log = structlog.get_logger()
 
 DAY = 86_400.0
@@ -57,18 +59,21 @@ class Fault:
     is_missing: bool
 
 
-async def bootstrap(url: str, replicas: int = 1) -> None:
-    """Makes the stream and its consumers. `url` names a user with the whole JetStream API."""
-    async with connected(url) as client:
+async def bootstrap(urls: str, replicas: int | None = None) -> None:
+    """Makes the stream and its consumers. `urls` name a user with the whole JetStream API.
+
+    `replicas` is on how many servers of a cluster they are kept; None leaves that as it is.
+    """
+    async with connected(urls) as client:
         await _make(client.jetstream(), replicas)
 
 
-async def watch(url: str, replicas: int = 1) -> None:
+async def watch(urls: str, replicas: int | None = None) -> None:
     """The same, and again whenever some of it has vanished; runs until cancelled.
 
     What differs is left alone: during a release the older of two watchers would undo the newer's.
     """
-    async with connected(url, patient=True) as client:
+    async with connected(urls, patient=True) as client:
         js = client.jetstream()
         await _make(js, replicas)
         log.info("streams_watched")
@@ -84,11 +89,13 @@ async def watch(url: str, replicas: int = 1) -> None:
 
 
 @asynccontextmanager
-async def connected(url: str, *, patient: bool = False) -> AsyncIterator[Client]:
-    """A connection of the admin user; a `patient` one waits for the server, and for it again.
+async def connected(urls: str, *, patient: bool = False) -> AsyncIterator[Client]:
+    """A connection of the admin user; a `patient` one waits for a server, and for it again.
 
-    Raises OSError, TimeoutError or `nats.errors.Error` when there is no server or no right to it.
+    Raises OSError, TimeoutError or `nats.errors.Error` when there is no server or no right to it,
+    ValueError when `urls` cannot be read.
     """
+    where = address(urls)
     reasons: list[Exception] = []
 
     async def failed(error: Exception) -> None:
@@ -98,12 +105,14 @@ async def connected(url: str, *, patient: bool = False) -> AsyncIterator[Client]
 
     try:
         client = await nats.connect(
-            url,
+            where.servers,
+            user=where.user,
+            password=where.password,
             connect_timeout=CONNECT_SECONDS,
             allow_reconnect=patient,
             max_reconnect_attempts=-1 if patient else 1,
             reconnect_time_wait=1,
-            inbox_prefix=b"_INBOX_admin",
+            inbox_prefix=where.inbox_prefix,
             error_cb=failed,
         )
     except NoServersError as error:
@@ -138,25 +147,20 @@ def _named(consumer: str) -> str:
     return f"consumer {consumer}"
 
 
-async def _make(js: JetStreamContext, replicas: int) -> None:
+async def _make(js: JetStreamContext, replicas: int | None) -> None:
     await _stream(js, replicas)
     for name, subjects in CONSUMERS.items():
         await js.add_consumer(STREAM, _consumer(name, subjects))
 
 
-async def _stream(js: JetStreamContext, replicas: int) -> None:
-    config = StreamConfig(
-        name=STREAM,
-        subjects=SUBJECTS,
-        max_age=7 * DAY,
-        duplicate_window=120.0,
-        num_replicas=replicas,
-    )
+async def _stream(js: JetStreamContext, replicas: int | None) -> None:
+    config = StreamConfig(name=STREAM, subjects=SUBJECTS, max_age=7 * DAY, duplicate_window=120.0)
     try:
-        await js.stream_info(STREAM)
-        await js.update_stream(config)
+        kept = (await js.stream_info(STREAM)).config.num_replicas
     except NotFoundError:
-        await js.add_stream(config)
+        await js.add_stream(config, num_replicas=replicas or 1)
+    else:
+        await js.update_stream(config, num_replicas=replicas or kept)
 
 
 def _consumer(name: str, subjects: list[str]) -> ConsumerConfig:

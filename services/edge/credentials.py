@@ -78,6 +78,7 @@ class Credentials:
         self._tokens: TTLCache[bytes, _Token] = TTLCache(REMEMBERED, 900)
         self._token_keys: dict[str, Any] = {}
         self._token_keys_at = 0.0
+        self._asking = asyncio.Lock()
         self._changes = 0
         self._used: dict[tuple[str, bool], tuple[str, datetime]] = {}
         self._refused: TTLCache[Hashable, bool] = TTLCache(REMEMBERED, 60)
@@ -121,7 +122,7 @@ class Credentials:
         name = digest(value)
         if hmac.compare_digest(bytes.fromhex(name), self._operator):
             return Caller("operator")
-        if is_secret(value):
+        if name in self._known or is_secret(value):
             known = await self._look_up(name, {"secret_sha256": name}, context)
             caller = _caller(known, tuple(known["scopes"]), "api_key", known["expires_at"])
         elif value.count(".") == 2:
@@ -201,13 +202,19 @@ class Credentials:
 
     async def _token_key(self, kid: str, context: Context) -> Any:
         """The public key of that id; asked of the owner at most once a second."""
-        if kid not in self._token_keys and time.monotonic() - self._token_keys_at > 1:
-            self._token_keys_at = time.monotonic()
-            reply = await ask(self._nats, TOKEN_KEYS, _bare(context))
-            if reply.status == 200:
-                keys = orjson.loads(reply.body)["keys"]
-                self._token_keys = {each["kid"]: jwt.PyJWK(each).key for each in keys}
+        if kid not in self._token_keys:
+            async with self._asking:  # who comes meanwhile waits for the same answer
+                await self._ask_token_keys(kid, context)
         return self._token_keys[kid]
+
+    async def _ask_token_keys(self, kid: str, context: Context) -> None:
+        if kid in self._token_keys or time.monotonic() - self._token_keys_at <= 1:
+            return
+        self._token_keys_at = time.monotonic()
+        reply = await ask(self._nats, TOKEN_KEYS, _bare(context))
+        if reply.status == 200:
+            keys = orjson.loads(reply.body)["keys"]
+            self._token_keys = {each["kid"]: jwt.PyJWK(each).key for each in keys}
 
     def refused(self, caller: Caller, code: str, address: str | None, context: Context) -> None:
         """Has the use of a dead or under-scoped key recorded, once a minute for key and address."""

@@ -240,14 +240,15 @@ def trace_of(request: Request) -> _Trace:
     traceparent = request.headers.get("traceparent", "")
     if not _TRACEPARENT.fullmatch(traceparent):
         traceparent = f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
-    return _Trace(request_id, traceparent, {"X-Request-Id": request_id})
+    echoed = {"X-Request-Id": request_id, "traceparent": traceparent}
+    return _Trace(request_id, traceparent, echoed)
 
 
 def refuse(request: Request, code: str, detail: str) -> Response:
     """A problem before any route was found."""
     trace = trace_of(request)
     response = problem_response(Problem(code, detail), trace.request_id, trace.traceparent)
-    response.headers["X-Request-Id"] = trace.request_id
+    response.headers.update(trace.headers)
     return response
 
 

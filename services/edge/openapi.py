@@ -239,7 +239,7 @@ def _codes(route: Route) -> list[str]:
 def _success(route: Route, result: type[Resource] | None) -> dict[str, Any]:
     headers = {
         name: {"schema": {"type": "string"}}
-        for name in ("X-Request-Id", "RateLimit", "RateLimit-Policy")
+        for name in ("X-Request-Id", "traceparent", "RateLimit", "RateLimit-Policy")
     }
     if route.call.status == 201:
         headers["Location"] = {"schema": {"type": "string"}}

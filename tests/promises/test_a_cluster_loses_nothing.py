@@ -18,8 +18,8 @@ from support.waiting import until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="kills a process of a tree")
 
-KILLS = 4
-BETWEEN = 100
+KILLS = 3
+BETWEEN = 60
 """Answers to the load from one kill to the next."""
 
 

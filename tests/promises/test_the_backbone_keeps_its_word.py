@@ -1,8 +1,6 @@
 """Outbox, relay, inbox: what docs/guarantees.md says of each, on a real PostgreSQL and NATS."""
 
 import asyncio
-import os
-import signal
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -26,8 +24,9 @@ from outbox.record import event, record_all
 from outbox.relay import Relay
 from outbox.republish import republish
 from support.owner import TRACE
+from support.servers import kill, servers_on
 from support.waiting import until
-from tenantry.servers import Servers, backing_servers
+from tenantry.servers import Servers
 
 HEARS_ALL = "audit"
 """The durable consumer that the tests listen through."""
@@ -82,19 +81,11 @@ class Scene:
             yield listener
 
     async def kill_the_broker(self) -> None:
-        """Its supervisor starts it again."""
-        child = self.servers.children["nats"]
+        await kill(self.servers, "nats")
 
-        async def is_up() -> bool:
-            return child.ready
-
-        await until(is_up)
-        os.kill(child.pid, signal.SIGKILL)
-
-        async def is_down() -> bool:
-            return not child.ready
-
-        await until(is_down)
+    async def all_published(self) -> bool:
+        left = "SELECT count(*) FROM outbox WHERE published_at IS NULL"
+        return await self.pool.fetchval(left) == 0
 
     async def in_stream(self) -> list[str]:
         """The ids of all messages, in order."""
@@ -139,7 +130,7 @@ async def _running(work: "asyncio.Future[None] | object") -> AsyncIterator[None]
 async def own_servers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Servers]:
     """Its NATS is killed, so it is not the one that all tests share."""
     folder = tmp_path_factory.mktemp("backbone")
-    async with backing_servers(folder, with_redis=False) as running:
+    async with servers_on(folder, with_redis=False) as running:
         await asyncio.to_thread(migrate.upgrade, "identity", running.migration_url("identity"))
         yield running
 
@@ -192,11 +183,7 @@ async def test_order_holds_while_the_broker_is_killed(scene: Scene) -> None:
             await scene.kill_the_broker()
         told += await scene.happen(10)
 
-        async def all_published() -> bool:
-            left = "SELECT count(*) FROM outbox WHERE published_at IS NULL"
-            return await scene.pool.fetchval(left) == 0
-
-        await until(all_published, 40)
+        await until(scene.all_published, 40)
         await scene.all_heard(told)
     in_stream = await scene.in_stream()
     assert list(dict.fromkeys(in_stream)) == told
@@ -211,6 +198,27 @@ async def test_what_a_killed_process_had_in_hand_is_heard_first(scene: Scene) ->
         relay.wake()
         async with scene.listening():
             await scene.all_heard(told)
+
+
+async def test_what_was_sent_and_never_came_is_heard_before_what_is_newer(scene: Scene) -> None:
+    """As when another server of a cluster dies with what it was sending."""
+    js = scene.nats.jetstream()
+
+    async def both_wait() -> bool:
+        return (await js.consumer_info(STREAM, HEARS_ALL)).num_waiting == 2
+
+    async with scene.publishing() as relay, scene.listening():
+        told = await scene.happen(5)
+        relay.wake()
+        await scene.all_heard(told)
+        swallowing = asyncio.create_task(scene.sent_and_never_acked(3))
+        await until(both_wait)
+        told += await scene.happen(30)
+        relay.wake()
+        await swallowing
+        told += await scene.happen(30)
+        relay.wake()
+        await scene.all_heard(told)
 
 
 async def test_one_replica_listens_and_another_takes_over(scene: Scene) -> None:
@@ -229,6 +237,7 @@ async def test_a_lost_stream_is_filled_again_and_changes_nothing(scene: Scene) -
         told = await scene.happen(30)
         relay.wake()
         await scene.all_heard(told)
+        await until(scene.all_published)
         await scene.nats.jetstream().delete_stream(STREAM)
         await streams.bootstrap(scene.servers.nats_url("admin"))
         async with scene.pool.acquire() as conn:
@@ -248,12 +257,7 @@ async def test_a_lost_stream_is_filled_again_and_changes_nothing(scene: Scene) -
 async def test_published_events_are_kept_a_day(scene: Scene) -> None:
     kept, old = await scene.happen(2)
     async with scene.publishing():
-
-        async def published() -> bool:
-            left = "SELECT count(*) FROM outbox WHERE published_at IS NULL"
-            return await scene.pool.fetchval(left) == 0
-
-        await until(published)
+        await until(scene.all_published)
     age = "UPDATE outbox SET published_at = now() - interval '{}' WHERE event_id = $1"
     await scene.pool.execute(age.format("25 hours"), old)
     await scene.pool.execute(age.format("23 hours"), kept)

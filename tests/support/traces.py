@@ -54,7 +54,9 @@ async def redis(stack: Stack) -> AsyncIterator[tuple[str, bytes]]:
     client = Redis.from_url(environment["TENANTRY_REDIS_URL"])
     try:
         async for key in client.scan_iter():
-            yield f"redis {key!r}", key + repr(await client.hgetall(key)).encode()
+            is_hash = await client.type(key) == b"hash"
+            found = await (client.hgetall(key) if is_hash else client.get(key))
+            yield f"redis {key!r}", key + repr(found).encode()
     finally:
         await client.aclose()
 

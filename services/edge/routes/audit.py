@@ -15,7 +15,7 @@ from contracts.problems import Problem, invalid
 from starlette.responses import Response, StreamingResponse
 
 from edge.gateway import ANSWER_SECONDS, Asked, Gateway, respond
-from edge.places import Place, Places
+from edge.places import HeldResponse, Places
 from edge.route import Route
 
 _AUDIT = "/v1/admin/audit"
@@ -35,8 +35,7 @@ async def export(gateway: Gateway, asked: Asked) -> Response:
     if first.status != 200:
         return respond(asked, first)
 
-    async def chunks(_: Place = place) -> AsyncIterator[bytes]:
-        """Holds the place for as long as it lasts."""
+    async def chunks() -> AsyncIterator[bytes]:
         reply = first
         while True:
             yield reply.body
@@ -51,7 +50,8 @@ async def export(gateway: Gateway, asked: Asked) -> Response:
 
     media_type = first.headers.get("Content-Type", "application/x-ndjson")
     extension = "csv" if media_type.startswith("text/csv") else "ndjson"
-    return StreamingResponse(
+    return HeldResponse(
+        place,
         chunks(),
         media_type=media_type,
         headers={"Content-Disposition": f'attachment; filename="audit.{extension}"'},
@@ -74,7 +74,7 @@ async def feed(gateway: Gateway, asked: Asked) -> Response:
         return respond(asked, first)
     if asked.request.method == "HEAD":
         return StreamingResponse(_nothing(), media_type=_STREAM_TYPE)
-    return StreamingResponse(_stream(gateway, asked, first, place), media_type=_STREAM_TYPE)
+    return HeldResponse(place, _stream(gateway, asked, first), media_type=_STREAM_TYPE)
 
 
 async def _nothing() -> AsyncIterator[bytes]:

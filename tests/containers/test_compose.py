@@ -1,0 +1,200 @@
+"""docker-compose.yml, really run: what `make compose-test` promises of it.
+
+Takes minutes and an engine, so `make test` leaves it out, and without an engine it says so.
+"""
+
+import asyncio
+import os
+import re
+import shlex
+from collections.abc import AsyncIterator
+
+import pytest
+from aiohttp import ClientSession
+from support.api import new_tenant
+from support.balancer import Balancer, balanced
+from support.compose import Compose, command, composed, engine
+from support.steady import under_load
+from support.waiting import until
+from tenantry.loopback import HOST, free_ports, is_ready
+
+NO_ENGINE = engine() if os.environ.get("TENANTRY_COMPOSE_TEST") else "run by `make compose-test`"
+pytestmark = pytest.mark.skipif(NO_ENGINE is not None, reason=f"NOTHING WAS RUN: {NO_ENGINE}")
+
+SERVICES = ("identity", "projects", "webhooks", "audit")
+STEPS = ("migrate", "bootstrap", "welcome")
+OURS = (*SERVICES, "edge", "streams")
+SETTINGS = {
+    "TENANTRY_RATE_LIMIT": "100000/second",
+    "TENANTRY_WEBHOOKS_ALLOW_PRIVATE": "true",
+    "TENANTRY_DRAIN_SECONDS": "2",
+}
+LOSE_THE_STREAM = """
+import asyncio, os, nats
+async def lose():
+    client = await nats.connect(os.environ["TENANTRY_NATS_ADMIN_URL"])
+    await client.jetstream().delete_stream("EVENTS")
+    await client.close()
+asyncio.run(lose())
+"""
+
+
+def neighbours() -> tuple[int, int]:
+    """Two ports in a row: a range is how compose gives one to each of two containers."""
+    first, second = free_ports(2)
+    while second != first + 1:
+        first, second = second, free_ports(1)[0]
+    return first, second
+
+
+@pytest.fixture(scope="module")
+def ports() -> tuple[int, int]:
+    return neighbours()
+
+
+@pytest.fixture(scope="module")
+async def compose(
+    ports: tuple[int, int], tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Compose]:
+    """As a user has it: one of each."""
+    folder = tmp_path_factory.mktemp("compose")
+    async with composed(folder, TENANTRY_PORT=str(ports[0]), **SETTINGS) as project:
+        await project("build", "migrate")  # the others have all its layers
+        await project("build")
+        await up(project)
+        yield project
+
+
+@pytest.fixture(scope="module")
+async def twofold(compose: Compose, ports: tuple[int, int]) -> AsyncIterator[Balancer]:
+    """Two of each, and the edges behind a balancer."""
+    compose.settings["TENANTRY_PORT"] = f"{ports[0]}-{ports[1]}"
+    await up(compose, *(f"--scale={name}=2" for name in (*SERVICES, "edge")))
+    async with balanced(ports) as balancer:
+        yield balancer
+
+
+async def up(compose: Compose, *options: str) -> None:
+    await compose("up", "--detach", "--wait", "--wait-timeout", "300", *options)
+
+
+async def welcomed(compose: Compose) -> tuple[str, str]:
+    """The key and the first request of the newest start."""
+    said = await compose("logs", "--no-log-prefix", "welcome")
+    request = re.findall(r"^ *(curl .*)$", said, re.MULTILINE)[-1]
+    return re.findall(r"Bearer (\S+)\"", request)[-1], request
+
+
+async def healthy(container: str) -> None:
+    async def is_healthy() -> bool:
+        state = "{{.State.Health.Status}}"
+        return (await command("docker", "inspect", "-f", state, container)).strip() == "healthy"
+
+    await until(is_healthy, 120)
+
+
+async def test_the_first_request_that_it_shows_works_as_it_stands(compose: Compose) -> None:
+    _, request = await welcomed(compose)
+    assert '"slug":"demo"' in await command(*shlex.split(request))
+
+
+async def test_another_start_shows_the_same_key(compose: Compose) -> None:
+    key, _ = await welcomed(compose)
+    await up(compose)
+    assert (await welcomed(compose))[0] == key
+
+
+async def test_the_demo_tells_its_whole_story(compose: Compose) -> None:
+    assert "Every step came back as it should." in await compose("run", "--rm", "demo")
+
+
+async def test_the_doctor_finds_nothing(compose: Compose) -> None:
+    assert "Nothing failed." in await compose("run", "--rm", "tenantry", "doctor")
+
+
+@pytest.mark.parametrize("service", OURS)
+async def test_it_runs_as_nobody_and_can_write_nowhere(compose: Compose, service: str) -> None:
+    (container,) = await compose.inspect(service)
+    host = container["HostConfig"]
+    assert host["ReadonlyRootfs"]
+    assert host["CapDrop"] == ["ALL"]
+    assert host["SecurityOpt"] == ["no-new-privileges:true"]
+    assert host["Memory"]
+    assert host["PidsLimit"]
+    folders = "/ /tmp /venv /var/lib/tenantry"
+    tried = f"id -u; for folder in {folders}; do touch $folder/file 2>&1; done; true"
+    said = await compose("exec", "--no-TTY", service, "sh", "-c", tried)
+    assert said.splitlines()[0] == "10001"
+    assert said.count("Read-only file system") == 4, said
+
+
+@pytest.mark.parametrize("service", STEPS)
+async def test_a_step_ends_well(compose: Compose, service: str) -> None:
+    (container,) = await compose.inspect(service)
+    assert container["State"]["ExitCode"] == 0
+
+
+async def test_no_process_list_shows_a_secret(compose: Compose) -> None:
+    secrets = [value for value in compose.secrets.values() if len(value) > 20]
+    assert len(secrets) > 10
+    for service in (*OURS, "postgres", "nats", "redis"):
+        (name,) = await compose.names(service)
+        shown = await command("docker", "top", name, "-eo", "pid,args")
+        assert not [value for value in secrets if value in shown], service
+
+
+async def test_a_request_that_has_begun_is_answered_after_sigterm(
+    compose: Compose, ports: tuple[int, int]
+) -> None:
+    key, _ = await welcomed(compose)
+    (edge,) = await compose.names("edge")
+    body = b'{"email": "late@example.com"}'
+    reader, writer = await asyncio.open_connection(HOST, ports[0])
+    head = f"POST /v1/admin/users HTTP/1.1\r\nHost: edge\r\nAuthorization: Bearer {key}\r\n"
+    head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    writer.write(head.encode() + body[:9])
+    await writer.drain()
+    stopping = asyncio.create_task(command("docker", "stop", "--time", "20", edge))
+
+    async def leaving() -> bool:
+        return not await is_ready(ports[0])
+
+    await until(leaving)
+    writer.write(body[9:])
+    answer = await asyncio.wait_for(reader.read(), 20)
+    assert answer.startswith(b"HTTP/1.1 201 "), answer
+    assert b"\r\nconnection: close\r\n" in answer
+    await stopping
+    (ended,) = await compose.inspect("edge")
+    assert ended["State"]["ExitCode"] == 0
+    await command("docker", "start", edge)
+    await healthy(edge)
+
+
+@pytest.mark.parametrize("service", [*SERVICES, "edge"])
+async def test_a_rolling_restart_loses_no_request(
+    compose: Compose, twofold: Balancer, service: str
+) -> None:
+    operator = compose.secrets["TENANTRY_OPERATOR_KEY"]
+    url = f"http://{HOST}:{twofold.port}"
+    async with ClientSession() as http:
+        tenant = await new_tenant(http, url, operator)
+        async with under_load(url, str(tenant.key)) as load:
+            for container in await compose.names(service):
+                before = len(load.made)
+                await command("docker", "restart", "--time", "20", container)
+                await healthy(container)
+                assert len(load.made) > before
+        assert load.failures == {}
+        page = await tenant("GET", "/v1/admin/users?limit=1")
+        assert page.body["pagination"]["total"] == len(load.made)
+
+
+async def test_a_stream_that_vanishes_is_made_again(compose: Compose) -> None:
+    run = ("run", "--rm", "--entrypoint", "python", "tenantry", "-c", LOSE_THE_STREAM)
+    await compose(*run)
+
+    async def made_again() -> bool:
+        return "streams_made_again" in await compose("logs", "--no-log-prefix", "streams")
+
+    await until(made_again, 60)
