@@ -58,6 +58,7 @@ class _Token:
     key_id: str
     scopes: tuple[str, ...]
     expires_at: float
+    expiry: str
 
 
 def unauthenticated() -> Problem:
@@ -129,8 +130,7 @@ class Credentials:
             token = await self._verify(value, context)
             known = await self._look_up(token.key_id, {"key_id": token.key_id}, context)
             scopes = tuple(scope for scope in token.scopes if covers(known["scopes"], scope))
-            expiry = datetime.fromtimestamp(token.expires_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            caller = _caller(known, scopes, "access_token", expiry)
+            caller = _caller(known, scopes, "access_token", token.expiry)
         else:
             raise unauthenticated()
         await self._check(known, caller, address, context)
@@ -196,8 +196,10 @@ class Credentials:
                 issuer=ISSUER,
                 options={"require": ["exp", "iat", "sub", "tid"], "verify_aud": False},
             )
-            return _Token(claims["sub"], tuple(claims["scope"].split()), claims["exp"])
-        except (jwt.PyJWTError, KeyError, ValueError, AttributeError):
+            expires_at = claims["exp"]
+            expiry = datetime.fromtimestamp(expires_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            return _Token(claims["sub"], tuple(claims["scope"].split()), expires_at, expiry)
+        except (jwt.PyJWTError, KeyError, ValueError, OverflowError, AttributeError):
             raise unauthenticated() from None
 
     async def _token_key(self, kid: str, context: Context) -> Any:

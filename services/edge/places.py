@@ -1,7 +1,7 @@
 """Places: how much of a kind may be under way at once, of one tenant and of all.
 
-A place is given back when its answer ends, however that is; one that came to no answer is free again
-when nothing holds it any more.
+A place is given back when its answer ends, however that is; one that came to no answer is free
+again when nothing holds it any more.
 """
 
 from dataclasses import dataclass

@@ -83,7 +83,7 @@ async def _nothing() -> AsyncIterator[bytes]:
         yield b""
 
 
-async def _stream(gateway: Gateway, asked: Asked, first: Reply, _: Place) -> AsyncIterator[bytes]:
+async def _stream(gateway: Gateway, asked: Asked, first: Reply) -> AsyncIterator[bytes]:
     """Server-sent events; ends after an hour, when the credential ends, or when it is revoked."""
     began = beat = time.monotonic()
     page = orjson.loads(first.body)

@@ -1,0 +1,1 @@
+"""How fast the product is, measured against the bare minimum that does the same physical work."""

@@ -1,0 +1,89 @@
+"""The plan of every statement of a list: the product's own functions, run on a connection that asks
+PostgreSQL to explain what it is given.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import asyncpg
+from audit import trail
+from chassis.ask import understand
+from chassis.keys import Keys
+from chassis.settings import ServiceSettings
+from contracts.audit import LIST_EVENTS
+from contracts.calls import Call
+from contracts.context import Context
+from contracts.organizations import LIST_MEMBERS
+from contracts.users import LIST_USERS
+from identity import directory, members
+from pydantic import SecretStr
+
+from bench.product import Product
+
+_LISTS: dict[str, tuple[str, Call, Callable[..., Any]]] = {
+    "users": ("identity", LIST_USERS, directory.find_all),
+    "members": ("identity", LIST_MEMBERS, members.find_all),
+    "audit": ("audit", LIST_EVENTS, trail.find_all),
+}
+_EXPLAIN = "EXPLAIN (ANALYZE, BUFFERS, COSTS OFF) "
+
+
+class _Explaining:
+    """A connection that answers, and keeps the plan of each statement."""
+
+    def __init__(self, conn: asyncpg.Connection) -> None:
+        self._conn = conn
+        self.plans: list[str] = []
+
+    async def fetch(self, sql: str, *values: Any) -> list[asyncpg.Record]:
+        lines = await self._conn.fetch(_EXPLAIN + sql, *values)
+        self.plans.append("\n".join(line[0] for line in lines))
+        return list(await self._conn.fetch(sql, *values))
+
+    async def fetchrow(self, sql: str, *values: Any) -> asyncpg.Record | None:
+        rows = await self.fetch(sql, *values)
+        return rows[0] if rows else None
+
+    async def fetchval(self, sql: str, *values: Any) -> Any:
+        row = await self.fetchrow(sql, *values)
+        return row[0] if row else None
+
+
+async def keep(product: Product, folder: Path, asked: list[tuple[str, str, str, str]]) -> None:
+    """Writes plans.txt: of each (group, what, tenant, URL) the plans of its statements."""
+    text = []
+    for group, what, tenant_id, url in asked:
+        database, call, function = _LISTS[group]
+        settings = _settings(product.environment_of(database))
+        # As the service's own role, under its rights and settings.
+        conn = await asyncpg.connect(settings.database_url, server_settings={"jit": "off"})
+        explaining = _Explaining(conn)
+        parts = urlsplit(url)
+        context = Context(
+            tenant_id=tenant_id,
+            request_id="bench",
+            traceparent="",
+            query=tuple(parse_qsl(parts.query)),
+            path={"id": parts.path.split("/")[4]} if group == "members" else {},
+        )
+        await function(explaining, understand(call, context, b"", Keys(settings)))
+        await conn.close()
+        head = f"=== {group}: {what}\n    {parts.path}?{parts.query}"
+        text += [head, *explaining.plans, ""]
+    (folder / "plans.txt").write_text("\n\n".join(text).replace(" \n", "\n").strip() + "\n")
+
+
+def _settings(environment: dict[str, str]) -> ServiceSettings:
+    prefix = "TENANTRY_"
+    given = {
+        name.removeprefix(prefix).lower(): value
+        for name, value in environment.items()
+        if name.startswith(prefix)
+    }
+    return ServiceSettings(
+        database_url=given["database_url"],
+        hash_key=SecretStr(given["hash_key"]),
+        encryption_keys=SecretStr(given["encryption_keys"]),
+    )
