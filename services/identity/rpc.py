@@ -63,7 +63,6 @@ def routes(projects: Projects, activity: Activity) -> Routes:
         single={
             calls.CREATE_ORGANIZATION: lambda new: new.owner_id is None,
             user_calls.CREATE_USER: lambda _: True,
-            user_calls.IMPORT_USERS: lambda _: True,
             session_calls.CREATE_SESSION: lambda _: True,
             session_calls.REFRESH_SESSION: lambda _: True,
             session_calls.REVOKE_SESSION: lambda _: True,

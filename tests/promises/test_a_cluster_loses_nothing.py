@@ -18,7 +18,7 @@ from support.waiting import until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="kills a process of a tree")
 
-KILLS = 3
+KILLS = 2
 BETWEEN = 60
 """Answers to the load from one kill to the next."""
 

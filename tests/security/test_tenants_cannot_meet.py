@@ -86,7 +86,7 @@ def told(answer: Answer) -> tuple[int, dict[str, Any]]:
     headers = {
         name.lower(): value
         for name, value in answer.headers.items()
-        if name.lower() not in ("date", "ratelimit")
+        if name.lower() not in ("date", "ratelimit", "traceparent")
     }
     body = {name: value for name, value in (answer.body or {}).items() if name != "trace_id"}
     return answer.status, {"headers": headers, "body": body}
