@@ -1,5 +1,6 @@
 """Two edges: what one is told of a credential holds at the other within a second."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -115,6 +116,17 @@ async def test_a_narrowed_token_dies_with_its_key_at_every_edge(two: Two) -> Non
         assert (listed.status, listed.body["code"]) == (403, "insufficient_scope")
     await two.root("DELETE", f"{project}/api-keys/{key['id']}")
     await refused(edges)
+
+
+async def test_many_tokens_at_once_are_known_to_an_edge_that_knew_none(
+    stack: Stack, two: Two
+) -> None:
+    key = await two.new_key(await two.new_project())
+    tokens = [await two.token(key, "users:read") for _ in range(32)]
+    async with second_edge(stack) as fresh:
+        callers = [Api(two.root.http, fresh, token) for token in tokens]
+        answers = await asyncio.gather(*(api("GET", "/v1/admin/users") for api in callers))
+    assert [answer.status for answer in answers] == [200] * 32
 
 
 async def test_a_key_dies_at_its_time_at_every_edge(two: Two) -> None:
