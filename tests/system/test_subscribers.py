@@ -39,8 +39,10 @@ async def connected(servers: Servers, user: str) -> AsyncIterator[tuple[Client, 
 
 @pytest.fixture
 async def admin(servers: Servers) -> AsyncIterator[Client]:
+    """With the stream as it is made; other tests have told it things."""
     await bootstrap(servers.nats_url("admin"))
     async with connected(servers, "admin") as (client, _):
+        await client.jetstream().purge_stream(STREAM)
         yield client
 
 

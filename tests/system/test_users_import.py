@@ -151,7 +151,7 @@ async def test_an_interrupted_import_goes_on(stack: Stack, caller: Api, tmp_path
     progress = tmp_path / "users.ndjson.progress"
     process.send_signal(signal.SIGINT)
     _, said = await process.communicate()
-    assert process.returncode == 130
+    assert process.returncode == 130, said
     assert b"run it again" in said
     so_far = json.loads(progress.read_text())["created"]
     assert 0 < so_far < 20_000
