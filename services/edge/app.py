@@ -18,16 +18,39 @@ from starlette.types import Receive, Scope, Send
 
 from edge import asyncapi
 from edge.credentials import Credentials
-from edge.gateway import Gateway, PathEndpoint, refuse
+from edge.gateway import Gateway
 from edge.health import watch_redis, watch_services
 from edge.key_owners import KeyOwners
 from edge.limits import REDIS_SECONDS, Limits
 from edge.matching import Paths
 from edge.openapi import document
+from edge.responding import refuse
+from edge.route import Route
 from edge.settings import EdgeSettings
 from edge.table import by_path
 
 FLUSH_USE_SECONDS = 5.0
+
+
+class PathEndpoint:
+    """The routes of one path by method, as an ASGI app."""
+
+    def __init__(self, gateway: Gateway, routes: dict[str, Route]) -> None:
+        self._gateway = gateway
+        self._routes = routes
+        methods = {*routes, "HEAD"} if "GET" in routes else set(routes)
+        self._allow = ", ".join(sorted(methods))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        method = "GET" if request.method == "HEAD" else request.method
+        route = self._routes.get(method)
+        if route is None:
+            response = refuse(request, "method_not_allowed", f"Allowed here: {self._allow}.")
+            response.headers["Allow"] = self._allow
+        else:
+            response = await self._gateway.answer(route, request)
+        await response(scope, receive, send)
 
 
 class Front:

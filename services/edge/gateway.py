@@ -3,42 +3,32 @@
 Bodies are passed on as bytes in both directions: the owner validates, once.
 """
 
-import asyncio
-import re
-import secrets
 import time
 from dataclasses import dataclass
-from urllib.parse import parse_qsl
 
-import orjson
 import structlog
 from chassis.ask import Reply
 from chassis.rpc import ask
 from chassis.telemetry import REQUEST_SECONDS
 from chassis.tracing import span
 from contracts.context import Context
-from contracts.problems import Problem, invalid
+from contracts.problems import Problem
 from contracts.scopes import covers
 from nats.aio.client import Client
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
 
 from edge.credentials import Caller, Credentials, unauthenticated
 from edge.key_owners import KeyOwners
 from edge.limits import Limits, of_address, too_many
-from edge.route import OPERATOR, PUBLIC, TENANT, TENANT_OR_OPERATOR, Route, location_of
+from edge.receiving import Trace, idempotency_key, printable, query_of, read_body, trace_of
+from edge.responding import problem_response, respond
+from edge.route import OPERATOR, PUBLIC, TENANT, TENANT_OR_OPERATOR, Route
 
 log = structlog.get_logger()
 
-MAX_BODY = 256 * 1024
 ANSWER_SECONDS = 1.8
 """An answer within 2 s, whatever hangs behind the edge."""
-BODY_SECONDS = 10.0
-
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-_TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
-_IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +40,6 @@ class Asked:
     caller: Caller
     context: Context
     body: bytes
-
-
-@dataclass(slots=True)
-class _Trace:
-    """What every answer says of its request; `headers` grow on the way."""
-
-    request_id: str
-    traceparent: str
-    headers: dict[str, str]
-    actor: str | None = None
 
 
 class Gateway:
@@ -95,7 +75,7 @@ class Gateway:
         return response
 
     async def _outcome(
-        self, route: Route, request: Request, trace: _Trace, traceparent: str
+        self, route: Route, request: Request, trace: Trace, traceparent: str
     ) -> Response:
         try:
             return await self._answer(route, request, trace, traceparent)
@@ -109,16 +89,16 @@ class Gateway:
             return problem_response(wrong, trace.request_id, trace.traceparent)
 
     async def _answer(
-        self, route: Route, request: Request, trace: _Trace, traceparent: str
+        self, route: Route, request: Request, trace: Trace, traceparent: str
     ) -> Response:
         address = request.client.host if request.client else None
         context = Context(
             request_id=trace.request_id,
             traceparent=traceparent,
             ip_address=address,
-            user_agent=_printable(request.headers.get("user-agent")),
+            user_agent=printable(request.headers.get("user-agent")),
             path=request.path_params,
-            query=_query(request),
+            query=query_of(request),
             deadline=time.time() + ANSWER_SECONDS,
         )
         caller = await self._caller(route, request, context, trace)
@@ -143,7 +123,7 @@ class Gateway:
         return await self.forward(asked)
 
     async def _claim_key(self, route: Route, request: Request, context: Context) -> None:
-        key = context.idempotency_key = _idempotency_key(request)
+        key = context.idempotency_key = idempotency_key(request)
         owner = context.tenant_id or context.actor_id or context.actor_type
         if key is not None and owner != "system":
             await self._keys.claim(owner, key, route.call.service)
@@ -151,7 +131,7 @@ class Gateway:
     async def forward(self, asked: Asked) -> Response:
         """Asks the owner and passes its answer on."""
         reply = await self.ask(asked)
-        return respond(asked, reply)
+        return respond(asked.route, asked.request, reply)
 
     async def ask(self, asked: Asked) -> Reply:
         """The owner's reply. What changes keys or tenants is forgotten here at once."""
@@ -162,7 +142,7 @@ class Gateway:
         return reply
 
     async def _caller(
-        self, route: Route, request: Request, context: Context, trace: _Trace
+        self, route: Route, request: Request, context: Context, trace: Trace
     ) -> Caller:
         """Who asks, counted against the limit of the credential, or else of the address."""
         authorization = request.headers.get("authorization", "")
@@ -184,7 +164,7 @@ class Gateway:
         await self._count(caller.key_id or "operator", trace)
         return caller
 
-    async def _count(self, name: str, trace: _Trace) -> None:
+    async def _count(self, name: str, trace: Trace) -> None:
         grant = await self._limits.take(name)
         trace.headers |= grant.headers
         if not grant.allowed:
@@ -209,138 +189,3 @@ class Gateway:
             raise Problem(
                 "insufficient_scope", f"The credential lacks the scope {access}.", scope=access
             )
-
-
-class PathEndpoint:
-    """The routes of one path by method, as an ASGI app for Starlette's router."""
-
-    def __init__(self, gateway: Gateway, routes: dict[str, Route]) -> None:
-        self._gateway = gateway
-        self._routes = routes
-        methods = {*routes, "HEAD"} if "GET" in routes else set(routes)
-        self._allow = ", ".join(sorted(methods))
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive)
-        method = "GET" if request.method == "HEAD" else request.method
-        route = self._routes.get(method)
-        if route is None:
-            response = refuse(request, "method_not_allowed", f"Allowed here: {self._allow}.")
-            response.headers["Allow"] = self._allow
-        else:
-            response = await self._gateway.answer(route, request)
-        await response(scope, receive, send)
-
-
-def trace_of(request: Request) -> _Trace:
-    """The caller's request id and trace where they are well formed, else fresh ones."""
-    request_id = request.headers.get("x-request-id", "")
-    if not _REQUEST_ID.fullmatch(request_id):
-        request_id = f"req_{secrets.token_hex(12)}"
-    traceparent = request.headers.get("traceparent", "")
-    if not _TRACEPARENT.fullmatch(traceparent):
-        traceparent = f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
-    echoed = {"X-Request-Id": request_id, "traceparent": traceparent}
-    return _Trace(request_id, traceparent, echoed)
-
-
-def refuse(request: Request, code: str, detail: str) -> Response:
-    """A problem before any route was found."""
-    trace = trace_of(request)
-    response = problem_response(Problem(code, detail), trace.request_id, trace.traceparent)
-    response.headers.update(trace.headers)
-    return response
-
-
-def problem_response(problem: Problem, request_id: str, traceparent: str) -> Response:
-    """RFC 9457, with the headers that belong to a status."""
-    body = orjson.dumps(problem.body(request_id, traceparent[3:35]))
-    return _finished(Response(body, problem.status), problem.extra.get("retry_after"))
-
-
-def _finished(response: Response, retry_after: object = None) -> Response:
-    if response.status_code >= 400:
-        response.headers["Content-Type"] = "application/problem+json"
-    if response.status_code == 401:
-        response.headers["WWW-Authenticate"] = "Bearer"
-    if retry_after is not None:
-        response.headers["Retry-After"] = str(retry_after)
-    response.headers.setdefault("Cache-Control", "no-store")
-    return response
-
-
-def respond(asked: Asked, reply: Reply) -> Response:
-    """The owner's reply as a response: ETag, Location, 304."""
-    headers = dict(reply.headers)
-    if reply.version is not None:
-        headers["ETag"] = f'"{reply.version}"'
-    if reply.created is not None:
-        headers["Location"] = location_of(asked.route, asked.request, reply.created)
-    if reply.status == 200 and asked.route.method == "GET" and "ETag" in headers:
-        known = asked.request.headers.get("if-none-match", "")
-        tags = {tag.strip().removeprefix("W/") for tag in known.split(",")}
-        if headers["ETag"] in tags or "*" in tags:
-            return _finished(Response(status_code=304, headers=headers))
-    if reply.body:
-        headers.setdefault("Content-Type", "application/json")
-    return _finished(Response(reply.body, reply.status, headers))
-
-
-async def read_body(
-    request: Request, media_type: str, limit: int = MAX_BODY, seconds: float = BODY_SECONDS
-) -> bytes:
-    """The whole body. Raises Problem: 413, 415, or 408 when it comes too slowly."""
-    declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > limit:
-        raise _too_large(limit)
-    chunks, size = [], 0
-    try:
-        async with asyncio.timeout(seconds):
-            async for chunk in request.stream():
-                size += len(chunk)
-                if size > limit:
-                    raise _too_large(limit)
-                chunks.append(chunk)
-    except TimeoutError:
-        raise Problem("request_timeout", f"Send the body within {seconds:.0f} seconds.") from None
-    body = b"".join(chunks)
-    if body:
-        _check_media_type(request, media_type)
-    return body
-
-
-def _too_large(limit: int) -> Problem:
-    return Problem("payload_too_large", f"The body may have at most {limit // 1024} KiB.")
-
-
-def _check_media_type(request: Request, media_type: str) -> None:
-    given, _, parameters = request.headers.get("content-type", "").partition(";")
-    charset = parameters.strip().lower().replace('"', "").removeprefix("charset=")
-    encoding = request.headers.get("content-encoding", "identity")
-    if (
-        given.strip().lower() != media_type
-        or charset not in ("", "utf-8")
-        or encoding != "identity"
-    ):
-        raise Problem(
-            "unsupported_media_type", f"Send the body as Content-Type: {media_type}, in UTF-8."
-        )
-
-
-def _query(request: Request) -> tuple[tuple[str, str], ...]:
-    query: bytes = request.scope["query_string"]
-    return tuple(parse_qsl(query.decode("utf-8", "replace"), keep_blank_values=True))
-
-
-def _idempotency_key(request: Request) -> str | None:
-    key = request.headers.get("idempotency-key")
-    if key is not None and not _IDEMPOTENCY_KEY.fullmatch(key):
-        raise invalid("Idempotency-Key", "must be 1-255 visible ASCII characters")
-    return key
-
-
-def _printable(agent: str | None) -> str | None:
-    """The User-Agent without control characters, at most 512 characters."""
-    if agent is None:
-        return None
-    return "".join(character for character in agent if character.isprintable())[:512]

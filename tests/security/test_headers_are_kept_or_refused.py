@@ -17,7 +17,7 @@ from chassis.patches import check_version
 from contracts.context import Context
 from contracts.problems import Problem
 from contracts.secrets import is_secret
-from edge import gateway
+from edge import receiving
 from edge.limits import of_address
 from edge.routes import tenants
 from hypothesis import given, settings
@@ -54,7 +54,7 @@ def status_of(parse: Callable[[], Any]) -> int:
 @given(latin, latin | traces)
 def test_a_request_id_and_a_trace_are_well_formed(request_id: str, traceparent: str) -> None:
     FIGURES["fuzz examples, parsers"] += 2
-    trace = gateway.trace_of(request_with(x_request_id=request_id, traceparent=traceparent))
+    trace = receiving.trace_of(request_with(x_request_id=request_id, traceparent=traceparent))
     assert 1 <= len(trace.request_id) <= 128
     assert set(trace.request_id) <= set(string.ascii_letters + string.digits + "._-")
     version, trace_id, span, flags = trace.traceparent.split("-")
@@ -69,7 +69,7 @@ def test_an_idempotency_key_is_visible_ascii_or_refused(value: str) -> None:
     FIGURES["fuzz examples, parsers"] += 1
     visible = 1 <= len(value) <= 255 and all("!" <= each <= "~" for each in value)
     request = request_with(idempotency_key=value)
-    assert status_of(lambda: gateway._idempotency_key(request)) == (200 if visible else 422)
+    assert status_of(lambda: receiving.idempotency_key(request)) == (200 if visible else 422)
 
 
 @EXAMPLES
@@ -88,7 +88,7 @@ def test_if_match_is_of_the_version_or_a_mismatch(value: str) -> None:
 @given(latin)
 def test_a_user_agent_is_printable_and_short(value: str) -> None:
     FIGURES["fuzz examples, parsers"] += 1
-    shown = gateway._printable(value)
+    shown = receiving.printable(value)
     assert shown is not None
     assert shown.isprintable()
     assert len(shown) <= 512

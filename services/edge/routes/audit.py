@@ -14,8 +14,9 @@ from contracts.context import Context
 from contracts.problems import Problem, invalid
 from starlette.responses import Response, StreamingResponse
 
-from edge.gateway import ANSWER_SECONDS, Asked, Gateway, respond
+from edge.gateway import ANSWER_SECONDS, Asked, Gateway
 from edge.places import HeldResponse, Places
+from edge.responding import respond
 from edge.route import Route
 
 _AUDIT = "/v1/admin/audit"
@@ -33,7 +34,7 @@ async def export(gateway: Gateway, asked: Asked) -> Response:
     place = _EXPORTS.take(asked.context.tenant())
     first = await gateway.ask(asked)
     if first.status != 200:
-        return respond(asked, first)
+        return respond(asked.route, asked.request, first)
 
     async def chunks() -> AsyncIterator[bytes]:
         reply = first
@@ -71,7 +72,7 @@ async def feed(gateway: Gateway, asked: Asked) -> Response:
     place = _FEEDS.take(asked.context.tenant())
     first = await gateway.ask(asked)
     if first.status != 200:
-        return respond(asked, first)
+        return respond(asked.route, asked.request, first)
     if asked.request.method == "HEAD":
         return StreamingResponse(_nothing(), media_type=_STREAM_TYPE)
     return HeldResponse(place, _stream(gateway, asked, first), media_type=_STREAM_TYPE)

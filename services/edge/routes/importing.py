@@ -17,7 +17,9 @@ from chassis.ask import Reply
 from contracts.problems import Problem
 from starlette.responses import Response, StreamingResponse
 
-from edge.gateway import ANSWER_SECONDS, Asked, Gateway, read_body, respond
+from edge.gateway import ANSWER_SECONDS, Asked, Gateway
+from edge.receiving import read_body
+from edge.responding import respond
 
 MEDIA_TYPE = "application/x-ndjson"
 MAX_LINES = 10_000
@@ -76,7 +78,7 @@ async def import_users(gateway: Gateway, asked: Asked) -> Response:
 
     first = await done(next(parts))
     if first.status != 200:
-        return respond(asked, first)
+        return respond(asked.route, asked.request, first)
 
     async def results() -> AsyncIterator[bytes]:
         yield first.body

@@ -9,7 +9,8 @@ from contracts.problems import Problem, invalid
 from contracts.secrets import digest, is_secret, shown_prefix
 from starlette.responses import Response
 
-from edge.gateway import Asked, Gateway, respond
+from edge.gateway import Asked, Gateway
+from edge.responding import respond
 from edge.route import PUBLIC, Route
 
 _PROJECTS = "/v1/admin/projects"
@@ -36,7 +37,7 @@ async def verify_api_key(gateway: Gateway, asked: Asked) -> Response:
     reply = await ask(gateway.nats, asked.route.call, asked.context, orjson.dumps(body))
     if reply.status == 200:
         _note_use(gateway, asked, secret, orjson.loads(reply.body))
-    return respond(asked, reply)
+    return respond(asked.route, asked.request, reply)
 
 
 def _note_use(gateway: Gateway, asked: Asked, secret: str, verdict: dict[str, Any]) -> None:

@@ -14,7 +14,8 @@ from contracts.secrets import digest, is_secret
 from starlette.requests import Request
 from starlette.responses import Response
 
-from edge.gateway import ANSWER_SECONDS, Asked, Gateway, respond
+from edge.gateway import ANSWER_SECONDS, Asked, Gateway
+from edge.responding import respond
 from edge.route import OPERATOR, PUBLIC, TENANT, TENANT_OR_OPERATOR, Route
 
 _TENANTS = "/v1/admin/tenants"
@@ -26,16 +27,18 @@ async def delete_tenant(gateway: Gateway, asked: Asked) -> Response:
     """204 once every service has confirmed; 202 while some are still at it."""
     reply = await gateway.ask(asked)
     if reply.status != 202:
-        return respond(asked, reply)
+        return respond(asked.route, asked.request, reply)
     look = asked.context.model_copy(update={"query": (), "if_match": None, "idempotency_key": None})
     until = time.monotonic() + WAIT_SECONDS
     while time.monotonic() < until:
         look.deadline = time.time() + ANSWER_SECONDS / 2
         found = await ask(gateway.nats, calls.GET_TENANT, look)
         if found.status == 404:
-            return respond(asked, replace(reply, body=b"", status=204, version=None))
+            return respond(
+                asked.route, asked.request, replace(reply, body=b"", status=204, version=None)
+            )
         await asyncio.sleep(0.05)
-    return respond(asked, reply)
+    return respond(asked.route, asked.request, reply)
 
 
 async def issue_token(gateway: Gateway, asked: Asked) -> Response:
@@ -61,7 +64,7 @@ async def issue_token(gateway: Gateway, asked: Asked) -> Response:
         problem = orjson.loads(reply.body)
         if problem["code"] in calls.ISSUE_TOKEN.problems:
             reply = replace(reply, body=orjson.dumps(problem | {"error": problem["code"]}))
-    response = respond(asked, reply)
+    response = respond(asked.route, asked.request, reply)
     if reply.status == 401:
         response.headers["WWW-Authenticate"] = 'Basic realm="tenantry"'
     return response

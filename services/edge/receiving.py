@@ -1,0 +1,99 @@
+"""What a request says beside its path: its trace, headers, query and body, within limits."""
+
+import asyncio
+import re
+import secrets
+from dataclasses import dataclass
+from urllib.parse import parse_qsl
+
+from contracts.problems import Problem, invalid
+from starlette.requests import Request
+
+MAX_BODY = 256 * 1024
+BODY_SECONDS = 10.0
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+_IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+@dataclass(slots=True)
+class Trace:
+    """What every answer says of its request; `headers` grow on the way."""
+
+    request_id: str
+    traceparent: str
+    headers: dict[str, str]
+    actor: str | None = None
+
+
+def trace_of(request: Request) -> Trace:
+    """The caller's request id and trace where they are well formed, else fresh ones."""
+    request_id = request.headers.get("x-request-id", "")
+    if not _REQUEST_ID.fullmatch(request_id):
+        request_id = f"req_{secrets.token_hex(12)}"
+    traceparent = request.headers.get("traceparent", "")
+    if not _TRACEPARENT.fullmatch(traceparent):
+        traceparent = f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+    echoed = {"X-Request-Id": request_id, "traceparent": traceparent}
+    return Trace(request_id, traceparent, echoed)
+
+
+def idempotency_key(request: Request) -> str | None:
+    key = request.headers.get("idempotency-key")
+    if key is not None and not _IDEMPOTENCY_KEY.fullmatch(key):
+        raise invalid("Idempotency-Key", "must be 1-255 visible ASCII characters")
+    return key
+
+
+def query_of(request: Request) -> tuple[tuple[str, str], ...]:
+    query: bytes = request.scope["query_string"]
+    return tuple(parse_qsl(query.decode("utf-8", "replace"), keep_blank_values=True))
+
+
+def printable(agent: str | None) -> str | None:
+    """The User-Agent without control characters, at most 512 characters."""
+    if agent is None:
+        return None
+    return "".join(character for character in agent if character.isprintable())[:512]
+
+
+async def read_body(
+    request: Request, media_type: str, limit: int = MAX_BODY, seconds: float = BODY_SECONDS
+) -> bytes:
+    """The whole body. Raises Problem: 413, 415, or 408 when it comes too slowly."""
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > limit:
+        raise _too_large(limit)
+    chunks, size = [], 0
+    try:
+        async with asyncio.timeout(seconds):
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > limit:
+                    raise _too_large(limit)
+                chunks.append(chunk)
+    except TimeoutError:
+        raise Problem("request_timeout", f"Send the body within {seconds:.0f} seconds.") from None
+    body = b"".join(chunks)
+    if body:
+        _check_media_type(request, media_type)
+    return body
+
+
+def _too_large(limit: int) -> Problem:
+    return Problem("payload_too_large", f"The body may have at most {limit // 1024} KiB.")
+
+
+def _check_media_type(request: Request, media_type: str) -> None:
+    given, _, parameters = request.headers.get("content-type", "").partition(";")
+    charset = parameters.strip().lower().replace('"', "").removeprefix("charset=")
+    encoding = request.headers.get("content-encoding", "identity")
+    if (
+        given.strip().lower() != media_type
+        or charset not in ("", "utf-8")
+        or encoding != "identity"
+    ):
+        raise Problem(
+            "unsupported_media_type", f"Send the body as Content-Type: {media_type}, in UTF-8."
+        )
