@@ -1,7 +1,7 @@
 """Users by the thousand: some lines of an import at a time, and a bad one fails alone.
 
 The lines take effect as if they had come one after another, a hundred by one statement with their
-events.
+events. A part is a transaction, and the parts of a tenant come one after another.
 Under an idempotency key each such part is stored with its answer: a repeat of the whole import gets
 again what was done, and does the rest.
 """
@@ -40,6 +40,7 @@ from identity.tables import USERS
 ERRORS_SHOWN = 10
 STEP = 100
 """Lines that are read and written at once; between two steps other calls have their turn."""
+TURN = 5_021_977_318
 _TAKEN = ("email", "username", "external_id")
 
 
@@ -96,6 +97,12 @@ _recorded = (
     )
     .cte("recorded")
 )
+TAKE_TURN = Statement(
+    select(
+        func.pg_advisory_xact_lock(func.hashtextextended(bindparam("tenant_id", type_=ID), TURN))
+    )
+)
+"""Two imports of the same people in another order would wait for each other's rows."""
 INSERT = Statement(select(_created.c.id).add_cte(_recorded))
 
 _rivals = _given(USERS.c.email, USERS.c.username, USERS.c.external_id)
@@ -118,6 +125,7 @@ async def create_all(conn: Connection, ask: Ask[ImportUsers]) -> Reply:
     While the database writes some lines, the next ones are read.
     """
     results: dict[int, dict[str, Any]] = {}
+    await TAKE_TURN.run(conn, tenant_id=ask.tenant)
     now = datetime.now(UTC)
     writing: asyncio.Task[None] | None = None
     try:
