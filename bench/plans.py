@@ -15,7 +15,7 @@ from chassis.settings import ServiceSettings
 from contracts.audit import LIST_EVENTS
 from contracts.calls import Call
 from contracts.context import Context
-from contracts.organizations import LIST_MEMBERS
+from contracts.members import LIST_MEMBERS
 from contracts.users import LIST_USERS
 from identity import directory, members
 from pydantic import SecretStr

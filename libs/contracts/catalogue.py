@@ -7,6 +7,8 @@ from pydantic import Field
 from contracts import (
     api_keys,
     audit,
+    invitations,
+    members,
     organizations,
     projects,
     sessions,
@@ -24,6 +26,8 @@ CALLS: list[Call] = [
     for module in (
         api_keys,
         audit,
+        invitations,
+        members,
         organizations,
         projects,
         sessions,

@@ -11,7 +11,7 @@ from chassis.ask import Ask, Reply, answer
 from chassis.database import TIME, Connection
 from chassis.statements import Statement
 from contracts.context import Context
-from contracts.organizations import AcceptInvitation, Invitation, InvitationAccepted
+from contracts.invitations import AcceptInvitation, Invitation, InvitationAccepted
 from contracts.problems import Problem
 from contracts.users import NewUser
 from outbox.record import event, recording

@@ -12,8 +12,8 @@ from chassis.ask import Ask, Reply, answer, json_bytes
 from chassis.database import Connection
 from chassis.patches import check_version
 from chassis.statements import Statement
+from contracts.invitations import Invitation, InvitationRevoked
 from contracts.models import Body
-from contracts.organizations import Invitation, InvitationRevoked
 from contracts.problems import Problem, not_found
 from contracts.users import DeleteUserQuery, UserDeleted
 from outbox.record import Recorded, event, record_all

@@ -17,8 +17,7 @@ from chassis.listing import Listing, given
 from chassis.statements import Statement, parameters
 from contracts.context import Context
 from contracts.ids import new_id
-from contracts.models import Body
-from contracts.organizations import (
+from contracts.invitations import (
     Invitation,
     InvitationCreated,
     InvitationResent,
@@ -26,6 +25,7 @@ from contracts.organizations import (
     InvitationsQuery,
     NewInvitation,
 )
+from contracts.models import Body
 from contracts.problems import Problem, not_found
 from outbox.record import Recorded, event, recording
 from sqlalchemy import Text, and_, bindparam, case, delete, exists, func, insert, select, update

@@ -14,7 +14,7 @@ from chassis.database import Connection, violated
 from chassis.statements import Statement, parameters
 from contracts.context import Context
 from contracts.ids import is_id
-from contracts.organizations import MemberAdded, NewMember
+from contracts.members import MemberAdded, NewMember
 from contracts.problems import Problem, invalid, not_found
 from outbox.record import event, recording
 from sqlalchemy import bindparam, insert, or_, select, update

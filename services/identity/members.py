@@ -13,13 +13,8 @@ from chassis.listing import Listing, given
 from chassis.patches import apply_patch
 from chassis.statements import Statement, parameters
 from contracts.context import Context
+from contracts.members import MemberPatch, MemberRemoved, MembersQuery, MemberUpdated
 from contracts.models import Body
-from contracts.organizations import (
-    MemberPatch,
-    MemberRemoved,
-    MembersQuery,
-    MemberUpdated,
-)
 from contracts.problems import Problem, not_found
 from outbox.record import Recorded, event, recording
 from sqlalchemy import bindparam, delete, exists, func, select, update

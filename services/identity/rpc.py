@@ -3,6 +3,8 @@
 from functools import partial
 
 from chassis.boundary import Routes
+from contracts import invitations as invitation_calls
+from contracts import members as member_calls
 from contracts import organizations as calls
 from contracts import sessions as session_calls
 from contracts import users as user_calls
@@ -36,8 +38,8 @@ def routes(projects: Projects, activity: Activity) -> Routes:
             user_calls.LIST_USERS: directory.find_all,
             calls.GET_ORGANIZATION: organizations.find,
             calls.LIST_ORGANIZATIONS: organizations.find_all,
-            calls.LIST_MEMBERS: members.find_all,
-            calls.LIST_INVITATIONS: invitations.find_all,
+            member_calls.LIST_MEMBERS: members.find_all,
+            invitation_calls.LIST_INVITATIONS: invitations.find_all,
             session_calls.VERIFY_SESSION: verify,
         },
         writes={
@@ -52,13 +54,13 @@ def routes(projects: Projects, activity: Activity) -> Routes:
             calls.CREATE_ORGANIZATION: organizations.create,
             calls.UPDATE_ORGANIZATION: organizations.change,
             calls.DELETE_ORGANIZATION: organizations.remove,
-            calls.ADD_MEMBER: joining.add,
-            calls.UPDATE_MEMBER: members.change,
-            calls.REMOVE_MEMBER: members.remove,
-            calls.CREATE_INVITATION: invitations.create,
-            calls.REVOKE_INVITATION: invitations.revoke,
-            calls.RESEND_INVITATION: invitations.resend,
-            calls.ACCEPT_INVITATION: accepting.accept,
+            member_calls.ADD_MEMBER: joining.add,
+            member_calls.UPDATE_MEMBER: members.change,
+            member_calls.REMOVE_MEMBER: members.remove,
+            invitation_calls.CREATE_INVITATION: invitations.create,
+            invitation_calls.REVOKE_INVITATION: invitations.revoke,
+            invitation_calls.RESEND_INVITATION: invitations.resend,
+            invitation_calls.ACCEPT_INVITATION: accepting.accept,
         },
         single={
             calls.CREATE_ORGANIZATION: lambda new: new.owner_id is None,

@@ -3,16 +3,10 @@
 from contracts.api_keys import ApiKey, ApiKeysQuery, ApiKeyVerdict, NewApiKey, RotateApiKey
 from contracts.audit import AuditEvent, AuditFilters, AuditQuery, ExportedEvent, FeedQuery
 from contracts.events import Event, EventData
+from contracts.invitations import AcceptInvitation, Invitation, InvitationsQuery, NewInvitation
+from contracts.members import Member, MemberPatch, MembersQuery, NewMember
 from contracts.models import Body, DeleteQuery, DeletionPreview, ListQuery, Pagination
 from contracts.organizations import (
-    AcceptInvitation,
-    Invitation,
-    InvitationsQuery,
-    Member,
-    MemberPatch,
-    MembersQuery,
-    NewInvitation,
-    NewMember,
     NewOrganization,
     Organization,
     OrganizationPatch,

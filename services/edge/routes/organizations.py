@@ -1,5 +1,6 @@
 """Organizations, their members and the invitations to them."""
 
+from contracts import invitations, members
 from contracts import organizations as calls
 
 from edge.route import PUBLIC, Route
@@ -20,15 +21,15 @@ ROUTES = [
     Route("GET", _ORGANIZATION, calls.GET_ORGANIZATION, _READ, "Get an organization"),
     Route("PATCH", _ORGANIZATION, calls.UPDATE_ORGANIZATION, _WRITE, "Update an organization"),
     Route("DELETE", _ORGANIZATION, calls.DELETE_ORGANIZATION, _WRITE, "Delete an organization"),
-    Route("POST", _MEMBERS, calls.ADD_MEMBER, _WRITE, "Add a member"),
-    Route("GET", _MEMBERS, calls.LIST_MEMBERS, _READ, "List members"),
-    Route("PATCH", _MEMBER, calls.UPDATE_MEMBER, _WRITE, "Update a member"),
-    Route("DELETE", _MEMBER, calls.REMOVE_MEMBER, _WRITE, "Remove a member"),
-    Route("POST", _INVITATIONS, calls.CREATE_INVITATION, _WRITE, "Create an invitation"),
-    Route("GET", _INVITATIONS, calls.LIST_INVITATIONS, _READ, "List invitations"),
-    Route("DELETE", _INVITATION, calls.REVOKE_INVITATION, _WRITE, "Revoke an invitation"),
-    Route("POST", _INVITATION + "/resend", calls.RESEND_INVITATION, _WRITE,
+    Route("POST", _MEMBERS, members.ADD_MEMBER, _WRITE, "Add a member"),
+    Route("GET", _MEMBERS, members.LIST_MEMBERS, _READ, "List members"),
+    Route("PATCH", _MEMBER, members.UPDATE_MEMBER, _WRITE, "Update a member"),
+    Route("DELETE", _MEMBER, members.REMOVE_MEMBER, _WRITE, "Remove a member"),
+    Route("POST", _INVITATIONS, invitations.CREATE_INVITATION, _WRITE, "Create an invitation"),
+    Route("GET", _INVITATIONS, invitations.LIST_INVITATIONS, _READ, "List invitations"),
+    Route("DELETE", _INVITATION, invitations.REVOKE_INVITATION, _WRITE, "Revoke an invitation"),
+    Route("POST", _INVITATION + "/resend", invitations.RESEND_INVITATION, _WRITE,
           "Resend an invitation"),
-    Route("POST", "/v1/invitations/accept", calls.ACCEPT_INVITATION, PUBLIC,
+    Route("POST", "/v1/invitations/accept", invitations.ACCEPT_INVITATION, PUBLIC,
           "Accept an invitation"),
 ]  # fmt: skip

@@ -4,6 +4,7 @@ import asyncio
 import random
 from typing import Any
 
+from contracts import invitations, members
 from contracts import organizations as calls
 from contracts import users as user_calls
 from support.owner import Answer, Owner
@@ -22,12 +23,12 @@ async def _organization(identity: Owner, tenant: str, name: str, **fields: Any) 
 
 async def _invite(identity: Owner, tenant: str, organization: str, email: str) -> str:
     path = {"id": organization}
-    made = await identity.ask(calls.CREATE_INVITATION, tenant, {"email": email}, path=path)
+    made = await identity.ask(invitations.CREATE_INVITATION, tenant, {"email": email}, path=path)
     return made.body["token"]
 
 
 async def _accept(identity: Owner, token: str) -> Answer:
-    return await identity.ask(calls.ACCEPT_INVITATION, None, {"token": token}, actor_id=None)
+    return await identity.ask(invitations.ACCEPT_INVITATION, None, {"token": token}, actor_id=None)
 
 
 async def _types(identity: Owner, tenant: str) -> list[str]:
@@ -63,7 +64,7 @@ async def test_a_repeated_invitation_shows_the_same_token(identity: Owner, tenan
     path = {"id": await _organization(identity, tenant, "Acme")}
     answers = [
         await identity.ask(
-            calls.CREATE_INVITATION,
+            invitations.CREATE_INVITATION,
             tenant,
             {"email": "ada@example.com"},
             path=path,
@@ -82,15 +83,20 @@ async def test_two_owners_who_demote_each_other_leave_one(identity: Owner, tenan
         organization = await _organization(identity, tenant, f"Org {number}", owner_id=one)
         path = {"id": organization}
         body = {"user_id": two, "role": "owner"}
-        await identity.ask(calls.ADD_MEMBER, tenant, body, path=path)
+        await identity.ask(members.ADD_MEMBER, tenant, body, path=path)
         demoted, deleted = await asyncio.gather(
             identity.ask(
-                calls.UPDATE_MEMBER, tenant, {"role": "member"}, path={**path, "user_id": one}
+                members.UPDATE_MEMBER,
+                tenant,
+                {"role": "member"},
+                path={**path, "user_id": one},
             ),
             identity.ask(user_calls.DELETE_USER, tenant, path={"id": two}),
         )
         assert sorted([demoted.status == 200, deleted.status == 204]) == [False, True]
-        listed = await identity.ask(calls.LIST_MEMBERS, tenant, path=path, query={"role": "owner"})
+        listed = await identity.ask(
+            members.LIST_MEMBERS, tenant, path=path, query={"role": "owner"}
+        )
         assert len(listed.body["members"]) == 1
 
 
@@ -135,14 +141,14 @@ async def test_whatever_meets_nobody_waits_in_a_circle(identity: Owner, tenant: 
             for user in users[:2]
         ]
         asked += [
-            identity.ask(calls.ADD_MEMBER, tenant, {"user_id": user}, path={"id": organization})
+            identity.ask(members.ADD_MEMBER, tenant, {"user_id": user}, path={"id": organization})
             for user in users
             for organization in organizations
         ]
         asked += [
             identity.ask(calls.DELETE_ORGANIZATION, tenant, path={"id": organizations[0]}),
             identity.ask(
-                calls.REMOVE_MEMBER,
+                members.REMOVE_MEMBER,
                 tenant,
                 path={"id": organizations[2], "user_id": users[2]},
             ),
@@ -155,6 +161,6 @@ async def test_whatever_meets_nobody_waits_in_a_circle(identity: Owner, tenant: 
         for organization in organizations[1:]:
             path = {"id": organization}
             found = await identity.ask(calls.GET_ORGANIZATION, tenant, path=path)
-            listed = await identity.ask(calls.LIST_MEMBERS, tenant, path=path)
+            listed = await identity.ask(members.LIST_MEMBERS, tenant, path=path)
             assert found.body["member_count"] == listed.body["pagination"]["total"]
     assert await _deadlocks(identity) == before

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from contracts import invitations
 from contracts import organizations as calls
 from contracts import users as user_calls
 from contracts.events import event_subject
@@ -46,7 +47,7 @@ async def _furnish(identity: Owner, tenant: str) -> str:
     made = await identity.ask(calls.CREATE_ORGANIZATION, tenant, body)
     path = {"id": made.body["id"]}
     invited = await identity.ask(
-        calls.CREATE_INVITATION, tenant, {"email": "bob@example.com"}, path=path
+        invitations.CREATE_INVITATION, tenant, {"email": "bob@example.com"}, path=path
     )
     return invited.body["token"]
 
@@ -96,7 +97,7 @@ async def test_a_tenant_is_erased_and_then_it_is_told(
     assert await _types(identity, tenant) == [*before, "tenant.erased"]
     last = (await identity.events(tenant))[-1]
     assert (last["source"], last["requestid"]) == ("tenantry/identity", asked.event["requestid"])
-    accepted = await identity.ask(calls.ACCEPT_INVITATION, None, {"token": token})
+    accepted = await identity.ask(invitations.ACCEPT_INVITATION, None, {"token": token})
     assert accepted.status == 410
 
 

@@ -4,6 +4,7 @@ import asyncio
 from datetime import datetime
 from typing import Any
 
+from contracts import invitations, members
 from contracts import organizations as calls
 from contracts import users as user_calls
 from contracts.ids import new_id
@@ -20,13 +21,20 @@ async def _organization(identity: Owner, tenant: str, **fields: Any) -> str:
 
 async def _invite(identity: Owner, tenant: str, organization: str, **fields: Any) -> Answer:
     body = {"email": EMAIL, **fields}
-    return await identity.ask(calls.CREATE_INVITATION, tenant, body, path={"id": organization})
+    return await identity.ask(
+        invitations.CREATE_INVITATION, tenant, body, path={"id": organization}
+    )
 
 
 async def _accept(identity: Owner, token: str, **fields: Any) -> Answer:
     body = {"token": token, **fields}
     return await identity.ask(
-        calls.ACCEPT_INVITATION, None, body, actor_type="system", actor_id=None, scopes=()
+        invitations.ACCEPT_INVITATION,
+        None,
+        body,
+        actor_type="system",
+        actor_id=None,
+        scopes=(),
     )
 
 
@@ -42,7 +50,7 @@ async def _types(identity: Owner, tenant: str) -> list[str]:
 
 async def _listed(identity: Owner, tenant: str, organization: str, **query: Any) -> list[Any]:
     found = await identity.ask(
-        calls.LIST_INVITATIONS, tenant, path={"id": organization}, query=query
+        invitations.LIST_INVITATIONS, tenant, path={"id": organization}, query=query
     )
     assert found.status == 200, found.body
     return [(each["id"], each["status"]) for each in found.body["invitations"]]
@@ -62,7 +70,7 @@ async def test_the_token_is_shown_once_and_kept_as_a_hash(identity: Owner, tenan
     assert row is not None
     assert token not in row["row"]
     assert row["token_hash"] == identity.keys.hash("invitation", token)
-    listed = await identity.ask(calls.LIST_INVITATIONS, tenant, path={"id": organization})
+    listed = await identity.ask(invitations.LIST_INVITATIONS, tenant, path={"id": organization})
     assert set(listed.body["invitations"][0]) == set(made.body) - {"token"}
 
 
@@ -70,7 +78,7 @@ async def test_no_event_has_a_token_or_its_hash(identity: Owner, tenant: str) ->
     organization = await _organization(identity, tenant)
     made = await _invite(identity, tenant, organization)
     path = {"id": organization, "inv_id": made.body["id"]}
-    again = await identity.ask(calls.RESEND_INVITATION, tenant, path=path)
+    again = await identity.ask(invitations.RESEND_INVITATION, tenant, path=path)
     assert (await _accept(identity, again.body["token"])).status == 200
     text = str(await identity.events(tenant))
     for token in (made.body["token"], again.body["token"]):
@@ -122,9 +130,9 @@ async def test_a_revoked_invitation_is_dead(identity: Owner, tenant: str) -> Non
     organization = await _organization(identity, tenant)
     made = await _invite(identity, tenant, organization)
     path = {"id": organization, "inv_id": made.body["id"]}
-    assert (await identity.ask(calls.REVOKE_INVITATION, tenant, path=path)).status == 204
-    assert (await identity.ask(calls.REVOKE_INVITATION, tenant, path=path)).status == 404
-    resent = await identity.ask(calls.RESEND_INVITATION, tenant, path=path)
+    assert (await identity.ask(invitations.REVOKE_INVITATION, tenant, path=path)).status == 204
+    assert (await identity.ask(invitations.REVOKE_INVITATION, tenant, path=path)).status == 404
+    resent = await identity.ask(invitations.RESEND_INVITATION, tenant, path=path)
     assert (resent.status, resent.body["code"]) == (409, "invitation_closed")
     accepted = await _accept(identity, made.body["token"])
     assert (accepted.status, accepted.body["code"]) == (410, "invitation_closed")
@@ -136,7 +144,7 @@ async def test_an_accepted_invitation_is_closed(identity: Owner, tenant: str) ->
     made = await _invite(identity, tenant, organization)
     assert (await _accept(identity, made.body["token"])).status == 200
     path = {"id": organization, "inv_id": made.body["id"]}
-    for call in (calls.REVOKE_INVITATION, calls.RESEND_INVITATION):
+    for call in (invitations.REVOKE_INVITATION, invitations.RESEND_INVITATION):
         refused = await identity.ask(call, tenant, path=path)
         assert (refused.status, refused.body["code"]) == (409, "invitation_closed")
 
@@ -150,7 +158,7 @@ async def test_resending_kills_the_old_token_and_keeps_the_lifetime(
     path = {"id": organization, "inv_id": made.body["id"]}
     lifetimes = []
     for _ in range(2):
-        again = await identity.ask(calls.RESEND_INVITATION, tenant, path=path)
+        again = await identity.ask(invitations.RESEND_INVITATION, tenant, path=path)
         assert (again.status, again.body["status"]) == (200, "pending"), again.body
         event = (await identity.events(tenant))[-1]
         assert event["type"] == "invitation.resent"
@@ -195,7 +203,7 @@ async def test_a_member_meanwhile_cannot_accept(identity: Owner, tenant: str) ->
     made = await _invite(identity, tenant, organization)
     user = await identity.ask(user_calls.CREATE_USER, tenant, {"email": EMAIL})
     body = {"user_id": user.body["id"]}
-    await identity.ask(calls.ADD_MEMBER, tenant, body, path={"id": organization})
+    await identity.ask(members.ADD_MEMBER, tenant, body, path={"id": organization})
     refused = await _accept(identity, made.body["token"])
     assert (refused.status, refused.body["code"]) == (409, "already_member")
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from contracts import invitations
 from contracts import organizations as calls
 from contracts import users as user_calls
 from support.owner import Answer, Owner
@@ -16,13 +17,13 @@ async def _organization(identity: Owner, tenant: str) -> str:
 
 async def _invite(identity: Owner, tenant: str, organization: str) -> Any:
     path = {"id": organization}
-    made = await identity.ask(calls.CREATE_INVITATION, tenant, {"email": EMAIL}, path=path)
+    made = await identity.ask(invitations.CREATE_INVITATION, tenant, {"email": EMAIL}, path=path)
     assert made.status == 201, made.body
     return made.body
 
 
 async def _accept(identity: Owner, token: str) -> Answer:
-    return await identity.ask(calls.ACCEPT_INVITATION, None, {"token": token}, actor_id=None)
+    return await identity.ask(invitations.ACCEPT_INVITATION, None, {"token": token}, actor_id=None)
 
 
 async def _expire(identity: Owner, invitation: str) -> None:
@@ -32,7 +33,7 @@ async def _expire(identity: Owner, invitation: str) -> None:
 
 
 async def _listed(identity: Owner, tenant: str, organization: str) -> list[tuple[str, str]]:
-    found = await identity.ask(calls.LIST_INVITATIONS, tenant, path={"id": organization})
+    found = await identity.ask(invitations.LIST_INVITATIONS, tenant, path={"id": organization})
     return [(each["id"], each["status"]) for each in found.body["invitations"]]
 
 
@@ -78,10 +79,10 @@ async def test_one_that_was_replaced_stays_expired_and_can_come_back(
     ]
     assert (await _types(identity, tenant))[1:] == ["invitation.created"] * 2
     path = {"id": organization, "inv_id": old["id"]}
-    blocked = await identity.ask(calls.RESEND_INVITATION, tenant, path=path)
+    blocked = await identity.ask(invitations.RESEND_INVITATION, tenant, path=path)
     assert (blocked.status, blocked.body["code"]) == (409, "invitation_pending")
-    await identity.ask(calls.REVOKE_INVITATION, tenant, path={**path, "inv_id": new["id"]})
-    again = await identity.ask(calls.RESEND_INVITATION, tenant, path=path)
+    await identity.ask(invitations.REVOKE_INVITATION, tenant, path={**path, "inv_id": new["id"]})
+    again = await identity.ask(invitations.RESEND_INVITATION, tenant, path=path)
     assert (again.status, again.body["status"]) == (200, "pending")
     assert (await _accept(identity, again.body["token"])).status == 200
 

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+from contracts import members
 from contracts import organizations as calls
 from contracts import users as user_calls
 from contracts.ids import new_id
@@ -35,7 +36,7 @@ async def test_the_owner_comes_with_the_organization_or_not_at_all(
 ) -> None:
     owner = await _user(identity, tenant, "ada@example.com")
     organization = await _organization(identity, tenant, owner_id=owner)
-    listed = await identity.ask(calls.LIST_MEMBERS, tenant, path={"id": organization})
+    listed = await identity.ask(members.LIST_MEMBERS, tenant, path={"id": organization})
     assert [(each["user_id"], each["role"]) for each in listed.body["members"]] == [
         (owner, "owner")
     ]
@@ -54,7 +55,7 @@ async def test_an_added_member_is_shown_with_the_user(identity: Owner, tenant: s
     user = await _user(identity, tenant, "ada@example.com", "Ada")
     path = {"id": await _organization(identity, tenant)}
     body = {"user_id": user, "role": "admin", "permissions": ["billing:read"]}
-    added = await identity.ask(calls.ADD_MEMBER, tenant, body, path=path)
+    added = await identity.ask(members.ADD_MEMBER, tenant, body, path=path)
     assert added.status == 201
     assert added.body["user"] == {"id": user, "email": "ada@example.com", "name": "Ada"}
     last = (await identity.events(tenant))[-1]
@@ -62,7 +63,7 @@ async def test_an_added_member_is_shown_with_the_user(identity: Owner, tenant: s
         "member.added",
         {"organization_id": path["id"], "member": added.body},
     )
-    again = await identity.ask(calls.ADD_MEMBER, tenant, body, path=path)
+    again = await identity.ask(members.ADD_MEMBER, tenant, body, path=path)
     assert (again.status, again.body["code"]) == (409, "already_member")
     assert await _count(identity, tenant, path["id"]) == 1
 
@@ -71,16 +72,16 @@ async def test_an_unknown_user_is_a_fault_of_the_field(identity: Owner, tenant: 
     path = {"id": await _organization(identity, tenant)}
     foreign = await _user(identity, new_id("ten"), "eve@example.com")
     for unknown in (new_id("usr"), foreign, "nobody"):
-        refused = await identity.ask(calls.ADD_MEMBER, tenant, {"user_id": unknown}, path=path)
+        refused = await identity.ask(members.ADD_MEMBER, tenant, {"user_id": unknown}, path=path)
         assert (refused.status, refused.body["errors"][0]["field"]) == (422, "user_id")
 
 
 async def test_members_of_an_absent_organization_do_not_exist(identity: Owner, tenant: str) -> None:
     user = await _user(identity, tenant, "ada@example.com")
     path = {"id": new_id("org")}
-    added = await identity.ask(calls.ADD_MEMBER, tenant, {"user_id": user}, path=path)
-    listed = await identity.ask(calls.LIST_MEMBERS, tenant, path=path)
-    gone = await identity.ask(calls.REMOVE_MEMBER, tenant, path={**path, "user_id": user})
+    added = await identity.ask(members.ADD_MEMBER, tenant, {"user_id": user}, path=path)
+    listed = await identity.ask(members.LIST_MEMBERS, tenant, path=path)
+    gone = await identity.ask(members.REMOVE_MEMBER, tenant, path={**path, "user_id": user})
     assert [added.status, listed.status, gone.status] == [404, 404, 404]
 
 
@@ -92,10 +93,10 @@ async def test_the_list_is_newest_first_and_filtered(identity: Owner, tenant: st
     for number in (3, 0, 4, 1, 2):
         role = "admin" if number < 2 else "member"
         body = {"user_id": users[number], "role": role}
-        await identity.ask(calls.ADD_MEMBER, tenant, body, path=path)
+        await identity.ask(members.ADD_MEMBER, tenant, body, path=path)
 
     async def listed(**query: Any) -> list[str]:
-        found = await identity.ask(calls.LIST_MEMBERS, tenant, path=path, query=query)
+        found = await identity.ask(members.LIST_MEMBERS, tenant, path=path, query=query)
         assert found.status == 200, found.body
         return [each["user_id"] for each in found.body["members"]]
 
@@ -108,7 +109,7 @@ async def test_the_list_is_newest_first_and_filtered(identity: Owner, tenant: st
     walked: list[str] = []
     query: dict[str, Any] = {"limit": 2}
     while query.get("cursor", "") is not None:
-        page = await identity.ask(calls.LIST_MEMBERS, tenant, path=path, query=query)
+        page = await identity.ask(members.LIST_MEMBERS, tenant, path=path, query=query)
         walked += [each["user_id"] for each in page.body["members"]]
         query["cursor"] = page.body["pagination"]["next_cursor"]
     assert walked == wanted
@@ -117,9 +118,9 @@ async def test_the_list_is_newest_first_and_filtered(identity: Owner, tenant: st
 async def test_a_change_has_one_event_and_no_change_has_none(identity: Owner, tenant: str) -> None:
     user = await _user(identity, tenant, "ada@example.com")
     path = {"id": await _organization(identity, tenant)}
-    await identity.ask(calls.ADD_MEMBER, tenant, {"user_id": user}, path=path)
+    await identity.ask(members.ADD_MEMBER, tenant, {"user_id": user}, path=path)
     path["user_id"] = user
-    changed = await identity.ask(calls.UPDATE_MEMBER, tenant, {"role": "admin"}, path=path)
+    changed = await identity.ask(members.UPDATE_MEMBER, tenant, {"role": "admin"}, path=path)
     assert (changed.status, changed.body["role"]) == (200, "admin")
     last = (await identity.events(tenant))[-1]
     assert (last["type"], last["data"]["changes"]) == (
@@ -128,7 +129,7 @@ async def test_a_change_has_one_event_and_no_change_has_none(identity: Owner, te
     )
     before = await _types(identity, tenant)
     for patch in ({}, {"role": "admin"}):
-        same = await identity.ask(calls.UPDATE_MEMBER, tenant, patch, path=path)
+        same = await identity.ask(members.UPDATE_MEMBER, tenant, patch, path=path)
         assert same.body == changed.body
     assert await _types(identity, tenant) == before
 
@@ -136,12 +137,12 @@ async def test_a_change_has_one_event_and_no_change_has_none(identity: Owner, te
 async def test_the_last_owner_stays(identity: Owner, tenant: str) -> None:
     owner = await _user(identity, tenant, "ada@example.com")
     path = {"id": await _organization(identity, tenant, owner_id=owner), "user_id": owner}
-    demoted = await identity.ask(calls.UPDATE_MEMBER, tenant, {"role": "member"}, path=path)
-    left = await identity.ask(calls.REMOVE_MEMBER, tenant, path=path)
+    demoted = await identity.ask(members.UPDATE_MEMBER, tenant, {"role": "member"}, path=path)
+    left = await identity.ask(members.REMOVE_MEMBER, tenant, path=path)
     assert [demoted.body["code"], left.body["code"]] == ["last_owner", "last_owner"]
     assert [demoted.status, left.status] == [409, 409]
     kept = {"role": "owner", "permissions": ["billing:read"]}
-    assert (await identity.ask(calls.UPDATE_MEMBER, tenant, kept, path=path)).status == 200
+    assert (await identity.ask(members.UPDATE_MEMBER, tenant, kept, path=path)).status == 200
 
 
 async def test_two_owners_who_remove_each_other_leave_one(identity: Owner, tenant: str) -> None:
@@ -151,10 +152,10 @@ async def test_two_owners_who_remove_each_other_leave_one(identity: Owner, tenan
         organization = await _organization(identity, tenant, slug=f"org-{number}", owner_id=one)
         path = {"id": organization}
         body = {"user_id": two, "role": "owner"}
-        await identity.ask(calls.ADD_MEMBER, tenant, body, path=path)
+        await identity.ask(members.ADD_MEMBER, tenant, body, path=path)
         answers = await asyncio.gather(
             *(
-                identity.ask(calls.REMOVE_MEMBER, tenant, path={**path, "user_id": user})
+                identity.ask(members.REMOVE_MEMBER, tenant, path={**path, "user_id": user})
                 for user in (one, two)
             )
         )
@@ -166,12 +167,12 @@ async def test_the_member_limit_holds_under_parallel_adds(identity: Owner, tenan
     users = [await _user(identity, tenant, f"u{number}@example.com") for number in range(10)]
     path = {"id": await _organization(identity, tenant, max_members=3)}
     answers = await asyncio.gather(
-        *(identity.ask(calls.ADD_MEMBER, tenant, {"user_id": user}, path=path) for user in users)
+        *(identity.ask(members.ADD_MEMBER, tenant, {"user_id": user}, path=path) for user in users)
     )
     assert sorted(each.status for each in answers) == [201] * 3 + [409] * 7
     codes = {each.body["code"] for each in answers if each.status == 409}
     assert codes == {"member_limit_reached"}
-    listed = await identity.ask(calls.LIST_MEMBERS, tenant, path=path)
+    listed = await identity.ask(members.LIST_MEMBERS, tenant, path=path)
     assert listed.body["pagination"]["total"] == await _count(identity, tenant, path["id"]) == 3
     assert (await _types(identity, tenant)).count("member.added") == 3
 
@@ -180,7 +181,7 @@ async def test_one_user_added_ten_times_at_once_is_one_member(identity: Owner, t
     user = await _user(identity, tenant, "ada@example.com")
     path = {"id": await _organization(identity, tenant)}
     answers = await asyncio.gather(
-        *(identity.ask(calls.ADD_MEMBER, tenant, {"user_id": user}, path=path) for _ in range(10))
+        *(identity.ask(members.ADD_MEMBER, tenant, {"user_id": user}, path=path) for _ in range(10))
     )
     assert sorted(each.status for each in answers) == [201] + [409] * 9
     assert await _count(identity, tenant, path["id"]) == 1
@@ -192,7 +193,7 @@ async def test_a_deleted_organization_removes_each_member_with_an_event(
     owner = await _user(identity, tenant, "ada@example.com")
     other = await _user(identity, tenant, "bob@example.com")
     path = {"id": await _organization(identity, tenant, owner_id=owner)}
-    await identity.ask(calls.ADD_MEMBER, tenant, {"user_id": other}, path=path)
+    await identity.ask(members.ADD_MEMBER, tenant, {"user_id": other}, path=path)
     gone = await identity.ask(calls.DELETE_ORGANIZATION, tenant, path=path)
     assert gone.status == 204
     events = (await identity.events(tenant))[-3:]

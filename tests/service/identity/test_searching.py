@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from contracts import members
 from contracts import organizations as organization_calls
 from contracts import users as calls
 from support.owner import Owner
@@ -65,7 +66,7 @@ async def test_members_are_found_by_email_and_name_only(identity: Owner, tenant:
     made = await identity.ask(organization_calls.CREATE_ORGANIZATION, tenant, body)
     for q, wanted in (("ADA@", 1), ("da ł", 1), ("a", 1), ("countess", 0), ("1815", 0)):
         found = await identity.ask(
-            organization_calls.LIST_MEMBERS, tenant, path={"id": made.body["id"]}, query={"q": q}
+            members.LIST_MEMBERS, tenant, path={"id": made.body["id"]}, query={"q": q}
         )
         assert len(found.body["members"]) == wanted, q
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import jwt
 import pytest
-from contracts import organizations as organization_calls
+from contracts import members as organization_calls
 from contracts import sessions as calls
 from contracts import signing_keys as signing_calls
 from contracts import users as user_calls

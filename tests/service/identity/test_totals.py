@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 
+from contracts import members
 from contracts import organizations as organization_calls
 from contracts import users as calls
 from contracts.calls import Call
@@ -69,14 +70,12 @@ async def test_organizations_and_their_members_are_counted(identity: Owner, tena
     path = {"id": made[0].body["id"]}
     for user_id in others:
         body = {"user_id": user_id, "role": "member"}
-        await identity.ask(organization_calls.ADD_MEMBER, tenant, body, path=path)
+        await identity.ask(members.ADD_MEMBER, tenant, body, path=path)
     await identity.ask(
         organization_calls.DELETE_ORGANIZATION, tenant, path={"id": made[2].body["id"]}
     )
     assert await _total(identity, tenant, organization_calls.LIST_ORGANIZATIONS) == 2
-    listed = await identity.ask(
-        organization_calls.LIST_MEMBERS, tenant, path=path, query={"limit": "1"}
-    )
+    listed = await identity.ask(members.LIST_MEMBERS, tenant, path=path, query={"limit": "1"})
     assert listed.body["pagination"]["total"] == 3
     assert await _total(identity, tenant, calls.LIST_USERS, organization_id=path["id"]) == 3
 

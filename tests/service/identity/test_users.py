@@ -4,6 +4,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from contracts import members
 from contracts import organizations as organization_calls
 from contracts import sessions as session_calls
 from contracts import users as calls
@@ -49,7 +50,7 @@ async def _organization(identity: Owner, tenant: str, owner: str, slug: str) -> 
 
 async def _join(identity: Owner, tenant: str, organization: str, user: str, role: str) -> None:
     body, path = {"user_id": user, "role": role}, {"id": organization}
-    added = await identity.ask(organization_calls.ADD_MEMBER, tenant, body, path=path)
+    added = await identity.ask(members.ADD_MEMBER, tenant, body, path=path)
     assert added.status == 201, added.body
 
 

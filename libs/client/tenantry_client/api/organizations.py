@@ -1,19 +1,17 @@
 """Organizations, their members and the invitations to them."""
 
-from contracts.models import DeleteQuery, DeletionPreview
-from contracts.organizations import (
+from contracts.invitations import (
     AcceptedInvitation,
     AcceptInvitation,
     Invitation,
     InvitationPage,
     InvitationsQuery,
     IssuedInvitation,
-    Member,
-    MemberPage,
-    MemberPatch,
-    MembersQuery,
     NewInvitation,
-    NewMember,
+)
+from contracts.members import Member, MemberPage, MemberPatch, MembersQuery, NewMember
+from contracts.models import DeleteQuery, DeletionPreview
+from contracts.organizations import (
     NewOrganization,
     Organization,
     OrganizationPage,
