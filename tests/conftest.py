@@ -1,11 +1,17 @@
 """Servers that all tests of one run share: real PostgreSQL, NATS and Redis."""
 
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from support.servers import servers_on
 from tenantry.servers import Servers
+
+
+def pytest_configure() -> None:
+    """What tests start is to hear Ctrl-C: in the background a shell has its children ignore it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -6,13 +6,29 @@ difference as a row of its own, so that no writer waits for another. The sum is 
 
 from chassis.database import Pool
 from chassis.statements import Statement
-from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, cast, func, literal, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Select,
+    bindparam,
+    cast,
+    func,
+    literal,
+    literal_column,
+    select,
+)
 
 from identity.tables import TALLIES
 
 FOLD_SECONDS = 1.0
 AT_ONCE = 5_000
-FOLD = Statement(select(func.fold_tallies(bindparam("at_most"))))
+TURN = 5_021_977_319
+FOLD = Statement(
+    select(func.fold_tallies(bindparam("at_most"))).where(
+        func.pg_try_advisory_xact_lock(literal_column(str(TURN)))
+    )
+)
+"""One replica at a time: two would leave a row each, until the next difference comes."""
 
 USERS = TALLIES.c.what.in_([literal("user:active"), literal("user:suspended")])
 USERS_OF_STATUS = TALLIES.c.what == literal("user:").concat(bindparam("status"))
