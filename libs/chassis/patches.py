@@ -1,6 +1,7 @@
 """Changing a resource: JSON Merge Patch (RFC 7396), versions (RFC 9110 13.1.1), what changed."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -59,6 +60,7 @@ def apply_patch(
     """The row after the patch, and `{field: {"from": ..., "to": ...}}` for what really changes.
 
     `objects` are the JSON columns: their patch merges, and their new value is text for PostgreSQL.
+    A row with a version is at its next one if anything changes, and updated now.
     Raises Problem when a merged object breaks the limits.
     """
     after, changes = dict(row), {}
@@ -70,6 +72,8 @@ def apply_patch(
             continue
         changes[name] = {"from": before, "to": to}
         after[name] = kept
+    if changes and "version" in row:
+        after |= {"version": row["version"] + 1, "updated_at": datetime.now(UTC)}
     return after, changes
 
 

@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from chassis.boundary import IDEMPOTENCY
-from chassis.database import ID, TIME
+from chassis.tables import id_field, table, time_field
 from outbox.tables import declare
-from sqlalchemy import BigInteger, Index, LargeBinary, SmallInteger, Table, Text, text
+from sqlalchemy import BigInteger, Index, LargeBinary, SmallInteger, Text, text
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
@@ -29,14 +29,6 @@ STEP = 64
 """An event whose ordinal is a multiple of this is a milestone: where a far page is looked up."""
 
 _MONTHLY = {"postgresql_partition_by": "RANGE (filed_at)"}
-
-
-def _id(**options: Any) -> Any:
-    return Field(sa_type=ID, **options)
-
-
-def _time(**options: Any) -> Any:
-    return Field(sa_type=TIME, **options)
 
 
 def _number(**options: Any) -> Any:
@@ -84,20 +76,20 @@ class EventRow(Model, table=True):
         _MONTHLY,
     )
 
-    tenant_id: str = _id(primary_key=True)
+    tenant_id: str = id_field(primary_key=True)
     sequence: int = _number(primary_key=True)
-    filed_at: datetime = _time(primary_key=True)
-    id: str = _id()
-    action: str = _id()
-    resource_type: str = _id()
-    resource_id: str = _id()
-    actor_type: str = _id()
-    actor_id: str | None = _id()
-    request_id: str = _id()
+    filed_at: datetime = time_field(primary_key=True)
+    id: str = id_field()
+    action: str = id_field()
+    resource_type: str = id_field()
+    resource_id: str = id_field()
+    actor_type: str = id_field()
+    actor_id: str | None = id_field()
+    request_id: str = id_field()
     traceparent: str = Field(sa_type=Text)
     reason: str | None = Field(sa_type=Text)
     changes: str = Field(sa_type=Text)
-    created_at: datetime = _time()
+    created_at: datetime = time_field()
     commitment: bytes | None = Field(sa_type=LargeBinary)
     digest: bytes = Field(sa_type=LargeBinary)
     lateness: int = Field(sa_type=SmallInteger)
@@ -132,15 +124,15 @@ class PersonalRow(Model, table=True):
         _MONTHLY,
     )
 
-    tenant_id: str = _id(primary_key=True)
+    tenant_id: str = id_field(primary_key=True)
     sequence: int = _number(primary_key=True)
-    filed_at: datetime = _time(primary_key=True)
+    filed_at: datetime = time_field(primary_key=True)
     salt: bytes = Field(sa_type=LargeBinary)
     ip_address: str | None = Field(sa_type=Text)
     user_agent: str | None = Field(sa_type=Text)
     changes: str = Field(sa_type=Text)
-    actor_user: str | None = _id()
-    about_user: str | None = _id()
+    actor_user: str | None = id_field()
+    about_user: str | None = id_field()
 
 
 class HeadRow(Model, table=True):
@@ -151,11 +143,11 @@ class HeadRow(Model, table=True):
 
     __tablename__: ClassVar[str] = "heads"
 
-    tenant_id: str = _id(primary_key=True)
+    tenant_id: str = id_field(primary_key=True)
     sequence: int = _number()
     digest: bytes | None = Field(sa_type=LargeBinary)
-    filed_at: datetime | None = _time()
-    closed_at: datetime | None = _time()
+    filed_at: datetime | None = time_field()
+    closed_at: datetime | None = time_field()
 
 
 class CounterRow(Model, table=True):
@@ -163,9 +155,9 @@ class CounterRow(Model, table=True):
 
     __tablename__: ClassVar[str] = "counters"
 
-    tenant_id: str = _id(primary_key=True)
-    dimension: str = _id(primary_key=True)
-    value: str = _id(primary_key=True)
+    tenant_id: str = id_field(primary_key=True)
+    dimension: str = id_field(primary_key=True)
+    value: str = id_field(primary_key=True)
     count: int = _number()
 
 
@@ -174,7 +166,7 @@ class CheckpointRow(Model, table=True):
 
     __tablename__: ClassVar[str] = "checkpoints"
 
-    tenant_id: str = _id(primary_key=True)
+    tenant_id: str = id_field(primary_key=True)
     sequence: int = _number()
     digest: bytes = Field(sa_type=LargeBinary)
 
@@ -184,9 +176,9 @@ class ForgottenRow(Model, table=True):
 
     __tablename__: ClassVar[str] = "forgotten"
 
-    tenant_id: str = _id(primary_key=True)
-    user_id: str = _id(primary_key=True)
-    forgotten_at: datetime = _time()
+    tenant_id: str = id_field(primary_key=True)
+    user_id: str = id_field(primary_key=True)
+    forgotten_at: datetime = time_field()
 
 
 class ErasureRow(Model, table=True):
@@ -194,15 +186,10 @@ class ErasureRow(Model, table=True):
 
     __tablename__: ClassVar[str] = "erasures"
 
-    tenant_id: str = _id(primary_key=True)
-    request_id: str = _id()
+    tenant_id: str = id_field(primary_key=True)
+    request_id: str = id_field()
     traceparent: str = Field(sa_type=Text)
-    requested_at: datetime = _time()
-
-
-def table(model: type[SQLModel]) -> Table:
-    """The SQLAlchemy table of a model, for expressions."""
-    return model.__table__  # type: ignore[attr-defined, no-any-return]
+    requested_at: datetime = time_field()
 
 
 EVENTS = table(EventRow)

@@ -164,7 +164,6 @@ async def change(conn: Connection, ask: Ask[OrganizationPatch]) -> Reply:
             "member_limit_reached",
             f"The organization has {row['member_count']} members. Remove some, or allow more.",
         )
-    after |= {"version": row["version"] + 1, "updated_at": datetime.now(UTC)}
     value = shown(after)
     updated = event(
         ask.context, OrganizationUpdated, row["id"], {"organization": value, "changes": changes}

@@ -4,10 +4,11 @@ Tenant first in every key, so that no query meets another tenant's rows.
 """
 
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from chassis.boundary import IDEMPOTENCY
 from chassis.database import ID, TIME
+from chassis.tables import id_field, table, time_field
 from outbox.tables import declare
 from sqlalchemy import (
     ARRAY,
@@ -18,7 +19,6 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Identity,
     Index,
-    Table,
     Text,
     UniqueConstraint,
     text,
@@ -35,14 +35,6 @@ class Model(SQLModel, registry=registry()):
 METADATA = Model.metadata
 declare(METADATA)
 IDEMPOTENCY.to_metadata(METADATA)
-
-
-def _id(**options: Any) -> Any:
-    return Field(sa_type=ID, **options)
-
-
-def _time(**options: Any) -> Any:
-    return Field(sa_type=TIME, **options)
 
 
 class UserRow(Model, table=True):
@@ -70,17 +62,17 @@ class UserRow(Model, table=True):
         ),
     )
 
-    tenant_id: str = _id(primary_key=True)
-    id: str = _id(primary_key=True)
+    tenant_id: str = id_field(primary_key=True)
+    id: str = id_field(primary_key=True)
     email: str = Field(sa_type=Text)
     email_key: str = Field(sa_column=Column(ID, Computed("lower(email)", persisted=True)))
     email_verified: bool
     username: str | None = Field(sa_type=Text)
     name: str | None = Field(sa_type=Text)
-    external_id: str | None = _id()
+    external_id: str | None = id_field()
     status: str = Field(sa_type=Text)
     metadata_: str = Field(sa_column=Column("metadata", JSONB, nullable=False))
-    last_sign_in_at: datetime | None = _time()
+    last_sign_in_at: datetime | None = time_field()
     # Never null, for cursors. Not the year 1, which asyncpg takes for minus infinity.
     signed_in_order: datetime = Field(
         sa_column=Column(
@@ -100,8 +92,8 @@ class UserRow(Model, table=True):
         )
     )
     version: int
-    created_at: datetime = _time()
-    updated_at: datetime = _time()
+    created_at: datetime = time_field()
+    updated_at: datetime = time_field()
 
 
 class SessionRow(Model, table=True):
@@ -127,21 +119,21 @@ class SessionRow(Model, table=True):
         Index("sessions_by_expiry", "expires_at"),
     )
 
-    tenant_id: str = _id(primary_key=True)
-    id: str = _id(primary_key=True)
-    user_id: str = _id()
-    project_id: str = _id()
+    tenant_id: str = id_field(primary_key=True)
+    id: str = id_field(primary_key=True)
+    user_id: str = id_field()
+    project_id: str = id_field()
     status: str = Field(sa_type=Text)
     ip_address: str | None = Field(sa_type=Text)
     user_agent: str | None = Field(sa_type=Text)
-    created_at: datetime = _time()
-    last_active_at: datetime = _time()
-    expires_at: datetime = _time()
-    ends_at: datetime = _time()
+    created_at: datetime = time_field()
+    last_active_at: datetime = time_field()
+    expires_at: datetime = time_field()
+    ends_at: datetime = time_field()
     idle_timeout: int
-    organization_id: str | None = _id()
-    family_hash: str | None = _id()
-    refresh_hash: str | None = _id()
+    organization_id: str | None = id_field()
+    family_hash: str | None = id_field()
+    refresh_hash: str | None = id_field()
 
 
 class OrganizationRow(Model, table=True):
@@ -160,10 +152,10 @@ class OrganizationRow(Model, table=True):
         ),
     )
 
-    tenant_id: str = _id(primary_key=True)
-    id: str = _id(primary_key=True)
+    tenant_id: str = id_field(primary_key=True)
+    id: str = id_field(primary_key=True)
     name: str = Field(sa_type=Text)
-    slug: str = _id()
+    slug: str = id_field()
     logo_url: str | None = Field(sa_type=Text)
     settings: str = Field(sa_column=Column(JSONB, nullable=False))
     metadata_: str = Field(sa_column=Column("metadata", JSONB, nullable=False))
@@ -175,8 +167,8 @@ class OrganizationRow(Model, table=True):
     max_members: int | None
     member_count: int
     version: int
-    created_at: datetime = _time()
-    updated_at: datetime = _time()
+    created_at: datetime = time_field()
+    updated_at: datetime = time_field()
 
 
 class MemberRow(Model, table=True):
@@ -200,12 +192,12 @@ class MemberRow(Model, table=True):
         Index("members_by_role", "tenant_id", "organization_id", "role", "joined_at", "user_id"),
     )
 
-    tenant_id: str = _id(primary_key=True)
-    organization_id: str = _id(primary_key=True)
-    user_id: str = _id(primary_key=True)
+    tenant_id: str = id_field(primary_key=True)
+    organization_id: str = id_field(primary_key=True)
+    user_id: str = id_field(primary_key=True)
     role: str = Field(sa_type=Text)
     permissions: list[str] = Field(sa_column=Column(ARRAY(Text), nullable=False))
-    joined_at: datetime = _time()
+    joined_at: datetime = time_field()
 
 
 class InvitationRow(Model, table=True):
@@ -236,20 +228,20 @@ class InvitationRow(Model, table=True):
         Index("invitations_token_key", "token_hash", unique=True),
     )
 
-    tenant_id: str = _id(primary_key=True)
-    organization_id: str = _id(primary_key=True)
-    id: str = _id(primary_key=True)
+    tenant_id: str = id_field(primary_key=True)
+    organization_id: str = id_field(primary_key=True)
+    id: str = id_field(primary_key=True)
     email: str = Field(sa_type=Text)
     email_key: str = Field(sa_column=Column(ID, Computed("lower(email)", persisted=True)))
     role: str = Field(sa_type=Text)
     permissions: list[str] = Field(sa_column=Column(ARRAY(Text), nullable=False))
     status: str = Field(sa_type=Text)
-    token_hash: str = _id()
-    invited_by: str | None = _id()
+    token_hash: str = id_field()
+    invited_by: str | None = id_field()
     lifetime: int
-    expires_at: datetime = _time()
-    created_at: datetime = _time()
-    accepted_at: datetime | None = _time()
+    expires_at: datetime = time_field()
+    created_at: datetime = time_field()
+    accepted_at: datetime | None = time_field()
 
 
 class TallyRow(Model, table=True):
@@ -264,8 +256,8 @@ class TallyRow(Model, table=True):
         Index("tallies_fresh", "id", postgresql_where=text("NOT folded")),
     )
 
-    tenant_id: str = _id(primary_key=True)
-    what: str = _id(primary_key=True)
+    tenant_id: str = id_field(primary_key=True)
+    what: str = id_field(primary_key=True)
     id: int = Field(sa_column=Column(BigInteger, Identity(always=True), primary_key=True))
     count: int = Field(sa_type=BigInteger)
     folded: bool = Field(sa_column=Column(Boolean, nullable=False, server_default=text("false")))
@@ -276,15 +268,10 @@ class ErasureRow(Model, table=True):
 
     __tablename__: ClassVar[str] = "erasures"
 
-    tenant_id: str = _id(primary_key=True)
+    tenant_id: str = id_field(primary_key=True)
     request_id: str = Field(sa_type=Text)
     traceparent: str = Field(sa_type=Text)
-    requested_at: datetime = _time()
-
-
-def table(model: type[SQLModel]) -> Table:
-    """The SQLAlchemy table of a model, for expressions."""
-    return model.__table__  # type: ignore[attr-defined, no-any-return]
+    requested_at: datetime = time_field()
 
 
 USERS = table(UserRow)

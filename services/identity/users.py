@@ -156,7 +156,6 @@ async def change(conn: Connection, ask: Ask[UserPatch]) -> Reply:
     after, changes = apply_patch(row, ask.body.given(), objects=("metadata",))
     if not changes:
         return answer(ask, shown(row))
-    after |= {"version": row["version"] + 1, "updated_at": datetime.now(UTC)}
     value = shown(after)
     kind: type[UserUpdated | UserSuspended | UserReactivated] = UserUpdated
     if "status" in changes:

@@ -159,7 +159,6 @@ async def change(conn: Connection, ask: Ask[ProjectPatch]) -> Reply:
     after, changes = apply_patch(row, patch, objects=("settings", "metadata"))
     if not changes:
         return answer(ask, shown(row))
-    after |= {"version": row["version"] + 1, "updated_at": datetime.now(UTC)}
     value = shown(after)
     updated = event(ask.context, ProjectUpdated, row["id"], {"project": value, "changes": changes})
     values = {f"new_{name}": field for name, field in after.items()}

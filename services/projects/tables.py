@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from chassis.boundary import IDEMPOTENCY
-from chassis.database import ID, TIME
+from chassis.tables import id_field, table, time_field
 from outbox.tables import declare
 from sqlalchemy import (
     ARRAY,
@@ -15,7 +15,6 @@ from sqlalchemy import (
     Computed,
     ForeignKeyConstraint,
     Index,
-    Table,
     Text,
     UniqueConstraint,
     text,
@@ -32,14 +31,6 @@ class Model(SQLModel, registry=registry()):
 METADATA = Model.metadata
 declare(METADATA)
 IDEMPOTENCY.to_metadata(METADATA)
-
-
-def _id(**options: Any) -> Any:
-    return Field(sa_type=ID, **options)
-
-
-def _time(**options: Any) -> Any:
-    return Field(sa_type=TIME, **options)
 
 
 def _name_and_slug() -> Any:
@@ -70,15 +61,15 @@ class TenantRow(Model, table=True):
         ),
     )
 
-    id: str = _id(primary_key=True)
+    id: str = id_field(primary_key=True)
     name: str = Field(sa_type=Text)
-    slug: str = _id()
+    slug: str = id_field()
     status: str = Field(sa_type=Text)
     settings: str = Field(sa_column=Column(JSONB, nullable=False))
     search: str = _name_and_slug()
     version: int
-    created_at: datetime = _time()
-    updated_at: datetime = _time()
+    created_at: datetime = time_field()
+    updated_at: datetime = time_field()
 
 
 class ErasureRow(Model, table=True):
@@ -87,9 +78,9 @@ class ErasureRow(Model, table=True):
     __tablename__: ClassVar[str] = "erasures"
     __table_args__ = (_of_a_tenant(),)
 
-    tenant_id: str = _id(primary_key=True)
-    service: str = _id(primary_key=True)
-    confirmed_at: datetime = _time()
+    tenant_id: str = id_field(primary_key=True)
+    service: str = id_field(primary_key=True)
+    confirmed_at: datetime = time_field()
 
 
 class ProjectRow(Model, table=True):
@@ -109,10 +100,10 @@ class ProjectRow(Model, table=True):
         ),
     )
 
-    tenant_id: str = _id(primary_key=True)
-    id: str = _id(primary_key=True)
+    tenant_id: str = id_field(primary_key=True)
+    id: str = id_field(primary_key=True)
     name: str = Field(sa_type=Text)
-    slug: str = _id()
+    slug: str = id_field()
     environment: str = Field(sa_type=Text)
     allowed_origins: list[str] = Field(sa_column=Column(ARRAY(Text), nullable=False))
     allowed_redirects: list[str] = Field(sa_column=Column(ARRAY(Text), nullable=False))
@@ -120,8 +111,8 @@ class ProjectRow(Model, table=True):
     metadata_: str = Field(sa_column=Column("metadata", JSONB, nullable=False))
     search: str = _name_and_slug()
     version: int
-    created_at: datetime = _time()
-    updated_at: datetime = _time()
+    created_at: datetime = time_field()
+    updated_at: datetime = time_field()
 
 
 class ApiKeyRow(Model, table=True):
@@ -142,24 +133,24 @@ class ApiKeyRow(Model, table=True):
         Index("api_keys_id_key", "id", unique=True),
     )
 
-    tenant_id: str = _id(primary_key=True)
-    id: str = _id(primary_key=True)
-    project_id: str | None = _id()
+    tenant_id: str = id_field(primary_key=True)
+    id: str = id_field(primary_key=True)
+    project_id: str | None = id_field()
     type: str = Field(sa_type=Text)
     name: str = Field(sa_type=Text)
     prefix: str = Field(sa_type=Text)
     scopes: list[str] = Field(sa_column=Column(ARRAY(Text), nullable=False))
     status: str = Field(sa_type=Text)
-    secret_hash: str = _id()
-    created_by: str | None = _id()
-    created_at: datetime = _time()
-    expires_at: datetime | None = _time()
-    last_used_at: datetime | None = _time()
-    revoked_at: datetime | None = _time()
-    rotated_at: datetime | None = _time()
-    previous_hash: str | None = _id()
-    previous_expires_at: datetime | None = _time()
-    previous_last_used_at: datetime | None = _time()
+    secret_hash: str = id_field()
+    created_by: str | None = id_field()
+    created_at: datetime = time_field()
+    expires_at: datetime | None = time_field()
+    last_used_at: datetime | None = time_field()
+    revoked_at: datetime | None = time_field()
+    rotated_at: datetime | None = time_field()
+    previous_hash: str | None = id_field()
+    previous_expires_at: datetime | None = time_field()
+    previous_last_used_at: datetime | None = time_field()
 
 
 class RefusalRow(Model, table=True):
@@ -172,11 +163,11 @@ class RefusalRow(Model, table=True):
         ),
     )
 
-    tenant_id: str = _id(primary_key=True)
-    key_id: str = _id(primary_key=True)
-    ip_address: str = _id(primary_key=True)
+    tenant_id: str = id_field(primary_key=True)
+    key_id: str = id_field(primary_key=True)
+    ip_address: str = id_field(primary_key=True)
     # What is older than the minute is forgotten by it.
-    recorded_at: datetime = _time(index=True)
+    recorded_at: datetime = time_field(index=True)
 
 
 class SigningKeyRow(Model, table=True):
@@ -217,21 +208,16 @@ class SigningKeyRow(Model, table=True):
         Index("signing_keys_by_project", "project_id"),
     )
 
-    tenant_id: str = _id(primary_key=True)
-    project_id: str = _id(primary_key=True)
-    id: str = _id(primary_key=True)
+    tenant_id: str = id_field(primary_key=True)
+    project_id: str = id_field(primary_key=True)
+    id: str = id_field(primary_key=True)
     algorithm: str = Field(sa_type=Text)
     status: str = Field(sa_type=Text)
     public_jwk: str = Field(sa_column=Column(JSONB, nullable=False))
     private_key: str | None = Field(sa_type=Text)
-    created_at: datetime = _time()
-    activated_at: datetime | None = _time()
-    retires_at: datetime | None = _time()
-
-
-def table(model: type[SQLModel]) -> Table:
-    """The SQLAlchemy table of a model, for expressions."""
-    return model.__table__  # type: ignore[attr-defined, no-any-return]
+    created_at: datetime = time_field()
+    activated_at: datetime | None = time_field()
+    retires_at: datetime | None = time_field()
 
 
 TENANTS = table(TenantRow)

@@ -158,7 +158,6 @@ async def change(conn: Connection, ask: Ask[TenantPatch]) -> Reply:
     after, changes = apply_patch(row, patch, objects=("settings",))
     if not changes:
         return answer(ask, shown(row))
-    after |= {"version": row["version"] + 1, "updated_at": datetime.now(UTC)}
     kind: type[TenantUpdated | TenantSuspended | TenantResumed] = TenantUpdated
     if "status" in changes:
         kind = TenantSuspended if after["status"] == "suspended" else TenantResumed

@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from chassis.boundary import IDEMPOTENCY
-from chassis.database import ID, TIME
+from chassis.database import ID
+from chassis.tables import id_field, table, time_field
 from outbox.tables import declare
 from sqlalchemy import (
     ARRAY,
@@ -17,7 +18,6 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     SmallInteger,
-    Table,
     Text,
     and_,
     func,
@@ -40,14 +40,6 @@ IDEMPOTENCY.to_metadata(METADATA)
 _WEEKLY = {"postgresql_partition_by": "RANGE (created_at)"}
 
 
-def _id(**options: Any) -> Any:
-    return Field(sa_type=ID, **options)
-
-
-def _time(**options: Any) -> Any:
-    return Field(sa_type=TIME, **options)
-
-
 def _ids() -> Any:
     return Field(sa_column=Column(ARRAY(ID), nullable=False))
 
@@ -57,18 +49,18 @@ class WebhookRow(Model, table=True):
 
     __tablename__: ClassVar[str] = "webhooks"
 
-    tenant_id: str = _id(primary_key=True)
-    id: str = _id(primary_key=True)
+    tenant_id: str = id_field(primary_key=True)
+    id: str = id_field(primary_key=True)
     url: str = Field(sa_type=Text)
     description: str | None = Field(sa_type=Text)
     events: list[str] = _ids()
     ignore_actor_ids: list[str] = _ids()
     status: str = Field(sa_type=Text)
     disabled_reason: str | None = Field(sa_type=Text)
-    failing_since: datetime | None = _time()
+    failing_since: datetime | None = time_field()
     version: int
-    created_at: datetime = _time()
-    updated_at: datetime = _time()
+    created_at: datetime = time_field()
+    updated_at: datetime = time_field()
 
 
 class SecretRow(Model, table=True):
@@ -81,11 +73,11 @@ class SecretRow(Model, table=True):
         ),
     )
 
-    tenant_id: str = _id(primary_key=True)
-    webhook_id: str = _id(primary_key=True)
-    created_at: datetime = _time(primary_key=True)
+    tenant_id: str = id_field(primary_key=True)
+    webhook_id: str = id_field(primary_key=True)
+    created_at: datetime = time_field(primary_key=True)
     sealed: str = Field(sa_type=Text)
-    expires_at: datetime | None = _time()
+    expires_at: datetime | None = time_field()
 
 
 class EventRow(Model, table=True):
@@ -94,12 +86,12 @@ class EventRow(Model, table=True):
     __tablename__: ClassVar[str] = "events"
     __table_args__ = (_WEEKLY,)
 
-    tenant_id: str = _id(primary_key=True)
-    id: str = _id(primary_key=True)
-    created_at: datetime = _time(primary_key=True)
-    type: str = _id()
-    actor_id: str | None = _id()
-    only_webhook_id: str | None = _id()
+    tenant_id: str = id_field(primary_key=True)
+    id: str = id_field(primary_key=True)
+    created_at: datetime = time_field(primary_key=True)
+    type: str = id_field()
+    actor_id: str | None = id_field()
+    only_webhook_id: str | None = id_field()
     payload: str = Field(sa_type=Text)
 
 
@@ -119,16 +111,16 @@ class DeliveryRow(Model, table=True):
         _WEEKLY,
     )
 
-    tenant_id: str = _id(primary_key=True)
-    webhook_id: str = _id(primary_key=True)
-    id: str = _id(primary_key=True)
-    created_at: datetime = _time(primary_key=True)
-    event_id: str = _id()
-    event_type: str = _id()
+    tenant_id: str = id_field(primary_key=True)
+    webhook_id: str = id_field(primary_key=True)
+    id: str = id_field(primary_key=True)
+    created_at: datetime = time_field(primary_key=True)
+    event_id: str = id_field()
+    event_type: str = id_field()
     status: str = Field(sa_type=Text)
     attempt_count: int
-    next_attempt_at: datetime | None = _time()
-    completed_at: datetime | None = _time()
+    next_attempt_at: datetime | None = time_field()
+    completed_at: datetime | None = time_field()
 
 
 class AttemptRow(Model, table=True):
@@ -137,12 +129,12 @@ class AttemptRow(Model, table=True):
     __tablename__: ClassVar[str] = "attempts"
     __table_args__ = (_WEEKLY,)
 
-    tenant_id: str = _id(primary_key=True)
-    delivery_id: str = _id(primary_key=True)
+    tenant_id: str = id_field(primary_key=True)
+    delivery_id: str = id_field(primary_key=True)
     number: int = Field(primary_key=True)
-    created_at: datetime = _time(primary_key=True)
-    webhook_id: str = _id()
-    at: datetime = _time()
+    created_at: datetime = time_field(primary_key=True)
+    webhook_id: str = id_field()
+    at: datetime = time_field()
     duration_ms: int
     response_status: int | None
     response_body: str | None = Field(sa_type=Text)
@@ -175,17 +167,17 @@ class QueueRow(Model, table=True):
         Index("queue_created_at", "created_at"),
     )
 
-    tenant_id: str = _id(primary_key=True)
-    webhook_id: str = _id(primary_key=True)
-    delivery_id: str = _id(primary_key=True)
-    event_id: str = _id()
-    created_at: datetime = _time()
+    tenant_id: str = id_field(primary_key=True)
+    webhook_id: str = id_field(primary_key=True)
+    delivery_id: str = id_field(primary_key=True)
+    event_id: str = id_field()
+    created_at: datetime = time_field()
     kind: int = Field(sa_type=SmallInteger)
     tries: int = Field(sa_type=SmallInteger)
     state: str = Field(sa_type=Text)
-    due_at: datetime = _time()
-    wake_at: datetime | None = _time()
-    lease: str | None = _id()
+    due_at: datetime = time_field()
+    wake_at: datetime | None = time_field()
+    lease: str | None = id_field()
 
 
 class ErasureRow(Model, table=True):
@@ -197,16 +189,11 @@ class ErasureRow(Model, table=True):
         Index("erasures_open", "requested_at", postgresql_where=text("done_at IS NULL")),
     )
 
-    tenant_id: str = _id(primary_key=True)
+    tenant_id: str = id_field(primary_key=True)
     request_id: str = Field(sa_type=Text)
     traceparent: str = Field(sa_type=Text)
-    requested_at: datetime = _time()
-    done_at: datetime | None = _time()
-
-
-def table(model: type[SQLModel]) -> Table:
-    """The SQLAlchemy table of a model, for expressions."""
-    return model.__table__  # type: ignore[attr-defined, no-any-return]
+    requested_at: datetime = time_field()
+    done_at: datetime | None = time_field()
 
 
 WEBHOOKS = table(WebhookRow)

@@ -188,7 +188,6 @@ async def change(conn: Connection, ask: Ask[WebhookPatch], *, allow_private: boo
     after, changes = apply_patch(row, patch)
     if not changes:
         return answer(ask, shown(row))
-    after |= {"version": row["version"] + 1, "updated_at": datetime.now(UTC)}
     value = shown(after)
     updated = event(ask.context, WebhookUpdated, row["id"], {"webhook": value, "changes": changes})
     enabled = "status" in changes and after["status"] == "active"

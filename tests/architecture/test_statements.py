@@ -33,10 +33,8 @@ ACROSS_TENANTS = {
     "projects.retirement.RETIRE_DUE",
     "webhooks.retention.DROP_EXPIRED",
     # What is sealed, is so under the encryption keys of the installation.
-    "projects.rewrapping.CLAIM",
-    "projects.rewrapping.CLAIM_BUSY",
-    "webhooks.rewrapping.CLAIM",
-    "webhooks.rewrapping.CLAIM_BUSY",
+    "projects.rewrapping.rewrap",
+    "webhooks.rewrapping.rewrap",
     # The dispatcher serves all tenants, and what it takes it takes by tenant.
     "webhooks.claims.CLAIM",
     "webhooks.claims.NEXT_WAKE",

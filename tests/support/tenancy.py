@@ -11,6 +11,7 @@ from itertools import combinations
 from typing import Any
 
 from chassis.listing import Listing
+from chassis.rewrapping import Rewrapping
 from chassis.statements import Statement
 from sqlalchemy import (
     CTE,
@@ -55,6 +56,9 @@ def _statements(value: Any) -> Iterator[tuple[str, Statement]]:
         yield from ((f"[{n}]", each) for n, each in enumerate(value) if isinstance(each, Statement))
     elif isinstance(value, dict):
         yield from ((f"[{n}]", each) for n, each in value.items() if isinstance(each, Statement))
+    elif isinstance(value, Rewrapping):
+        yield from ((f".{name}", each) for name, each in vars(value).items()
+                    if isinstance(each, Statement))  # fmt: skip
     elif isinstance(value, Listing):
         names = sorted(value.filters)
         sorts = {"-created_at", "created_at", *value.sorts, *(f"-{sort}" for sort in value.sorts)}

@@ -5,9 +5,10 @@ import base64
 from collections import Counter
 
 import pytest
+from chassis import rewrapping
 from chassis.keys import Keys
 from contracts import signing_keys as calls
-from projects import rewrapping
+from projects.rewrapping import rewrap
 from projects.rpc import ROUTES
 from service.projects.world import World
 from support.owner import ENCRYPTION_KEYS, Owner
@@ -60,8 +61,8 @@ async def test_after_rewrapping_the_old_key_can_go(
     await clean.ask(calls.ROTATE_SIGNING_KEY, tenant, {"force": True}, homes[0][1])
     both = Keys(keyed(clean.owner, f"{SECOND},{ENCRYPTION_KEYS}").settings)
     async with clean.owner.pool.acquire() as conn:
-        assert await rewrapping.rewrap(conn, both) == 16
-        assert await rewrapping.rewrap(conn, both) == 0
+        assert await rewrap(conn, both) == 16
+        assert await rewrap(conn, both) == 0
     assert await sealed_by(clean) == {"k2": 16}
     alone = keyed(clean.owner, SECOND)
     assert all([await signs(alone, *home) for home in homes])
@@ -81,12 +82,12 @@ async def test_what_was_stopped_goes_on_where_it_was(
     monkeypatch.setattr(rewrapping, "BATCH", 1)
     async with clean.owner.pool.acquire() as conn:
         with pytest.raises(KeyError, match="k0"):
-            await rewrapping.rewrap(conn, both)
+            await rewrap(conn, both)
     done = (await sealed_by(clean))["k2"]
     assert 4 <= done <= 5
     await clean.execute("DELETE FROM signing_keys WHERE private_key = $1", unknown)
     async with clean.owner.pool.acquire() as conn:
-        assert await rewrapping.rewrap(conn, both) == 5 - done
+        assert await rewrap(conn, both) == 5 - done
     assert await sealed_by(clean) == {"k2": 5}
 
 
@@ -106,9 +107,9 @@ async def test_keys_that_rotate_meanwhile_are_neither_lost_nor_brought_back(
     async with clean.owner.pool.acquire() as conn:
         rotations = asyncio.gather(*map(rotate, projects))
         while not rotations.done():
-            await rewrapping.rewrap(conn, both.keys)
+            await rewrap(conn, both.keys)
         await rotations
-        await rewrapping.rewrap(conn, both.keys)
+        await rewrap(conn, both.keys)
     assert await sealed_by(clean) == {"k2": 20}
     alone = keyed(clean.owner, SECOND)
     assert all([await signs(alone, tenant, project) for project in projects])
@@ -125,7 +126,7 @@ async def test_a_row_that_is_held_is_waited_for_at_the_end(clean: World, tenant:
         held = holder.transaction()
         await held.start()
         await holder.execute("SELECT FROM signing_keys WHERE status = 'active' FOR UPDATE")
-        rewrapped = asyncio.create_task(rewrapping.rewrap(conn, both))
+        rewrapped = asyncio.create_task(rewrap(conn, both))
 
         async def all_but_one() -> bool:
             return await sealed_by(clean) == {"k1": 1, "k2": 1}

@@ -5,12 +5,13 @@ import base64
 from collections import Counter
 
 import pytest
+from chassis import rewrapping
 from chassis.keys import Keys
 from contracts import webhooks as calls
 from service.webhooks.world import World
 from support.owner import ENCRYPTION_KEYS
 from support.waiting import until
-from webhooks import rewrapping
+from webhooks.rewrapping import rewrap
 from webhooks.signature import shown_secret
 from webhooks.webhooks import sealed_for
 
@@ -50,8 +51,8 @@ async def test_after_rewrapping_the_old_key_can_go(
     rotated = await world.ask(calls.ROTATE_SECRET, tenant, None, path=path)
     assert await sealed_by(world) == {"k1": 8}
     async with world.owner.pool.acquire() as conn:
-        assert await rewrapping.rewrap(conn, both) == 8
-        assert await rewrapping.rewrap(conn, both) == 0
+        assert await rewrap(conn, both) == 8
+        assert await rewrap(conn, both) == 0
     assert await sealed_by(world) == {"k2": 8}
     alone = keyed(world, SECOND)
     opened = {
@@ -80,9 +81,9 @@ async def test_secrets_that_rotate_meanwhile_are_neither_lost_nor_brought_back(
             *(rotate(each["id"], remove=n < 3) for n, each in enumerate(made))
         )
         while not rotations.done():
-            await rewrapping.rewrap(conn, both)
+            await rewrap(conn, both)
         await rotations
-        await rewrapping.rewrap(conn, both)
+        await rewrap(conn, both)
     assert await sealed_by(world) == {"k2": 28}
     alone = keyed(world, SECOND)
     opened = {
@@ -101,7 +102,7 @@ async def test_a_row_that_is_held_is_waited_for_at_the_end(
         await held.start()
         query = "SELECT FROM secrets WHERE webhook_id = $1 FOR UPDATE"
         await holder.execute(query, made[0]["id"])
-        rewrapped = asyncio.create_task(rewrapping.rewrap(conn, both))
+        rewrapped = asyncio.create_task(rewrap(conn, both))
 
         async def all_but_one() -> bool:
             return await sealed_by(world) == {"k1": 1, "k2": 1}
