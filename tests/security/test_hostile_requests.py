@@ -249,7 +249,7 @@ async def test_slow_senders_are_let_go_and_keep_nobody_waiting(api: Api) -> None
             at = time.monotonic()
             assert (await api("GET", "/v1/admin/tenant")).status == 200
             times.append(time.monotonic() - at)
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.1)  # the pace of a caller beside them
         return max(times)
 
     async with held_open(api.url, 300, b"GET /v1/admin/tenant HTTP/1.1\r\nX: "):

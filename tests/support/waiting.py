@@ -8,7 +8,9 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-async def until(condition: Callable[[], Awaitable[T]], seconds: float = 20.0) -> T:
+async def until(
+    condition: Callable[[], Awaitable[T]], seconds: float = 20.0, every: float = 0.02
+) -> T:
     """The first truthy answer of `condition`; AssertionError with the last one at the deadline."""
     deadline = time.monotonic() + seconds
     while True:
@@ -16,4 +18,4 @@ async def until(condition: Callable[[], Awaitable[T]], seconds: float = 20.0) ->
         if answer:
             return answer
         assert time.monotonic() < deadline, f"still {answer!r} after {seconds} s"
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(every)
