@@ -102,7 +102,13 @@ ACCEPT_INVITATION = Call(
     "accept_invitation",
     body=AcceptInvitation,
     result=AcceptedInvitation,
-    problems=("invitation_closed", "already_member", "member_limit_reached", "user_suspended"),
+    problems=(
+        "invitation_closed",
+        "already_member",
+        "member_limit_reached",
+        "tenant_suspended",
+        "user_suspended",
+    ),
 )
 
 

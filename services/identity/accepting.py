@@ -18,6 +18,7 @@ from outbox.record import event, recording
 from sqlalchemy import bindparam, func, select, update
 
 from identity import invitations, joining, members, users
+from identity.projects import Projects
 from identity.tables import INVITATIONS, USERS
 
 _OPEN = (
@@ -58,7 +59,7 @@ CLOSE = Statement(
 )
 
 
-async def accept(conn: Connection, ask: Ask[AcceptInvitation]) -> Reply:
+async def accept(conn: Connection, ask: Ask[AcceptInvitation], *, projects: Projects) -> Reply:
     now = datetime.now(UTC)
     token = {"token_hash": invitations.hashed(ask.keys, ask.body.token), "now": now}
     row = await BY_TOKEN.row(conn, **token)
@@ -66,6 +67,8 @@ async def accept(conn: Connection, ask: Ask[AcceptInvitation]) -> Reply:
         raise _closed()
     invitation = dict(row)
     scope = {name: invitation.pop(name) for name in ("tenant_id", "organization_id")}
+    if not await projects.has_tenant(ask.context, scope["tenant_id"]):
+        raise _closed()
     context = ask.context.model_copy(update={"tenant_id": scope["tenant_id"]})
     user = await _user(conn, context, NewUser(email=row["email"], name=ask.body.name), now)
     context.actor_type, context.actor_id = "user", user["id"]

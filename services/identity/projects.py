@@ -1,4 +1,4 @@
-"""What only the projects service can say: signatures, and the public keys of a project.
+"""What only the projects service can say: signatures, public keys of a project, a tenant's status.
 
 Who asks holds a database connection meanwhile. So a service that is away is asked by one request
 at a time, and all others are refused at once, until it answers again.
@@ -16,6 +16,7 @@ from contracts.calls import Call
 from contracts.context import Context
 from contracts.problems import Problem, not_found
 from contracts.signing_keys import GET_JWKS, SIGN_TOKEN, SignedToken
+from contracts.tenants import GET_TENANT, Tenant
 
 Asking = Callable[[Call, Context, bytes], Awaitable[Reply]]
 """`chassis.rpc.ask` of a connection."""
@@ -41,7 +42,7 @@ class Projects:
         if reply.status == 404:
             raise not_found()
         if reply.status == 403:
-            raise Problem("tenant_suspended", "The tenant is suspended. Ask your operator.")
+            raise _suspended()
         return SignedToken.model_validate_json(_body(reply))
 
     async def keys(self, context: Context, project_id: str) -> dict[str, jwt.PyJWK]:
@@ -50,6 +51,16 @@ class Projects:
         if reply.status == 404:
             return {}
         return {each["kid"]: jwt.PyJWK(each) for each in orjson.loads(_body(reply))["keys"]}
+
+    async def has_tenant(self, context: Context, tenant_id: str) -> bool:
+        """Whether there is such a tenant. Raises Problem: 403 it is suspended, 503."""
+        path = {"id": tenant_id}
+        reply = await self._asked(GET_TENANT, context, b"", tenant_id=tenant_id, path=path)
+        if reply.status == 404:
+            return False
+        if Tenant.model_validate_json(_body(reply)).status == "suspended":
+            raise _suspended()
+        return True
 
     async def _asked(self, call: Call, context: Context, body: bytes, **fields: Any) -> Reply:
         now = time.monotonic()
@@ -69,11 +80,15 @@ class Projects:
         try:
             reply = await self._ask(call, circumstances, body)
         except Problem:
-            # Whatever became of it, nothing has changed: signing writes nothing.
+            # Whatever became of it, nothing has changed: no question writes.
             self._away, self._away_until = True, time.monotonic() + AWAY_SECONDS
             raise unavailable("projects") from None
         self._away, self._away_until = False, 0.0
         return reply
+
+
+def _suspended() -> Problem:
+    return Problem("tenant_suspended", "The tenant is suspended. Ask your operator.")
 
 
 def _body(reply: Reply) -> bytes:

@@ -30,7 +30,7 @@ from identity.projects import Projects
 
 
 def routes(projects: Projects, activity: Activity) -> Routes:
-    """`projects` signs and publishes keys; `activity` hears of sessions that are used."""
+    """`projects` is the other service; `activity` hears of sessions that are used."""
     verify = partial(verifying.verify, tokens=AccessTokens(projects), activity=activity)
     return Routes(
         reads={
@@ -60,7 +60,7 @@ def routes(projects: Projects, activity: Activity) -> Routes:
             invitation_calls.CREATE_INVITATION: invitations.create,
             invitation_calls.REVOKE_INVITATION: invitations.revoke,
             invitation_calls.RESEND_INVITATION: invitations.resend,
-            invitation_calls.ACCEPT_INVITATION: accepting.accept,
+            invitation_calls.ACCEPT_INVITATION: partial(accepting.accept, projects=projects),
         },
         single={
             calls.CREATE_ORGANIZATION: lambda new: new.owner_id is None,

@@ -6,12 +6,11 @@ import pytest
 from chassis.ask import Reply
 from contracts.calls import Call
 from contracts.context import Context
-from contracts.ids import new_id
 from identity.activity import Activity
 from identity.projects import Projects
 from identity.rpc import routes
 from projects.rpc import ROUTES as PROJECTS
-from service.identity.people import People, settled
+from service.identity.people import People, new_tenant, settled
 from support.owner import Owner, owner_of
 from tenantry.servers import Servers
 
@@ -40,9 +39,9 @@ async def identity(servers: Servers, projects: Owner, activity: Activity) -> Asy
 
 
 @pytest.fixture
-def tenant() -> str:
+async def tenant(projects: Owner) -> str:
     """A tenant of this test alone."""
-    return new_id("ten")
+    return await new_tenant(projects)
 
 
 @pytest.fixture

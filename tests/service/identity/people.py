@@ -79,17 +79,6 @@ class People:
         path = {"id": user}
         return dict((await self.identity.ask(user_calls.GET_USER, self.tenant, path=path)).body)
 
-    async def suspend_tenant(self) -> None:
-        who = {"actor_type": "operator", "actor_id": None}
-        changed = await self.projects.ask(
-            tenant_calls.UPDATE_TENANT,
-            None,
-            {"status": "suspended"},
-            path={"id": self.tenant},
-            **who,
-        )
-        assert changed.status == 200, changed.body
-
     async def set_back(self, session: str, seconds: int) -> None:
         """As if so much time had gone by since the session was last used."""
         await self.identity.pool.execute(
@@ -108,14 +97,24 @@ class People:
         ]
 
 
-async def settled(identity: Owner, projects: Owner) -> People:
-    """A fresh tenant with a project."""
+async def new_tenant(projects: Owner) -> str:
     slug = new_id("ten").replace("_", "-")
     who = {"actor_type": "operator", "actor_id": None}
-    made = await projects.ask(
-        tenant_calls.CREATE_TENANT, None, {"name": "Acme", "slug": slug}, **who
-    )
+    body = {"name": "Acme", "slug": slug}
+    made = await projects.ask(tenant_calls.CREATE_TENANT, None, body, **who)
     assert made.status == 201, made.body
-    people = People(identity, projects, made.body["tenant"]["id"], "")
+    return str(made.body["tenant"]["id"])
+
+
+async def suspend(projects: Owner, tenant: str) -> None:
+    who = {"actor_type": "operator", "actor_id": None}
+    body, path = {"status": "suspended"}, {"id": tenant}
+    changed = await projects.ask(tenant_calls.UPDATE_TENANT, None, body, path=path, **who)
+    assert changed.status == 200, changed.body
+
+
+async def settled(identity: Owner, projects: Owner) -> People:
+    """A fresh tenant with a project."""
+    people = People(identity, projects, await new_tenant(projects), "")
     people.project = await people.new_project()
     return people

@@ -5,6 +5,7 @@ from typing import Any
 from contracts import invitations
 from contracts import organizations as calls
 from contracts import users as user_calls
+from service.identity.people import suspend
 from support.owner import Answer, Owner
 
 EMAIL = "ada@example.com"
@@ -50,6 +51,17 @@ async def test_a_suspended_user_does_not_come_in(identity: Owner, tenant: str) -
     path = {"id": user.body["id"]}
     await identity.ask(user_calls.UPDATE_USER, tenant, {"status": "active"}, path=path)
     assert (await _accept(identity, invited["token"])).status == 200
+
+
+async def test_nobody_comes_into_a_suspended_tenant(
+    identity: Owner, projects: Owner, tenant: str
+) -> None:
+    invited = await _invite(identity, tenant, await _organization(identity, tenant))
+    before = await _types(identity, tenant)
+    await suspend(projects, tenant)
+    refused = await _accept(identity, invited["token"])
+    assert (refused.status, refused.body["code"]) == (403, "tenant_suspended")
+    assert await _types(identity, tenant) == before
 
 
 async def test_every_event_of_accepting_names_the_person(identity: Owner, tenant: str) -> None:

@@ -12,7 +12,7 @@ from contracts import signing_keys as signing_calls
 from contracts import users as user_calls
 from contracts.ids import new_id
 from contracts.sessions import IssuedSession
-from service.identity.people import People
+from service.identity.people import People, suspend
 
 
 async def _claims(people: People, token: str, project: str | None = None) -> dict[str, Any]:
@@ -149,7 +149,7 @@ async def test_a_repeat_begins_no_second_session(people: People) -> None:
 async def test_a_suspended_tenant_gets_no_token(people: People) -> None:
     user = await people.new_user()
     begun = await people.session(user)
-    await people.suspend_tenant()
+    await suspend(people.projects, people.tenant)
     for answer in (await people.sign_in(user), await people.refresh(begun["refresh_token"])):
         assert (answer.status, answer.body["code"]) == (403, "tenant_suspended")
 

@@ -104,6 +104,8 @@ def accept(world: World, ask: Ask) -> Said:
     row = tenant.invitations.get(key) if tenant and key else None
     if tenant is None or key is None or row is None or row["status"] != "pending":
         raise Refused("invitation_closed", status=410)
+    if tenant.shown["status"] == "suspended":
+        raise Refused("tenant_suspended")
     organization = tenant.organizations[key[0]]
     user = next((each for each in tenant.users.values() if _is(row["email"], each)), None)
     if user is not None and user["status"] == "suspended":
