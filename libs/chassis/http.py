@@ -3,11 +3,12 @@
 import contextlib
 import logging
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import uvicorn
 
-from chassis.http_protocol import BoundedProtocol
+from chassis.http_protocol import BoundedProtocol, room_for_connections
 
 
 class HttpServer(uvicorn.Server):
@@ -20,7 +21,7 @@ class HttpServer(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http=BoundedProtocol,
+                http=partial(BoundedProtocol, most=room_for_connections()),  # type: ignore[arg-type]
                 ws="none",
                 host=host,
                 port=port,

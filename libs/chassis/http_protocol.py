@@ -4,6 +4,7 @@ What uvicorn leaves open is bounded here; what is no HTTP is a problem document 
 """
 
 import asyncio
+import resource
 import secrets
 import socket
 from typing import Any
@@ -18,6 +19,8 @@ MAX_FIELDS = 200
 HEAD_SECONDS = 10.0
 """From connecting, or from the first byte after an answer, to the end of a head."""
 MAX_CONNECTIONS = 4096
+OTHER_FILES = 256
+"""What a process has open beside its clients' connections: a pool, NATS, Redis, logs."""
 UNREAD_SECONDS = 60
 """How long an answer waits for a client that does not read it (TCP_USER_TIMEOUT of Linux)."""
 
@@ -27,25 +30,36 @@ _HEAD = (
 )
 
 
+def room_for_connections() -> int:
+    """How many clients may be connected at once; raises the limit of open files for them."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_CONNECTIONS + OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return MAX_CONNECTIONS if soft == resource.RLIM_INFINITY else min(soft, wanted) - OTHER_FILES
+
+
 class TooLarge(Exception):  # noqa: N818 - never seen outside
     """The head, or what comes after a body in chunks, is more than we take."""
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """One connection.
+    """One connection, of at most `most`.
 
     `_deadline` runs while the client owes us a head, or the rest of a body that nobody reads any
     more. `_silent` counts the bytes since the parser last said anything of them.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, most: int = MAX_CONNECTIONS, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._most = most
         self._deadline: asyncio.TimerHandle | None = None
         self._head = self._fields = self._silent = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > MAX_CONNECTIONS:
+        if len(self.connections) > self._most:
             transport.close()
             return
         if hasattr(socket, "TCP_USER_TIMEOUT"):
