@@ -1,4 +1,4 @@
-"""Lists: a page by number or by cursor, in a stable order, with a total; two statements at most.
+"""Lists: a page by number or by cursor, in a stable order, with a total; one statement or two.
 
 A cursor names the last row of its page and is sealed to its tenant and query, so that it can be
 neither forged nor used elsewhere (422). Walking by cursor never skips or repeats a row.
@@ -90,14 +90,19 @@ class Listing:
             statement = self._far(names, sort)
         rows = [dict(row) for row in await statement.rows(conn, **values)]
         more, rows = len(rows) > query.limit, rows[: query.limit]
-        places = [(row.pop("sort_value"), row.pop("key_value")) for row in rows]
         if after is None and not more and (rows or number == 1):
             total, exact = (number - 1) * query.limit + len(rows), True
+        elif rows and names in self.totals:
+            total, exact = rows[0]["total"], True
         else:
             total, exact = await self._total(conn, names, {**scope, **given})
         cursor = None
         if more:
-            cursor = seal_cursor([number + 1, places[-1]], binding)
+            place = [rows[-1][name] for name in self._place(sort)]
+            cursor = seal_cursor([number + 1, place], binding)
+        for name in self._besides(names, sort):
+            for row in rows:
+                del row[name]
         return rows, {
             "page": number,
             "limit": query.limit,
@@ -147,7 +152,7 @@ class Listing:
             place = tuple_(by, self.key)
             where.append(place < edge if descending else place > edge)
         statement = (
-            select(*self.columns, by.label("sort_value"), self.key.label("key_value"))
+            select(*self.columns, *self._besides(names, sort).values())
             .select_from(self.source)
             .where(*where)
             .order_by(*order)
@@ -157,7 +162,7 @@ class Listing:
 
     @lru_cache(maxsize=256)  # noqa: B019
     def _far(self, names: tuple[str, ...], sort: str) -> Statement:
-        by, order = self._order(sort)
+        _, order = self._order(sort)
         page = (
             select(self.key.label("key"))
             .select_from(self.source)
@@ -168,11 +173,35 @@ class Listing:
             .subquery("page")
         )
         return Statement(
-            select(*self.columns, by.label("sort_value"), self.key.label("key_value"))
+            select(*self.columns, *self._besides(names, sort).values())
             .select_from(self.source)
             .where(*self._where(()), self.key.in_(select(page.c.key)))
             .order_by(*order)
         )
+
+    @lru_cache(maxsize=256)  # noqa: B019
+    def _besides(self, names: tuple[str, ...], sort: str) -> dict[str, ColumnElement[Any]]:
+        """What a row has by name beside its columns: its place unless they tell it, the total."""
+        by, _ = self._order(sort)
+        found: dict[str, ColumnElement[Any]] = {}
+        for name, place in zip(self._place(sort), (by, self.key), strict=True):
+            if not self._shows(place):
+                found[name] = place.label(name)
+        if names in self.totals:
+            found["total"] = self.totals[names].scalar_subquery().label("total")
+        return found
+
+    @lru_cache(maxsize=64)  # noqa: B019
+    def _place(self, sort: str) -> tuple[str, str]:
+        """Under which names a row has what it is sorted by, and its key."""
+        by, _ = self._order(sort)
+        return (
+            by.key if self._shows(by) and by.key else "sort_value",
+            self.key.key if self._shows(self.key) and self.key.key else "key_value",
+        )
+
+    def _shows(self, what: ColumnElement[Any]) -> bool:
+        return any(column is what for column in self.columns)
 
     def _order(self, sort: str) -> tuple[ColumnElement[Any], list[ColumnElement[Any]]]:
         """What is sorted by, and the whole order, which no two rows share a place in."""

@@ -26,6 +26,7 @@ from sqlalchemy import (
     column,
     func,
     literal_column,
+    null,
     select,
     text,
     true,
@@ -33,7 +34,7 @@ from sqlalchemy import (
 
 from audit.filters import Filters
 from audit.log import LATE
-from audit.tables import DIMENSIONS, EVENTS, STEP
+from audit.tables import CHECKPOINTS, DIMENSIONS, EVENTS, HEADS, STEP
 
 _BEFORE = timedelta(microseconds=1)
 _CLASSES = {"classes": range(1, len(LATE) + 1), "spans": LATE}
@@ -62,6 +63,21 @@ _prefix = select(
 ).subquery("prefix")
 
 
+_floor = func.coalesce(CHECKPOINTS.c.sequence, literal_column("0"))
+# The ends of the whole log are known without a look into each month.
+_WHOLE_EXTENT = Statement(
+    select(
+        _floor.label("bottom"),
+        _floor.label("base"),
+        HEADS.c.sequence.label("top"),
+        HEADS.c.sequence.label("last"),
+        HEADS.c.filed_at,
+    )
+    .select_from(HEADS.outerjoin(CHECKPOINTS, CHECKPOINTS.c.tenant_id == HEADS.c.tenant_id))
+    .where(HEADS.c.tenant_id == bindparam("tenant_id"), HEADS.c.sequence > _floor)
+)
+
+
 class _Counted:
     """The statements about the events of one value of a column, or about the whole log."""
 
@@ -74,14 +90,17 @@ class _Counted:
             return found.scalar_subquery()
 
         oldest, newest = EVENTS.c.sequence.asc(), EVENTS.c.sequence.desc()
-        self.extent = Statement(
-            select(
-                (end(EVENTS.c.sequence, oldest) - literal_column("1")).label("bottom"),
-                (end(ordinal, oldest) - literal_column("1")).label("base"),
-                end(EVENTS.c.sequence, newest).label("top"),
-                end(ordinal, newest).label("last"),
+        self.extent = _WHOLE_EXTENT
+        if name is not None:
+            self.extent = Statement(
+                select(
+                    (end(EVENTS.c.sequence, oldest) - literal_column("1")).label("bottom"),
+                    (end(ordinal, oldest) - literal_column("1")).label("base"),
+                    end(EVENTS.c.sequence, newest).label("top"),
+                    end(ordinal, newest).label("last"),
+                    null().label("filed_at"),
+                )
             )
-        )
         inside = end(ordinal, newest, EVENTS.c.sequence <= _prefix.c.sequence)
         self.prefixes = Statement(
             select(_prefix.c.name, _prefix.c.sequence, inside.label("ordinal"))
@@ -106,7 +125,7 @@ class _Counted:
             .where(straggles.c[name] == bindparam("value") if name else true())
         )
         self.milestone = Statement(
-            select(ordinal.label("ordinal"), EVENTS.c.sequence)
+            select(ordinal.label("ordinal"), EVENTS.c.sequence, EVENTS.c.filed_at)
             .where(
                 *where,
                 ordinal >= bindparam("ordinal"),
@@ -125,11 +144,13 @@ _COUNTED = {name: _Counted(name) for name in (None, *DIMENSIONS)}
 class Stretch:
     """Where a query's events lie: at sequences in (bottom, top], `total` of them if counted.
 
-    `last` is the ordinal at the end of the prefix of `until`, `after` how many stragglers come
-    after that, and `strangers` the ordinals of those before it that were created before `since`.
+    `filed_at` is that of `top`, if these are all events there are. `last` is the ordinal at the end
+    of the prefix of `until`, `after` how many stragglers come after that, and `strangers` the
+    ordinals of those before it that were created before `since`.
     """
 
     top: int = 0
+    filed_at: datetime | None = None
     bottom: int = 0
     last: int = 0
     after: int = 0
@@ -143,7 +164,7 @@ async def survey(conn: Connection, tenant_id: str, filters: Filters) -> Stretch:
     extent = await counted.extent.row(conn, **scope)
     if extent is None or extent["top"] is None:
         return Stretch()
-    bottom, base, top, last = extent.values()
+    bottom, base, top, last, filed_at = extent.values()
     early: dict[int, int] = {}
     late: dict[int, int] = {}
     moments = _moments_of(filters)
@@ -162,6 +183,7 @@ async def survey(conn: Connection, tenant_id: str, filters: Filters) -> Stretch:
     after = late.keys() - early.keys()
     return Stretch(
         top=max(top, *after) if after else top,
+        filed_at=None if moments or filters.equal else filed_at,
         bottom=bottom,
         last=last,
         after=len(after),
@@ -170,24 +192,35 @@ async def survey(conn: Connection, tenant_id: str, filters: Filters) -> Stretch:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The sequence from which to go down, and how many to skip; `filed_at` as of a `Stretch`."""
+
+    top: int
+    filed_at: datetime | None
+    skip: int
+
+
 async def place(
     conn: Connection, tenant_id: str, filters: Filters, stretch: Stretch, offset: int
-) -> tuple[int, int]:
-    """The sequence from which to go down, and how many to skip, to come to the n-th newest.
+) -> Place:
+    """Where the n-th newest is found; `offset` is less than the total.
 
-    `offset` is less than the total. At most a few dozen are skipped where ordinals tell the way.
+    At most a few dozen are skipped where ordinals tell the way.
     """
+    first = Place(stretch.top, stretch.filed_at, offset)
     if not filters.is_counted or offset < stretch.after + STEP:
-        return stretch.top, offset
+        return first
     counted, scope = _scope(tenant_id, filters)
     # Not below the wanted one: strangers only push that further down.
     ordinal = stretch.last - (offset - stretch.after)
     row = await counted.milestone.row(conn, **scope, ordinal=ordinal)
     if row is None or row["ordinal"] >= stretch.last:
-        return stretch.top, offset
+        return first
     strangers = sum(row["ordinal"] < each <= stretch.last for each in stretch.strangers)
     above = stretch.after + (stretch.last - row["ordinal"]) - strangers
-    return row["sequence"], offset - above
+    filed_at = None if stretch.filed_at is None else row["filed_at"]
+    return Place(row["sequence"], filed_at, offset - above)
 
 
 def _scope(tenant_id: str, filters: Filters) -> tuple[_Counted, dict[str, Any]]:

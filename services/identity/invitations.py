@@ -175,10 +175,10 @@ def _pending(error: asyncpg.UniqueViolationError) -> Problem:
 
 async def find_all(conn: Connection, ask: Ask[Body, InvitationsQuery]) -> Reply:
     scope = {"tenant_id": ask.tenant, "organization_id": ask.path["id"]}
-    if await members.FIND_ORGANIZATION.row(conn, **scope) is None:
-        raise not_found()
     values = {**scope, "now": datetime.now(UTC)}
     rows, pagination = await LIST.page(conn, ask, values, given(ask.query))
+    if not rows and await members.FIND_ORGANIZATION.row(conn, **scope) is None:
+        raise not_found()
     return answer(ask, {"invitations": rows, "pagination": pagination})
 
 

@@ -112,9 +112,9 @@ def shown(row: Mapping[str, Any]) -> dict[str, Any]:
 
 async def find_all(conn: Connection, ask: Ask[Body, MembersQuery]) -> Reply:
     scope = {"tenant_id": ask.tenant, "organization_id": ask.path["id"]}
-    if await FIND_ORGANIZATION.row(conn, **scope) is None:
-        raise not_found()
     rows, pagination = await LIST.page(conn, ask, scope, given(ask.query))
+    if not rows and await FIND_ORGANIZATION.row(conn, **scope) is None:
+        raise not_found()
     return answer(ask, {"members": [shown(row) for row in rows], "pagination": pagination})
 
 

@@ -127,10 +127,10 @@ async def test_a_far_page_skips_no_more_than_a_few(audit: Owner, tenant: str, he
     async with audit.pool.acquire() as conn:
         stretch = await totals.survey(conn, tenant, filters)
         for offset in range(len(matching)):
-            top, skip = await totals.place(conn, tenant, filters, stretch, offset)
-            assert skip < 2 * totals.STEP
-            below = [sequence for sequence in matching if sequence <= top]
-            assert below[skip] == matching[offset]
+            place = await totals.place(conn, tenant, filters, stretch, offset)
+            assert place.skip < 2 * totals.STEP
+            below = [sequence for sequence in matching if sequence <= place.top]
+            assert below[place.skip] == matching[offset]
 
 
 async def test_a_combination_is_counted_to_ten_thousand_and_no_further(
