@@ -23,6 +23,7 @@ class Keys:
         pairs = [entry.partition(":") for entry in entries]
         self._ciphers = {name: AESGCM(decode_key(key)) for name, _, key in pairs}
         self._active = pairs[0][0]
+        self._derived: dict[str, bytes] = {}
 
     @property
     def active(self) -> str:
@@ -36,7 +37,10 @@ class Keys:
 
     def derive(self, purpose: str) -> bytes:
         """32 bytes for one purpose, the same in every replica."""
-        return hmac.new(self._hash_key, f"derive\0{purpose}".encode(), hashlib.sha256).digest()
+        if purpose not in self._derived:
+            text = f"derive\0{purpose}".encode()
+            self._derived[purpose] = hmac.new(self._hash_key, text, hashlib.sha256).digest()
+        return self._derived[purpose]
 
     def seal(self, value: bytes, bound_to: str) -> str:
         """`value` encrypted as `key-id.base64url`; opens only with the same `bound_to`."""

@@ -2,11 +2,14 @@
 
 import logging
 import sys
+from datetime import UTC, datetime
 from importlib.metadata import version
+from typing import Any
 
 import orjson
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
+from structlog.typing import EventDict
 
 VERSION = version("tenantry")
 
@@ -32,20 +35,24 @@ DELIVERIES = Counter("tenantry_deliveries_total", "Webhook attempts by outcome."
 
 def configure_logging(service: str, level: str) -> None:
     """One JSON object a line on standard output, other libraries' warnings included."""
+
+    def stamped(_: Any, level: str, event: EventDict) -> EventDict:
+        event["level"] = level
+        event["timestamp"] = datetime.now(UTC)
+        event["service"] = service
+        return event
+
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(serializer=orjson.dumps),
-        ],
+        processors=[stamped, structlog.processors.format_exc_info, _rendered],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level)),
         logger_factory=structlog.BytesLoggerFactory(sys.stdout.buffer),
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.bind_contextvars(service=service)
     logging.basicConfig(level=logging.WARNING, handlers=[_Forward()], force=True)
+
+
+def _rendered(_: Any, __: str, event: EventDict) -> bytes:
+    return orjson.dumps(event, default=repr, option=orjson.OPT_UTC_Z)
 
 
 class _Forward(logging.Handler):

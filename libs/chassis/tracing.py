@@ -7,7 +7,7 @@ Without it nothing of OpenTelemetry is imported, and a caller's traceparent goes
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -54,12 +54,19 @@ def is_on() -> bool:
     return _tracer is not None
 
 
-@contextmanager
-def span(name: str, kind: Kind, traceparent: str, **attributes: str | int) -> Iterator[Span]:
+def span(
+    name: str, kind: Kind, traceparent: str, **attributes: str | int
+) -> AbstractContextManager[Span]:
     """Names and attributes are bounded words; an exception that escapes marks an error."""
     if _tracer is None:
-        yield Span(traceparent)
-        return
+        return nullcontext(Span(traceparent))
+    return _recorded(name, kind, traceparent, attributes)
+
+
+@contextmanager
+def _recorded(
+    name: str, kind: Kind, traceparent: str, attributes: dict[str, str | int]
+) -> Iterator[Span]:
     with _tracer.start_as_current_span(name, **_place(kind, traceparent, attributes)) as recorded:
         own = recorded.get_span_context()
         flags = f"{own.trace_flags:02x}"

@@ -5,6 +5,7 @@ Bodies are passed on as bytes in both directions: the owner validates, once.
 
 import time
 from dataclasses import dataclass
+from functools import cache
 
 import structlog
 from chassis.ask import Reply
@@ -26,6 +27,7 @@ from edge.responding import problem_response, respond
 from edge.route import OPERATOR, PUBLIC, TENANT, TENANT_OR_OPERATOR, Route
 
 log = structlog.get_logger()
+_seconds = cache(REQUEST_SECONDS.labels)
 
 ANSWER_SECONDS = 1.8
 """An answer within 2 s, whatever hangs behind the edge."""
@@ -58,10 +60,11 @@ class Gateway:
         with span(f"{route.method} {route.path}", "SERVER", trace.traceparent) as current:
             response = await self._outcome(route, request, trace, current.traceparent)
             current.ended(response.status_code)
-        for name, value in trace.headers.items():
-            response.headers[name] = value
+        response.raw_headers += [
+            (name.lower().encode(), value.encode()) for name, value in trace.headers.items()
+        ]
         elapsed = time.perf_counter() - started
-        REQUEST_SECONDS.labels(route.call.name, response.status_code).observe(elapsed)
+        _seconds(route.call.name, response.status_code).observe(elapsed)
         log.info(
             "request",
             method=request.method,

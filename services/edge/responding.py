@@ -21,10 +21,10 @@ def respond(route: Route, request: Request, reply: Reply) -> Response:
         known = request.headers.get("if-none-match", "")
         tags = {tag.strip().removeprefix("W/") for tag in known.split(",")}
         if headers["ETag"] in tags or "*" in tags:
-            return _finished(Response(status_code=304, headers=headers))
+            return _response(b"", 304, headers)
     if reply.body:
         headers.setdefault("Content-Type", "application/json")
-    return _finished(Response(reply.body, reply.status, headers))
+    return _response(reply.body, reply.status, headers)
 
 
 def refuse(request: Request, code: str, detail: str) -> Response:
@@ -38,15 +38,16 @@ def refuse(request: Request, code: str, detail: str) -> Response:
 def problem_response(problem: Problem, request_id: str, traceparent: str) -> Response:
     """RFC 9457, with the headers that belong to a status."""
     body = orjson.dumps(problem.body(request_id, traceparent[3:35]))
-    return _finished(Response(body, problem.status), problem.extra.get("retry_after"))
+    headers = {}
+    if "retry_after" in problem.extra:
+        headers["Retry-After"] = str(problem.extra["retry_after"])
+    return _response(body, problem.status, headers)
 
 
-def _finished(response: Response, retry_after: object = None) -> Response:
-    if response.status_code >= 400:
-        response.headers["Content-Type"] = "application/problem+json"
-    if response.status_code == 401:
-        response.headers["WWW-Authenticate"] = "Bearer"
-    if retry_after is not None:
-        response.headers["Retry-After"] = str(retry_after)
-    response.headers.setdefault("Cache-Control", "no-store")
-    return response
+def _response(body: bytes, status: int, headers: dict[str, str]) -> Response:
+    if status >= 400:
+        headers["Content-Type"] = "application/problem+json"
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    headers.setdefault("Cache-Control", "no-store")
+    return Response(body, status, headers)

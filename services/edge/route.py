@@ -50,5 +50,5 @@ class Route:
 def location_of(route: Route, request: Request, created: str) -> str:
     """The path of the resource that a request made."""
     if route.location is None:
-        return f"{request.url.path.rstrip('/')}/{created}"
+        return f"{request.scope['path'].rstrip('/')}/{created}"
     return route.location.format(**request.path_params, created=created)
