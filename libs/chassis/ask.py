@@ -79,6 +79,13 @@ def answer(
     )
 
 
+def problem_headers(problem: Problem) -> dict[str, str]:
+    """The headers that go with a problem."""
+    if "retry_after" in problem.extra:
+        return {"Retry-After": str(problem.extra["retry_after"])}
+    return {}
+
+
 def understand(call: Call, context: Context, body: bytes, keys: Keys) -> Ask[Any, Any]:
     """Path, query and body checked in that order. Raises Problem (404, 422, 400)."""
     for name, prefix in call.path.items():

@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import BIGINT
 
-from chassis.ask import Ask, Reply, json_bytes
+from chassis.ask import Ask, Reply, json_bytes, problem_headers
 from chassis.database import CONFLICTS, ID, TIME, Connection, Pool
 from chassis.keys import Keys
 from chassis.statements import Statement
@@ -165,13 +165,6 @@ def problem_reply(problem: Problem, ask: Ask[Any, Any]) -> Reply:
     """A refusal as an answer that can be stored and repeated."""
     body = json_bytes(problem.body(ask.context.request_id, ask.context.trace_id))
     return Reply(body, problem.status, headers=problem_headers(problem))
-
-
-def problem_headers(problem: Problem) -> dict[str, str]:
-    """The headers that go with a problem."""
-    if "retry_after" in problem.extra:
-        return {"Retry-After": str(problem.extra["retry_after"])}
-    return {}
 
 
 def _owner(ask: Ask[Any, Any], fingerprint: str) -> str:

@@ -5,13 +5,14 @@ What uvicorn leaves open is bounded here; what is no HTTP is a problem document 
 
 import asyncio
 import resource
-import secrets
 import socket
 from typing import Any
 
 import orjson
 from contracts.problems import Problem
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from chassis.tracing import new_request_id, new_traceparent
 
 MAX_HEAD = 64 * 1024
 """Bytes of a request's line and headers. A line beyond 64 KiB is no request to the parser."""
@@ -116,7 +117,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _refuse(self, problem: Problem) -> None:
         """Answers, unless an answer is on its way already, and ends the connection."""
         if self.cycle is None or not self.cycle.response_started or self.cycle.response_complete:
-            body = orjson.dumps(problem.body(f"req_{secrets.token_hex(12)}", secrets.token_hex(16)))
+            body = orjson.dumps(problem.body(new_request_id(), new_traceparent()[3:35]))
             self.transport.write(STATUS_LINE[problem.status] + _HEAD % len(body) + body)
         self.transport.close()
 

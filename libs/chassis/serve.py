@@ -24,8 +24,8 @@ from nats.micro import add_service
 from nats.micro.request import Request
 from nats.micro.service import Service, ServiceConfig
 
-from chassis.ask import Ask, Reply, json_bytes, understand
-from chassis.boundary import Boundary, Routes, problem_headers
+from chassis.ask import Ask, Reply, json_bytes, problem_headers, understand
+from chassis.boundary import Boundary, Routes
 from chassis.database import CONFLICTS, UNAVAILABLE
 from chassis.health import Health
 from chassis.keys import Keys

@@ -36,23 +36,23 @@ DELIVERIES = Counter("tenantry_deliveries_total", "Webhook attempts by outcome."
 def configure_logging(service: str, level: str) -> None:
     """One JSON object a line on standard output, other libraries' warnings included."""
 
-    def stamped(_: Any, level: str, event: EventDict) -> EventDict:
-        event["level"] = level
+    def stamped(_: Any, __: str, event: EventDict) -> EventDict:
         event["timestamp"] = datetime.now(UTC)
         event["service"] = service
         return event
 
     structlog.configure(
-        processors=[stamped, structlog.processors.format_exc_info, _rendered],
+        processors=[
+            structlog.processors.add_log_level,
+            stamped,
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(orjson.dumps, option=orjson.OPT_UTC_Z),
+        ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level)),
         logger_factory=structlog.BytesLoggerFactory(sys.stdout.buffer),
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=logging.WARNING, handlers=[_Forward()], force=True)
-
-
-def _rendered(_: Any, __: str, event: EventDict) -> bytes:
-    return orjson.dumps(event, default=repr, option=orjson.OPT_UTC_Z)
 
 
 class _Forward(logging.Handler):

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from random import getrandbits
 from typing import Any, Literal
 
 Kind = Literal["SERVER", "CLIENT", "PRODUCER", "CONSUMER"]
@@ -32,6 +33,16 @@ class Span:
             self.recorded.set_attribute("http.response.status_code", status)
             if status >= 500:
                 self.recorded.set_status(StatusCode.ERROR)
+
+
+def new_request_id() -> str:
+    """`req_` and 24 hexadecimal digits: it tells requests apart, and is no secret."""
+    return f"req_{getrandbits(96):024x}"
+
+
+def new_traceparent() -> str:
+    """Of a trace that begins here (W3C Trace Context)."""
+    return f"00-{getrandbits(128):032x}-{getrandbits(64):016x}-01"
 
 
 def configure_tracing(service: str) -> None:

@@ -13,7 +13,7 @@ from contracts.context import Context
 from contracts.problems import Problem
 from sqlalchemy import bindparam, select
 
-from audit.tables import CHECKPOINTS, HEADS
+from audit.tables import CHECKPOINTS, HEADS, LOGS
 from audit.trail import FOLLOW
 from audit.verify import Chain
 
@@ -27,7 +27,7 @@ ENDS = Statement(
         CHECKPOINTS.c.sequence.label("floor"),
         CHECKPOINTS.c.digest.label("floor_digest"),
     )
-    .select_from(HEADS.outerjoin(CHECKPOINTS, CHECKPOINTS.c.tenant_id == HEADS.c.tenant_id))
+    .select_from(LOGS)
     .where(HEADS.c.tenant_id == bindparam("tenant_id"))
 )
 

@@ -197,5 +197,7 @@ PERSONAL = table(PersonalRow)
 HEADS = table(HeadRow)
 COUNTERS = table(CounterRow)
 CHECKPOINTS = table(CheckpointRow)
+LOGS = HEADS.outerjoin(CHECKPOINTS, CHECKPOINTS.c.tenant_id == HEADS.c.tenant_id)
+"""Where each tenant's log ends, and from where on it is still there."""
 FORGOTTEN = table(ForgottenRow)
 ERASURES = table(ErasureRow)

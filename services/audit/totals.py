@@ -34,7 +34,7 @@ from sqlalchemy import (
 
 from audit.filters import Filters
 from audit.log import LATE
-from audit.tables import CHECKPOINTS, DIMENSIONS, EVENTS, HEADS, STEP
+from audit.tables import CHECKPOINTS, DIMENSIONS, EVENTS, HEADS, LOGS, STEP
 
 _BEFORE = timedelta(microseconds=1)
 _CLASSES = {"classes": range(1, len(LATE) + 1), "spans": LATE}
@@ -73,7 +73,7 @@ _WHOLE_EXTENT = Statement(
         HEADS.c.sequence.label("last"),
         HEADS.c.filed_at,
     )
-    .select_from(HEADS.outerjoin(CHECKPOINTS, CHECKPOINTS.c.tenant_id == HEADS.c.tenant_id))
+    .select_from(LOGS)
     .where(HEADS.c.tenant_id == bindparam("tenant_id"), HEADS.c.sequence > _floor)
 )
 

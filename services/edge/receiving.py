@@ -3,9 +3,9 @@
 import asyncio
 import re
 from dataclasses import dataclass
-from random import getrandbits
 from urllib.parse import parse_qsl
 
+from chassis.tracing import new_request_id, new_traceparent
 from contracts.problems import Problem, invalid
 from starlette.requests import Request
 
@@ -30,11 +30,11 @@ class Trace:
 def trace_of(request: Request) -> Trace:
     """The caller's request id and trace where they are well formed, else fresh ones."""
     request_id = request.headers.get("x-request-id", "")
-    if not _REQUEST_ID.fullmatch(request_id):  # ids tell apart, and are no secrets
-        request_id = f"req_{getrandbits(96):024x}"
+    if not _REQUEST_ID.fullmatch(request_id):
+        request_id = new_request_id()
     traceparent = request.headers.get("traceparent", "")
     if not _TRACEPARENT.fullmatch(traceparent):
-        traceparent = f"00-{getrandbits(128):032x}-{getrandbits(64):016x}-01"
+        traceparent = new_traceparent()
     echoed = {"X-Request-Id": request_id, "traceparent": traceparent}
     return Trace(request_id, traceparent, echoed)
 

@@ -1,7 +1,7 @@
 """Responses: a problem as RFC 9457 has it, an owner's reply with its ETag and Location."""
 
 import orjson
-from chassis.ask import Reply
+from chassis.ask import Reply, problem_headers
 from contracts.problems import Problem
 from starlette.requests import Request
 from starlette.responses import Response
@@ -38,10 +38,7 @@ def refuse(request: Request, code: str, detail: str) -> Response:
 def problem_response(problem: Problem, request_id: str, traceparent: str) -> Response:
     """RFC 9457, with the headers that belong to a status."""
     body = orjson.dumps(problem.body(request_id, traceparent[3:35]))
-    headers = {}
-    if "retry_after" in problem.extra:
-        headers["Retry-After"] = str(problem.extra["retry_after"])
-    return _response(body, problem.status, headers)
+    return _response(body, problem.status, problem_headers(problem))
 
 
 def _response(body: bytes, status: int, headers: dict[str, str]) -> Response:

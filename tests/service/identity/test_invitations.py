@@ -116,6 +116,15 @@ async def test_a_member_is_not_invited(identity: Owner, tenant: str) -> None:
     assert elsewhere.status == 404
 
 
+async def test_an_absent_organization_has_no_list_and_a_new_one_an_empty_one(
+    identity: Owner, tenant: str
+) -> None:
+    assert await _listed(identity, tenant, await _organization(identity, tenant)) == []
+    path = {"id": new_id("org")}
+    absent = await identity.ask(invitations.LIST_INVITATIONS, tenant, path=path)
+    assert absent.status == 404
+
+
 async def test_a_pending_one_past_its_time_reads_expired(identity: Owner, tenant: str) -> None:
     organization = await _organization(identity, tenant)
     old = (await _invite(identity, tenant, organization, email="old@example.com")).body["id"]
