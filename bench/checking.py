@@ -15,7 +15,7 @@ import nats
 import uvicorn
 import uvloop
 from contracts.context import Context
-from edge.credentials import NO_TRACE, Credentials
+from edge.credentials import NO_TRACE, Credentials, Presented
 
 from bench.product import Product, until
 from bench.yardsticks import accepts, free_port
@@ -37,7 +37,7 @@ async def serve() -> None:
     async def app(scope: Any, _: Any, send: Any) -> None:
         if scope["path"] == "/checked":
             given = dict(scope["headers"])[b"authorization"].decode()
-            await credentials.find(given, "127.0.0.1", context)
+            await credentials.find(Presented.of(given), "127.0.0.1", context)
         await send(start)
         await send({"type": "http.response.body", "body": b"{}"})
 

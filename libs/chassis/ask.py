@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Generic
 
 import orjson
@@ -21,7 +22,7 @@ Q = TypeVar("Q", bound=Query, default=Query)
 _JSON_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NAIVE_UTC
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Ask(Generic[B, Q]):
     """One request, understood: who asks in `context`, what in `body`, `query` and `path`."""
 
@@ -43,7 +44,7 @@ class Ask(Generic[B, Q]):
         return self.context.path
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reply:
     """`created` is the identifier that the edge appends to the path for `Location`."""
 
@@ -115,9 +116,14 @@ def _query(call: Call, context: Context) -> Query:
     if errors:
         raise _invalid(errors)
     try:
-        return call.query.model_validate(given)
+        return call.query.model_validate(given) if given else _unasked(call.query)
     except ValidationError as error:
         raise refusal(error, "query") from None
+
+
+@cache
+def _unasked(query: type[Query]) -> Query:
+    return query.model_validate({})
 
 
 def _error(field_name: str, code: str, message: str) -> dict[str, str]:

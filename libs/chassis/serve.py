@@ -29,7 +29,7 @@ from chassis.boundary import Boundary, Routes
 from chassis.database import CONFLICTS, UNAVAILABLE
 from chassis.health import Health
 from chassis.keys import Keys
-from chassis.rpc import unavailable
+from chassis.rpc import decoded, unavailable
 from chassis.telemetry import CALL_SECONDS, VERSION
 from chassis.tracing import span
 
@@ -102,7 +102,7 @@ class Server:
 
     async def _handle(self, call: Call, run: Run, msg: Msg) -> None:
         started = time.perf_counter()
-        context = Context.model_validate_json((msg.headers or {})[CONTEXT_HEADER])
+        context = decoded((msg.headers or {})[CONTEXT_HEADER])
         if time.time() >= context.deadline:
             return
         with span(f"{self._name}.{call.name}", "SERVER", context.traceparent) as current:

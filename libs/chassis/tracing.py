@@ -18,7 +18,7 @@ _ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 _tracer: Any = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Span:
     """What is under way; `traceparent` goes with all that it causes (W3C Trace Context)."""
 

@@ -1,18 +1,19 @@
 """Who asks, in which request, by when: what travels beside every call and into every event."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Literal
-
-from pydantic import BaseModel
 
 ActorType = Literal["user", "api_key", "operator", "system"]
 
 CONTEXT_HEADER = "Tenantry-Context"
-"""The NATS header that carries a `Context` as one line of JSON, ASCII only."""
+"""The NATS header that carries a `Context` as one line of JSON."""
 REPLY_HEADER = "Tenantry-Reply"
 """The NATS header of an answer: JSON `{"status": 201, "headers": {"ETag": ...}}`."""
 
 
-class Context(BaseModel):
+@dataclass(slots=True, kw_only=True)
+class Context:
     """The circumstances of one request.
 
     `tenant_id` is None for the operator and for callers without a credential; `deadline` is
@@ -22,15 +23,15 @@ class Context(BaseModel):
     tenant_id: str | None = None
     actor_type: ActorType = "system"
     actor_id: str | None = None
-    scopes: tuple[str, ...] = ()
+    scopes: tuple[str, ...] | list[str] = ()
     credential: Literal["api_key", "access_token"] | None = None
     credential_expires_at: str | None = None
     request_id: str
     traceparent: str
     ip_address: str | None = None
     user_agent: str | None = None
-    path: dict[str, str] = {}
-    query: tuple[tuple[str, str], ...] = ()
+    path: dict[str, str] = field(default_factory=dict)
+    query: Sequence[tuple[str, str]] = ()
     idempotency_key: str | None = None
     if_match: str | None = None
     deadline: float = 0.0

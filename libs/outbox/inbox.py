@@ -27,7 +27,7 @@ INSERT INTO inbox (event_id) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING RE
 _FORGET = f"DELETE FROM inbox WHERE heard_at < now() - interval '{KEEP_MARKS}'"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Heard:
     """An event as it came: `event` is the CloudEvent decoded, `payload` its bytes."""
 

@@ -19,7 +19,7 @@ _COLUMNS = ("event_id", "tenant_id", "subject", "payload", "ip_address", "user_a
 _INSERT = f"INSERT INTO outbox ({', '.join(_COLUMNS)}) VALUES ($1, $2, $3, $4, $5, $6)"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Recorded:
     """An event ready to be written."""
 

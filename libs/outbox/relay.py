@@ -12,18 +12,17 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import asyncpg
 import orjson
 import structlog
 from chassis import tracing
-from chassis.broker import connect
+from chassis.broker import Broker, connect
 from chassis.database import UNAVAILABLE
 from contracts.events import ADDRESS_HEADER, AGENT_HEADER, CONTENT_TYPE, STREAM
+from nats.aio.msg import Msg
 from nats.errors import ConnectionClosedError
 from nats.errors import Error as NatsError
-from nats.js import JetStreamContext
 
 log = structlog.get_logger()
 
@@ -64,7 +63,7 @@ class Relay:
         self._nats_url = nats_url
         self._published = published
         self._woken = asyncio.Event()
-        self._acks: list[asyncio.Future[Any]] = []
+        self._acks: list[asyncio.Future[Msg]] = []
 
     def wake(self) -> None:
         """Something may have been recorded."""
@@ -88,7 +87,7 @@ class Relay:
             nats = await connect(self._nats_url, on_close=self._broken, lasting=False)
             log.info("relay_leads")
             try:
-                await self._publish_on(conn, nats.jetstream())
+                await self._publish_on(conn, nats)
             finally:
                 await nats.close()
         finally:
@@ -99,11 +98,11 @@ class Relay:
         for ack in self._acks:
             ack.cancel()
 
-    async def _publish_on(self, conn: asyncpg.Connection, js: JetStreamContext) -> None:
+    async def _publish_on(self, conn: asyncpg.Connection, nats: Broker) -> None:
         forget_at = time.monotonic()
         while True:
             self._woken.clear()
-            more = await self._publish_next(conn, js)
+            more = await self._publish_next(conn, nats)
             if time.monotonic() >= forget_at:
                 await conn.execute(_FORGET, KEEP)
                 forget_at = time.monotonic() + 60
@@ -112,13 +111,13 @@ class Relay:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._woken.wait(), POLL_SECONDS)
 
-    async def _publish_next(self, conn: asyncpg.Connection, js: JetStreamContext) -> bool:
+    async def _publish_next(self, conn: asyncpg.Connection, nats: Broker) -> bool:
         """One batch; answers whether there may be more at once. Raises when not all was acked."""
         rows = await conn.fetch(_NEXT, BATCH)
         if not rows:
             return False
         began = time.monotonic()
-        self._acks = [await _send(js, row) for row in rows]
+        self._acks = [await _send(nats, row) for row in rows]
         await asyncio.wait(self._acks, timeout=ACK_SECONDS)
         failed = [number for number, ack in enumerate(self._acks) if not _is_acked(ack)]
         # What stands behind a failure is sent again with it, so that the order holds.
@@ -140,17 +139,24 @@ def _trace(rows: Sequence[asyncpg.Record], seconds: float) -> None:
             tracing.passed("publish", "PRODUCER", event["traceparent"], seconds, type=event["type"])
 
 
-def _is_acked(ack: "asyncio.Future[Any]") -> bool:
-    return ack.done() and not ack.cancelled() and ack.exception() is None
+def _is_acked(ack: "asyncio.Future[Msg]") -> bool:
+    """Whether the stream has it, as a PubAck says (ADR-22 of NATS)."""
+    if not ack.done() or ack.cancelled() or ack.exception() is not None:
+        return False
+    return "error" not in orjson.loads(ack.result().data)
 
 
-async def _send(js: JetStreamContext, row: asyncpg.Record) -> "asyncio.Future[Any]":
-    headers = {"Nats-Msg-Id": row["event_id"], "Content-Type": CONTENT_TYPE}
+async def _send(nats: Broker, row: asyncpg.Record) -> "asyncio.Future[Msg]":
+    headers = {
+        "Nats-Msg-Id": row["event_id"],
+        "Nats-Expected-Stream": STREAM,
+        "Content-Type": CONTENT_TYPE,
+    }
     if row["ip_address"]:
         headers[ADDRESS_HEADER] = row["ip_address"]
     if row["user_agent"]:
         headers[AGENT_HEADER] = orjson.dumps(row["user_agent"]).decode()
-    return await js.publish_async(row["subject"], row["payload"], stream=STREAM, headers=headers)
+    return await nats.expect(row["subject"], row["payload"], headers)
 
 
 async def oldest_unpublished(conn: asyncpg.Connection) -> float:

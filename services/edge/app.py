@@ -24,6 +24,7 @@ from edge.key_owners import KeyOwners
 from edge.limits import REDIS_SECONDS, Limits
 from edge.matching import Paths
 from edge.openapi import document
+from edge.receiving import Incoming
 from edge.responding import refuse
 from edge.route import Route
 from edge.settings import EdgeSettings
@@ -42,7 +43,7 @@ class PathEndpoint:
         self._allow = ", ".join(sorted(methods))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive)
+        request = Incoming(scope, receive)
         method = "GET" if request.method == "HEAD" else request.method
         route = self._routes.get(method)
         if route is None:

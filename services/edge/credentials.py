@@ -5,11 +5,11 @@ forgotten at once when an event tells of a change. A token is verified here, wit
 """
 
 import asyncio
-import hashlib
 import hmac
+import math
 import time
-from collections.abc import Hashable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -31,6 +31,7 @@ log = structlog.get_logger()
 
 REMEMBER_SECONDS = 5.0
 REMEMBERED = 50_000
+MAX_CREDENTIAL = 4096
 FLUSHED = 2_000
 """Uses told at once."""
 ISSUER = "tenantry"
@@ -54,11 +55,58 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
+class _Key:
+    """A key as its owner told of it: who calls with it, or why nobody may.
+
+    `refusal` is `unknown` for what is no secret key of a living tenant, else a reason that the
+    tenant is told of; `expires_at` in seconds since the epoch.
+    """
+
+    caller: Caller
+    refusal: str | None
+    expires_at: float
+    is_previous: bool
+
+
+@dataclass(slots=True)
 class _Token:
+    """An access token that was verified; `expires_at` in seconds since the epoch."""
+
     key_id: str
     scopes: tuple[str, ...]
     expires_at: float
     expiry: str
+    _of: tuple[_Key, Caller] | None = None
+
+    def caller(self, key: _Key) -> Caller:
+        """With no more scopes than the key has now."""
+        if self._of is None or self._of[0] is not key:
+            scopes = tuple(scope for scope in self.scopes if covers(key.caller.scopes, scope))
+            narrowed = replace(
+                key.caller, scopes=scopes, credential="access_token", expires_at=self.expiry
+            )
+            self._of = key, narrowed
+        return self._of[1]
+
+
+@dataclass(slots=True)
+class Presented:
+    """A credential as a request presents it, and the digest by which it is known."""
+
+    value: str
+    digest: str
+
+    @classmethod
+    def of(cls, authorization: str) -> "Presented":
+        """What an Authorization header presents. Raises Problem (401)."""
+        scheme, _, value = authorization.partition(" ")
+        if scheme.lower() != "bearer" or not value or len(value) > MAX_CREDENTIAL:
+            raise unauthenticated()
+        return cls(value, digest(value))
+
+
+async def _uncounted() -> None:
+    """Of a stranger whom nobody counts."""
 
 
 def unauthenticated() -> Problem:
@@ -74,14 +122,14 @@ class Credentials:
     """Finds the caller of a request."""
 
     def __init__(self, operator_key: str) -> None:
-        self._operator = hashlib.sha256(operator_key.encode()).digest()
-        self._known: TTLCache[Hashable, dict[str, Any]] = TTLCache(REMEMBERED, REMEMBER_SECONDS)
-        self._tokens: TTLCache[bytes, _Token] = TTLCache(REMEMBERED, 900)
+        self._operator = digest(operator_key)
+        self._keys: TTLCache[str, _Key] = TTLCache(REMEMBERED, REMEMBER_SECONDS)
+        self._tokens: TTLCache[str, _Token] = TTLCache(REMEMBERED, 900)
         self._token_keys: dict[str, Any] = {}
         self._token_keys_at = 0.0
         self._asking = asyncio.Lock()
         self._changes = 0
-        self._used: dict[tuple[str, bool], tuple[str, datetime]] = {}
+        self._used: dict[tuple[str | None, bool], tuple[str | None, datetime]] = {}
         self._refused: TTLCache[Hashable, bool] = TTLCache(REMEMBERED, 60)
         self._telling: set[asyncio.Task[bool]] = set()
         self._nats: Client
@@ -99,93 +147,78 @@ class Credentials:
     def forget_all(self) -> None:
         """After a lost connection: events may have been missed."""
         self._changes += 1
-        self._known.clear()
+        self._keys.clear()
 
     def forget_tenant(self, tenant_id: str | None) -> None:
         """Whatever is known of a tenant's keys may have changed."""
         self._changes += 1
-        for name in [n for n, known in self._known.items() if known["tenant_id"] == tenant_id]:
-            self._known.pop(name, None)
+        for name in [n for n, key in self._keys.items() if key.caller.tenant_id == tenant_id]:
+            self._keys.pop(name, None)
 
     async def _changed(self, msg: Msg) -> None:
         self.forget_tenant(orjson.loads(msg.data)["tenantid"])
 
-    def knows(self, authorization: str) -> bool:
-        """Whether finding this caller needs no request to the owner."""
-        value = authorization[7:]
-        return digest(value) in self._known or self._token_name(value) in self._tokens
+    async def find(
+        self,
+        presented: Presented,
+        address: str | None,
+        context: Context,
+        stranger: Callable[[], Awaitable[None]] = _uncounted,
+    ) -> Caller:
+        """The caller who presents it. Raises Problem (401, 403, 503).
 
-    async def find(self, authorization: str, address: str | None, context: Context) -> Caller:
-        """The caller behind an Authorization header. Raises Problem (401, 403, 503)."""
-        scheme, _, value = authorization.partition(" ")
-        if scheme.lower() != "bearer" or not value or len(value) > 4096:
-            raise unauthenticated()
-        name = digest(value)
-        if hmac.compare_digest(bytes.fromhex(name), self._operator):
+        `stranger` is awaited before anything is done for a credential not seen lately.
+        """
+        name = presented.digest
+        if hmac.compare_digest(name, self._operator):
             return Caller("operator")
-        if name in self._known or is_secret(value):
-            known = await self._look_up(name, {"secret_sha256": name}, context)
-            caller = _caller(known, tuple(known["scopes"]), "api_key", known["expires_at"])
-        elif value.count(".") == 2:
-            token = await self._verify(value, context)
-            known = await self._look_up(token.key_id, {"key_id": token.key_id}, context)
-            scopes = tuple(scope for scope in token.scopes if covers(known["scopes"], scope))
-            caller = _caller(known, scopes, "access_token", token.expiry)
+        key = self._keys.get(name)
+        if key is not None:
+            caller = key.caller
         else:
-            raise unauthenticated()
-        await self._check(known, caller, address, context)
-        self.used(known["tenant_id"], known["key_id"], previous=known["previous"])
+            token = self._tokens.get(name)
+            if token is None:
+                await stranger()
+            if token is None and is_secret(presented.value):
+                key = await self._look_up(name, {"secret_sha256": name}, context)
+                caller = key.caller
+            else:
+                token = token or await self._decode(presented, context)
+                if token.expires_at <= time.time():
+                    raise unauthenticated()
+                key = self._keys.get(token.key_id)
+                if key is None:
+                    key = await self._look_up(token.key_id, {"key_id": token.key_id}, context)
+                caller = token.caller(key)
+        if key.refusal is not None or key.expires_at <= time.time():
+            raise self._refusal(key, caller, address, context)
+        self.used(key.caller.tenant_id, key.caller.key_id, previous=key.is_previous)
         return caller
 
-    async def _check(
-        self, known: dict[str, Any], caller: Caller, address: str | None, context: Context
-    ) -> None:
-        """Refuses dead keys and suspended tenants, and has the refusal recorded."""
-        status = known["status"]
-        expires_at = known["expires_at"]
-        if status == "active" and expires_at is not None:
-            expired = datetime.fromisoformat(expires_at) <= datetime.now(UTC)
-            status = "expired" if expired else status
-        if known["type"] != "secret" or known["tenant_status"] == "deleting":
-            raise unauthenticated()
-        if status != "active":
-            self.refused(caller, status, address, context)
-            raise unauthenticated()
-        if known["tenant_status"] == "suspended":
-            self.refused(caller, "tenant_suspended", address, context)
-            raise Problem("tenant_suspended", "The tenant is suspended. Ask your operator.")
+    def _refusal(self, key: _Key, caller: Caller, address: str | None, context: Context) -> Problem:
+        """Of dead keys and suspended tenants; those of a tenant's own keys are recorded."""
+        if key.refusal != "unknown":
+            self.refused(caller, key.refusal or "expired", address, context)
+        if key.refusal == "tenant_suspended":
+            return Problem("tenant_suspended", "The tenant is suspended. Ask your operator.")
+        return unauthenticated()
 
-    async def _look_up(self, name: str, body: dict[str, str], context: Context) -> dict[str, Any]:
-        known = self._known.get(name)
-        if known is not None:
-            return known
+    async def _look_up(self, name: str, body: dict[str, str], context: Context) -> _Key:
         changes = self._changes
         reply = await ask(self._nats, FIND_CREDENTIAL, _bare(context), orjson.dumps(body))
         if reply.status == 404:
             raise unauthenticated()
         if reply.status != 200:
             raise Problem("service_unavailable", "Try again soon.", retry_after=1)
-        known = orjson.loads(reply.body)
+        key = _key(orjson.loads(reply.body))
         # An answer that a change has overtaken serves this request, and no other.
         if changes == self._changes:
-            self._known[name] = known
-        return dict(known)
+            self._keys[name] = key
+        return key
 
-    @staticmethod
-    def _token_name(token: str) -> bytes:
-        return hashlib.sha256(token.encode()).digest()
-
-    async def _verify(self, value: str, context: Context) -> _Token:
-        name = self._token_name(value)
-        token = self._tokens.get(name)
-        if token is None:
-            token = await self._decode(value, context)
-            self._tokens[name] = token
-        if token.expires_at <= time.time():
-            raise unauthenticated()
-        return token
-
-    async def _decode(self, value: str, context: Context) -> _Token:
+    async def _decode(self, presented: Presented, context: Context) -> _Token:
+        """Verified by its signature, and remembered."""
+        value = presented.value
         try:
             kid = jwt.get_unverified_header(value).get("kid")
             key = await self._token_key(str(kid), context)
@@ -198,9 +231,11 @@ class Credentials:
             )
             expires_at = claims["exp"]
             expiry = datetime.fromtimestamp(expires_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            return _Token(claims["sub"], tuple(claims["scope"].split()), expires_at, expiry)
+            token = _Token(claims["sub"], tuple(claims["scope"].split()), expires_at, expiry)
         except (jwt.PyJWTError, KeyError, ValueError, OverflowError, AttributeError):
             raise unauthenticated() from None
+        self._tokens[presented.digest] = token
+        return token
 
     async def _token_key(self, kid: str, context: Context) -> Any:
         """The public key of that id; asked of the owner at most once a second."""
@@ -225,20 +260,19 @@ class Credentials:
             return
         self._refused[name] = True
         body = {"tenant_id": caller.tenant_id, "key_id": caller.key_id, "code": code}
-        told = context.model_copy(
-            update={
-                "tenant_id": caller.tenant_id,
-                "actor_type": "api_key",
-                "actor_id": caller.key_id,
-                "idempotency_key": None,
-                "query": (),
-            }
+        told = replace(
+            context,
+            tenant_id=caller.tenant_id,
+            actor_type="api_key",
+            actor_id=caller.key_id,
+            idempotency_key=None,
+            query=(),
         )
         task = asyncio.create_task(self._tell(RECORD_REFUSAL, told, body))
         self._telling.add(task)
         task.add_done_callback(self._telling.discard)
 
-    def used(self, tenant_id: str, key_id: str, *, previous: bool) -> None:
+    def used(self, tenant_id: str | None, key_id: str | None, *, previous: bool) -> None:
         """Notes that a key was used just now, by the secret before its last rotation or not."""
         self._used[key_id, previous] = (tenant_id, datetime.now(UTC))
 
@@ -270,10 +304,19 @@ class Credentials:
 
 def _bare(context: Context) -> Context:
     """The circumstances of a request without what it asks for."""
-    return context.model_copy(update={"path": {}, "query": ()})
+    return replace(context, path={}, query=())
 
 
-def _caller(
-    known: dict[str, Any], scopes: tuple[str, ...], credential: str, expires_at: str | None
-) -> Caller:
-    return Caller("api_key", known["tenant_id"], known["key_id"], scopes, credential, expires_at)
+def _key(told: dict[str, Any]) -> _Key:
+    refusal = None
+    if told["type"] != "secret" or told["tenant_status"] == "deleting":
+        refusal = "unknown"
+    elif told["status"] != "active":
+        refusal = told["status"]
+    elif told["tenant_status"] == "suspended":
+        refusal = "tenant_suspended"
+    expiry = told["expires_at"]
+    ends = math.inf if expiry is None else datetime.fromisoformat(expiry).timestamp()
+    scopes = tuple(told["scopes"])
+    caller = Caller("api_key", told["tenant_id"], told["key_id"], scopes, "api_key", expiry)
+    return _Key(caller, refusal, ends, told["previous"])

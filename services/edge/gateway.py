@@ -19,21 +19,20 @@ from nats.aio.client import Client
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from edge.credentials import Caller, Credentials, unauthenticated
+from edge.credentials import Caller, Credentials, Presented
 from edge.key_owners import KeyOwners
 from edge.limits import Limits, of_address, too_many
 from edge.receiving import Trace, idempotency_key, printable, query_of, read_body, trace_of
 from edge.responding import problem_response, respond
 from edge.route import OPERATOR, PUBLIC, TENANT, TENANT_OR_OPERATOR, Route
 
-log = structlog.get_logger()
 _seconds = cache(REQUEST_SECONDS.labels)
 
 ANSWER_SECONDS = 1.8
 """An answer within 2 s, whatever hangs behind the edge."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Asked:
     """A request that may go on to its owner."""
 
@@ -51,6 +50,7 @@ class Gateway:
         self.credentials = credentials
         self._limits = limits
         self._keys = keys
+        self.logger = structlog.get_logger().bind()
         self.nats: Client
 
     async def answer(self, route: Route, request: Request) -> Response:
@@ -65,7 +65,7 @@ class Gateway:
         ]
         elapsed = time.perf_counter() - started
         _seconds(route.call.name, response.status_code).observe(elapsed)
-        log.info(
+        self.logger.info(
             "request",
             method=request.method,
             route=route.path,
@@ -87,7 +87,7 @@ class Gateway:
         except ClientDisconnect:
             return Response(status_code=499)
         except Exception:
-            log.exception("request_failed", request_id=trace.request_id, path=route.path)
+            self.logger.exception("request_failed", request_id=trace.request_id, path=route.path)
             wrong = Problem("internal_error", "Something went wrong. Tell us the request id.")
             return problem_response(wrong, trace.request_id, trace.traceparent)
 
@@ -148,21 +148,20 @@ class Gateway:
         self, route: Route, request: Request, context: Context, trace: Trace
     ) -> Caller:
         """Who asks, counted against the limit of the credential, or else of the address."""
-        authorization = request.headers.get("authorization", "")
         address = context.ip_address
+
+        async def stranger() -> None:
+            await self._count(of_address(address), trace)
+
         if route.access == PUBLIC:
-            await self._count(of_address(address), trace)
+            await stranger()
             return Caller("system")
-        if not authorization:
-            await self._count(of_address(address), trace)
-            raise unauthenticated()
-        if not self.credentials.knows(authorization):
-            await self._count(of_address(address), trace)
         try:
-            caller = await self.credentials.find(authorization, address, context)
+            presented = Presented.of(request.headers.get("authorization", ""))
+            caller = await self.credentials.find(presented, address, context, stranger)
         except Problem as problem:
             if "RateLimit" not in trace.headers and problem.status in (401, 403):
-                await self._count(of_address(address), trace)
+                await stranger()
             raise
         await self._count(caller.key_id or "operator", trace)
         return caller

@@ -51,7 +51,7 @@ class _Bucket:
         return self.leased > 0 and now <= self.leased_until
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Grant:
     """Whether a request may go on, and the headers that say how the limit stands."""
 

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from urllib.parse import parse_qsl
 
 from chassis.tracing import new_request_id, new_traceparent
@@ -15,6 +16,20 @@ BODY_SECONDS = 10.0
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+class Incoming(Request):
+    """A request whose headers are looked up in a dictionary, by names in lower case.
+
+    Of repeated ones the first counts. Starlette walks the list for every look-up.
+    """
+
+    @cached_property
+    def headers(self) -> dict[str, str]:  # type: ignore[override]
+        return {
+            name.decode("latin-1"): value.decode("latin-1")
+            for name, value in reversed(self.scope["headers"])
+        }
 
 
 @dataclass(slots=True)

@@ -4,6 +4,7 @@ What is found by the token is looked at again when its row is held.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -69,7 +70,7 @@ async def accept(conn: Connection, ask: Ask[AcceptInvitation], *, projects: Proj
     scope = {name: invitation.pop(name) for name in ("tenant_id", "organization_id")}
     if not await projects.has_tenant(ask.context, scope["tenant_id"]):
         raise _closed()
-    context = ask.context.model_copy(update={"tenant_id": scope["tenant_id"]})
+    context = replace(ask.context, tenant_id=scope["tenant_id"])
     user = await _user(conn, context, NewUser(email=row["email"], name=ask.body.name), now)
     context.actor_type, context.actor_id = "user", user["id"]
     await members.LOCK_ORGANIZATION.row(conn, **scope)
@@ -100,7 +101,7 @@ async def _user(
     found: Mapping[str, Any] | None = await USER_BY_EMAIL.row(conn, **by_email)
     if found is None:
         row = users.new_row(new.model_copy(update={"email_verified": True}), now)
-        acting = context.model_copy(update={"actor_type": "user", "actor_id": row["id"]})
+        acting = replace(context, actor_type="user", actor_id=row["id"])
         created = users.created(acting, row).parameters()
         await users.INSERT_IF_NEW.row(conn, tenant_id=context.tenant(), **row, **created)
         # Ours, or that of another invitation which was faster.

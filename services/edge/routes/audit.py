@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from contracts.context import Context
 from contracts.problems import Problem, invalid
 from starlette.responses import Response, StreamingResponse
 
+from edge.credentials import Presented
 from edge.gateway import ANSWER_SECONDS, Asked, Gateway
 from edge.places import HeldResponse, Places
 from edge.responding import respond
@@ -122,15 +123,15 @@ async def _still(gateway: Gateway, asked: Asked) -> bool:
     """Whether the credential is still good."""
     context = _again(asked.context, ())
     try:
-        authorization = asked.request.headers["authorization"]
-        await gateway.credentials.find(authorization, context.ip_address, context)
+        presented = Presented.of(asked.request.headers["authorization"])
+        await gateway.credentials.find(presented, context.ip_address, context)
     except Problem as problem:
         return problem.status >= 500
     return True
 
 
-def _again(context: Context, query: tuple[tuple[str, str], ...]) -> Context:
-    return context.model_copy(update={"query": query, "deadline": time.time() + ANSWER_SECONDS})
+def _again(context: Context, query: Sequence[tuple[str, str]]) -> Context:
+    return replace(context, query=query, deadline=time.time() + ANSWER_SECONDS)
 
 
 ROUTES = [

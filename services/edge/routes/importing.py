@@ -67,12 +67,11 @@ async def import_users(gateway: Gateway, asked: Asked) -> Response:
         key = asked.context.idempotency_key
         body = {"first": part.first, "digest": digest, "lines": part.lines}
         async with turn:
-            context = asked.context.model_copy(
-                update={
-                    "deadline": time.time() + ANSWER_SECONDS,
-                    # No caller's own key has a space.
-                    "idempotency_key": None if key is None else f"{key} {part.number}",
-                }
+            context = replace(
+                asked.context,
+                deadline=time.time() + ANSWER_SECONDS,
+                # No caller's own key has a space.
+                idempotency_key=None if key is None else f"{key} {part.number}",
             )
             return await gateway.ask(replace(asked, context=context, body=orjson.dumps(body)))
 

@@ -28,7 +28,7 @@ async def delete_tenant(gateway: Gateway, asked: Asked) -> Response:
     reply = await gateway.ask(asked)
     if reply.status != 202:
         return respond(asked.route, asked.request, reply)
-    look = asked.context.model_copy(update={"query": (), "if_match": None, "idempotency_key": None})
+    look = replace(asked.context, query=(), if_match=None, idempotency_key=None)
     until = time.monotonic() + WAIT_SECONDS
     while time.monotonic() < until:
         look.deadline = time.time() + ANSWER_SECONDS / 2

@@ -17,7 +17,7 @@ from contracts.ids import new_id
 from contracts.problems import Problem
 from contracts.secrets import new_secret
 from edge import credentials as edge_credentials
-from edge.credentials import Credentials
+from edge.credentials import Credentials, Presented
 from nats.aio.client import Client
 from projects.rpc import ROUTES
 from support.owner import TRACE, Owner, owner_of
@@ -72,7 +72,7 @@ async def answering(owner: Owner, servers: Servers) -> AsyncIterator[None]:
 
 async def code_of(edge: Credentials, credential: str) -> str:
     with pytest.raises(Problem) as refused:
-        await edge.find(f"Bearer {credential}", None, context())
+        await edge.find(Presented.of(f"Bearer {credential}"), None, context())
     return refused.value.code
 
 
@@ -108,7 +108,7 @@ async def test_uses_are_flushed_in_batches_and_kept_until_they_are_heard(
     began = datetime.now(UTC)
     async with answering(projects, servers):
         for key in keys * 3:
-            await edge.find(f"Bearer {key['secret']}", None, context())
+            await edge.find(Presented.of(f"Bearer {key['secret']}"), None, context())
     assert await last_uses() == [None] * 8, "no request writes"
     await edge.flush_use()
     assert await last_uses() == [None] * 8, "there was nobody to hear it"
