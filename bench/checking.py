@@ -15,7 +15,9 @@ import nats
 import uvicorn
 import uvloop
 from contracts.context import Context
-from edge.credentials import NO_TRACE, Credentials, Presented
+from edge.callers import Presented
+from edge.credentials import Credentials
+from edge.key_use import NO_TRACE
 
 from bench.product import Product, until
 from bench.yardsticks import accepts, free_port

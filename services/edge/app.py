@@ -124,8 +124,8 @@ async def serve(settings: EdgeSettings) -> int:
         await credentials.start(host.nats)
         host.on_reconnect(credentials.forget_all)
         watch_services(host.health, host.nats)
-        host.every(FLUSH_USE_SECONDS, "flush_use", credentials.flush_use)
-        host.on_stop(credentials.flush_use)
+        host.every(FLUSH_USE_SECONDS, "flush_use", credentials.use.flush)
+        host.on_stop(credentials.use.flush)
 
     http = HttpServer(
         make_app(gateway, host), settings.http_host, settings.http_port, settings.trusted_proxies

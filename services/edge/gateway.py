@@ -19,7 +19,8 @@ from nats.aio.client import Client
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from edge.credentials import Caller, Credentials, Presented
+from edge.callers import Caller, Presented
+from edge.credentials import Credentials
 from edge.key_owners import KeyOwners
 from edge.limits import Limits, of_address, too_many
 from edge.receiving import Trace, idempotency_key, printable, query_of, read_body, trace_of
@@ -187,7 +188,7 @@ class Gateway:
                 "The operator has no tenant of its own. Use an API key of the tenant.",
             )
         if access != TENANT and not covers(caller.scopes, access):
-            self.credentials.refused(caller, "insufficient_scope", context.ip_address, context)
+            self.credentials.use.refused(caller, "insufficient_scope", context.ip_address, context)
             raise Problem(
                 "insufficient_scope", f"The credential lacks the scope {access}.", scope=access
             )

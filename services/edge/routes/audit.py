@@ -14,7 +14,7 @@ from contracts.context import Context
 from contracts.problems import Problem, invalid
 from starlette.responses import Response, StreamingResponse
 
-from edge.credentials import Presented
+from edge.callers import Presented
 from edge.gateway import ANSWER_SECONDS, Asked, Gateway
 from edge.places import HeldResponse, Places
 from edge.responding import respond

@@ -45,7 +45,7 @@ def _note_use(gateway: Gateway, asked: Asked, secret: str, verdict: dict[str, An
     if verdict["code"] in ("valid", "insufficient_scope"):
         key = verdict["key"]
         previous = shown_prefix(secret) != key["prefix"]
-        gateway.credentials.used(asked.context.tenant(), key["id"], previous=previous)
+        gateway.credentials.use.used(asked.context.tenant(), key["id"], previous=previous)
 
 
 ROUTES = [

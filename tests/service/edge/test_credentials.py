@@ -16,8 +16,9 @@ from contracts.context import Context
 from contracts.ids import new_id
 from contracts.problems import Problem
 from contracts.secrets import new_secret
-from edge import credentials as edge_credentials
-from edge.credentials import Credentials, Presented
+from edge import key_use
+from edge.callers import Presented
+from edge.credentials import Credentials
 from nats.aio.client import Client
 from projects.rpc import ROUTES
 from support.owner import TRACE, Owner, owner_of
@@ -88,7 +89,7 @@ async def test_a_key_with_a_bad_checksum_is_refused_without_a_look_up(edge: Cred
 async def test_uses_are_flushed_in_batches_and_kept_until_they_are_heard(
     edge: Credentials, projects: Owner, servers: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(edge_credentials, "FLUSHED", 3)
+    monkeypatch.setattr(key_use, "FLUSHED", 3)
     operator = {"actor_type": "operator", "actor_id": None}
     made = await projects.ask(
         calls.CREATE_TENANT, None, {"name": f"Acme {new_id('ten')}"}, **operator
@@ -110,14 +111,14 @@ async def test_uses_are_flushed_in_batches_and_kept_until_they_are_heard(
         for key in keys * 3:
             await edge.find(Presented.of(f"Bearer {key['secret']}"), None, context())
     assert await last_uses() == [None] * 8, "no request writes"
-    await edge.flush_use()
+    await edge.use.flush()
     assert await last_uses() == [None] * 8, "there was nobody to hear it"
     heard_by = datetime.now(UTC)
     async with answering(projects, servers):
-        await edge.flush_use()
+        await edge.use.flush()
         times = [datetime.fromisoformat(each or "") for each in await last_uses()]
         assert all(began <= each <= heard_by for each in times), "as of the use, not of the flush"
-        await edge.flush_use()
+        await edge.use.flush()
 
 
 async def test_a_refusal_is_told_once_whoever_asks_how_often(
