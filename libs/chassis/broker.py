@@ -40,7 +40,7 @@ class Address:
 class Broker(Client):
     """A client whose requests cost half: numbers for tokens, and a timer instead of a task.
 
-    All replies come to one inbox. Measured in docs/performance.md.
+    All replies come to one inbox (ADR 7).
     """
 
     def __init__(self) -> None:
