@@ -16,9 +16,11 @@ from bench import (
     footprint,
     growth,
     guard,
+    importing,
     ingest,
     product,
     results,
+    scaling,
     stages,
 )
 from bench.product import Product
@@ -31,9 +33,11 @@ PARTS: dict[str, Part] = {
     "lists": lambda stack, given: answering.lists(stack, given.seconds, given.rounds),
     "write": lambda stack, given: answering.write(stack, given.seconds, given.rounds),
     "verify": lambda stack, given: answering.verify(stack, given.seconds, given.rounds),
+    "import": lambda stack, given: importing.measure(stack, given.rounds),
     "ingest": lambda stack, given: ingest.measure(stack, given.ingested, given.rounds),
     "dispatch": lambda stack, given: dispatch.measure(stack, given.sent, given.rounds),
     "delays": lambda stack, given: delays.measure(stack, 5 * given.seconds),
+    "scaling": lambda stack, given: scaling.measure(stack, given.seconds, 3),
     "stages": lambda stack, given: stages.measure(stack, given.seconds, given.out),
     "footprint": lambda stack, _: _footprint(stack),
     "growth": lambda stack, given: growth.measure(
