@@ -6,6 +6,7 @@ Special ranges: IANA's IPv4 and IPv6 special-purpose registries (RFC 6890).
 """
 
 import re
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 
@@ -64,6 +65,7 @@ _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 _NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
 
 
+@lru_cache(maxsize=4096)
 def check_url(url: str, *, allow_private: bool = False) -> None:
     """The form of a webhook's URL, and its address if it has a literal one. Raises Refused.
 

@@ -114,6 +114,17 @@ _secrets = (
     .limit(SIGNING_SECRETS)
     .subquery()
 )
+# Lateral, so that each is looked up by its key in its week, whatever the planner believes of sizes.
+_event = (
+    select(EVENTS.c.type, EVENTS.c.payload)
+    .where(
+        EVENTS.c.tenant_id == _claimed.c.tenant_id,
+        EVENTS.c.id == _claimed.c.event_id,
+        EVENTS.c.created_at == _claimed.c.created_at,
+    )
+    .limit(literal_column("1"))
+    .lateral("event")
+)
 CLAIM = Statement(
     select(
         _claimed.c.tenant_id,
@@ -129,8 +140,8 @@ CLAIM = Statement(
         WEBHOOKS.c.url,
         WEBHOOKS.c.version,
         WEBHOOKS.c.failing_since,
-        EVENTS.c.type,
-        EVENTS.c.payload,
+        _event.c.type,
+        _event.c.payload,
         func.array(select(_secrets.c.sealed).scalar_subquery()).label("secrets"),
     )
     .select_from(_claimed)
@@ -138,12 +149,7 @@ CLAIM = Statement(
         WEBHOOKS,
         (WEBHOOKS.c.tenant_id == _claimed.c.tenant_id) & (WEBHOOKS.c.id == _claimed.c.webhook_id),
     )
-    .join(
-        EVENTS,
-        (EVENTS.c.tenant_id == _claimed.c.tenant_id)
-        & (EVENTS.c.id == _claimed.c.event_id)
-        & (EVENTS.c.created_at == _claimed.c.created_at),
-    )
+    .join(_event, true())
     .order_by(_claimed.c.due_at)
 )
 
