@@ -72,6 +72,8 @@ class EventRow(Model, table=True):
         # What one request did.
         _walk("request_id"),
         *(_walk(name) for name in DIMENSIONS),
+        # The one combination that is common and may be rare: "what did this key do of that kind".
+        Index("events_by_actor_and_action", "tenant_id", "actor_id", "action", "sequence"),
         *(_milestones(name) for name in DIMENSIONS),
         _MONTHLY,
     )
