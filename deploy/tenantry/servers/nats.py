@@ -16,6 +16,8 @@ from tenantry.supervisor import Duty
 
 CONFIGURATION = Path(__file__).parents[2] / "nats" / "nats.conf"
 OLDEST = (2, 11)
+MEMORY = "64MiB"
+"""From there on its garbage is collected more often; no limit to what it may hold."""
 STOP_STEPS = ((signal.SIGTERM, 1.0),)
 
 
@@ -50,7 +52,7 @@ def prepare(data: DataFolder, secrets: Secrets, port: int) -> Duty:
             "-sd",
             str(store),
         ),
-        env={"PATH": os.environ.get("PATH", os.defpath), **passwords},
+        env={"PATH": os.environ.get("PATH", os.defpath), "GOMEMLIMIT": MEMORY, **passwords},
         log=data.log("nats"),
         lock=data.lock,
         cwd=store,
