@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 import asyncpg
 from audit import trail
 from chassis.ask import understand
+from chassis.database import PLANNING
 from chassis.keys import Keys
 from chassis.settings import ServiceSettings
 from contracts.audit import LIST_EVENTS
@@ -39,7 +40,7 @@ class _Explaining:
 
     async def fetch(self, sql: str, *values: Any) -> list[asyncpg.Record]:
         lines = await self._conn.fetch(_EXPLAIN + sql, *values)
-        self.plans.append("\n".join(line[0] for line in lines))
+        self.plans.append("\n".join(_executed([line[0] for line in lines])))
         return list(await self._conn.fetch(sql, *values))
 
     async def fetchrow(self, sql: str, *values: Any) -> asyncpg.Record | None:
@@ -51,6 +52,19 @@ class _Explaining:
         return row[0] if row else None
 
 
+def _executed(lines: list[str]) -> list[str]:
+    """A plan without the nodes that were never executed: months that were not looked into."""
+    kept, below = list[str](), -1
+    for line in lines:
+        depth = len(line) - len(line.lstrip())
+        if 0 <= below < depth:
+            continue
+        below = depth if "(never executed)" in line else -1
+        if below < 0:
+            kept.append(line)
+    return kept
+
+
 async def keep(product: Product, folder: Path, asked: list[tuple[str, str, str, str]]) -> None:
     """Writes plans.txt: of each (group, what, tenant, URL) the plans of its statements."""
     text = []
@@ -58,7 +72,7 @@ async def keep(product: Product, folder: Path, asked: list[tuple[str, str, str, 
         database, call, function = _LISTS[group]
         settings = _settings(product.environment_of(database))
         # As the service's own role, under its rights and settings.
-        conn = await asyncpg.connect(settings.database_url, server_settings={"jit": "off"})
+        conn = await asyncpg.connect(settings.database_url, server_settings=PLANNING)
         explaining = _Explaining(conn)
         parts = urlsplit(url)
         context = Context(

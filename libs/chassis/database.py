@@ -21,6 +21,11 @@ UNAVAILABLE = (
 CONFLICTS = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 """Two transactions got in each other's way: the loser may simply try again."""
 
+PLANNING = {"jit": "off", "enable_seqscan": "off"}
+"""Every statement is short and has an index. A plan lives as long as its connection: one that was
+made while a table was empty would read all of it for each row, once there are many.
+"""
+
 ID = Text(collation="C")
 """The column type of identifiers: TypeIDs compare as bytes."""
 TIME = DateTime(timezone=True)
@@ -41,7 +46,7 @@ async def open_pool(url: str, size: int) -> Pool:
         reset=_unchanged,
         timeout=2,
         command_timeout=30,
-        server_settings={"timezone": "UTC", "jit": "off"},
+        server_settings={"timezone": "UTC", **PLANNING},
     )
     return pool
 
@@ -51,4 +56,14 @@ def violated(error: asyncpg.UniqueViolationError) -> str:
     return error.constraint_name or ""
 
 
-__all__ = ["CONFLICTS", "ID", "TIME", "UNAVAILABLE", "Connection", "Pool", "open_pool", "violated"]
+__all__ = [
+    "CONFLICTS",
+    "ID",
+    "PLANNING",
+    "TIME",
+    "UNAVAILABLE",
+    "Connection",
+    "Pool",
+    "open_pool",
+    "violated",
+]
