@@ -40,6 +40,7 @@ FAR = 1_000
 """From this offset on a page is found in an index first, and its rows are looked up then."""
 LAST_OFFSET = 2**62
 """Past the end of any list, and still a bigint."""
+_DAYS = frozenset({"created_after", "created_before"})
 
 Condition = Callable[[BindParameter[Any]], ColumnElement[bool]]
 
@@ -52,7 +53,8 @@ class Listing:
     sorts by creation; `scope` the columns that are always bound, the tenant first; `sorts` the
     expression behind each word of `sort` (never null); `filters` the condition behind each query
     parameter; `capped` the filters with which a total stops at 10,000; `totals` what counts without
-    looking at every row, by the filters that are given.
+    looking at every row, by the filters that are given. `created` is the time of creation, by which
+    it is sorted instead of the key where filters bound it: the walk ends where the days do.
     """
 
     source: FromClause
@@ -63,6 +65,7 @@ class Listing:
     filters: Mapping[str, Condition] = field(default_factory=dict)
     capped: frozenset[str] = frozenset({"q"})
     totals: Mapping[tuple[str, ...], Select[int]] = field(default_factory=dict)
+    created: ColumnElement[Any] | None = None
 
     async def page(
         self,
@@ -81,7 +84,7 @@ class Listing:
         names = tuple(sorted(given))
         values = {**scope, **given, "limit": query.limit + 1}
         if after is not None:
-            values |= {"after_sort": self._sort_value(sort, after[0]), "after_key": after[1]}
+            values |= {"after_sort": self._sort_value(names, sort, after[0]), "after_key": after[1]}
         else:
             values["offset"] = min((number - 1) * query.limit, LAST_OFFSET)
         if values.get("offset", 0) < FAR:
@@ -98,7 +101,7 @@ class Listing:
             total, exact = await self._total(conn, names, {**scope, **given})
         cursor = None
         if more:
-            place = [rows[-1][name] for name in self._place(sort)]
+            place = [rows[-1][name] for name in self._place(names, sort)]
             cursor = seal_cursor([number + 1, place], binding)
         for name in self._besides(names, sort):
             for row in rows:
@@ -111,9 +114,9 @@ class Listing:
             "next_cursor": cursor,
         }
 
-    def _sort_value(self, sort: str, value: Any) -> Any:
+    def _sort_value(self, names: tuple[str, ...], sort: str, value: Any) -> Any:
         """A sort value back from a cursor's JSON, where times are text."""
-        by = self.sorts.get(sort.lstrip("-"), self.key)
+        by, _ = self._order(names, sort)
         return datetime.fromisoformat(value) if isinstance(by.type, DateTime) else value
 
     async def _total(
@@ -142,7 +145,7 @@ class Listing:
 
     @lru_cache(maxsize=1024)  # noqa: B019
     def _rows(self, names: tuple[str, ...], sort: str, continues: bool) -> Statement:
-        by, order = self._order(sort)
+        by, order = self._order(names, sort)
         descending = sort.startswith("-")
         where = self._where(names)
         if continues:
@@ -162,7 +165,7 @@ class Listing:
 
     @lru_cache(maxsize=256)  # noqa: B019
     def _far(self, names: tuple[str, ...], sort: str) -> Statement:
-        _, order = self._order(sort)
+        _, order = self._order(names, sort)
         page = (
             select(self.key.label("key"))
             .select_from(self.source)
@@ -182,19 +185,19 @@ class Listing:
     @lru_cache(maxsize=256)  # noqa: B019
     def _besides(self, names: tuple[str, ...], sort: str) -> dict[str, ColumnElement[Any]]:
         """What a row has by name beside its columns: its place unless they tell it, the total."""
-        by, _ = self._order(sort)
+        by, _ = self._order(names, sort)
         found: dict[str, ColumnElement[Any]] = {}
-        for name, place in zip(self._place(sort), (by, self.key), strict=True):
+        for name, place in zip(self._place(names, sort), (by, self.key), strict=True):
             if not self._shows(place):
                 found[name] = place.label(name)
         if names in self.totals:
             found["total"] = self.totals[names].scalar_subquery().label("total")
         return found
 
-    @lru_cache(maxsize=64)  # noqa: B019
-    def _place(self, sort: str) -> tuple[str, str]:
+    @lru_cache(maxsize=256)  # noqa: B019
+    def _place(self, names: tuple[str, ...], sort: str) -> tuple[str, str]:
         """Under which names a row has what it is sorted by, and its key."""
-        by, _ = self._order(sort)
+        by, _ = self._order(names, sort)
         return (
             by.key if self._shows(by) and by.key else "sort_value",
             self.key.key if self._shows(self.key) and self.key.key else "key_value",
@@ -203,9 +206,14 @@ class Listing:
     def _shows(self, what: ColumnElement[Any]) -> bool:
         return any(column is what for column in self.columns)
 
-    def _order(self, sort: str) -> tuple[ColumnElement[Any], list[ColumnElement[Any]]]:
+    def _order(
+        self, names: tuple[str, ...], sort: str
+    ) -> tuple[ColumnElement[Any], list[ColumnElement[Any]]]:
         """What is sorted by, and the whole order, which no two rows share a place in."""
         by = self.sorts.get(sort.lstrip("-"), self.key)
+        dated = not _DAYS.isdisjoint(names)
+        if by is self.key and dated and self.created is not None:
+            by = self.created
         if sort.startswith("-"):
             return by, [by.desc(), self.key.desc()]
         return by, [by.asc(), self.key.asc()]

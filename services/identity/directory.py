@@ -33,6 +33,7 @@ LIST = Listing(
         "created_after": lambda time: USERS.c.created_at >= time,
         "created_before": lambda time: USERS.c.created_at <= time,
     },
+    created=USERS.c.created_at,
     capped=frozenset({"q", "begins"}),
     totals={
         (): tallies.total(tallies.USERS),

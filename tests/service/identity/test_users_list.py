@@ -115,13 +115,14 @@ async def test_each_sort_goes_both_ways(identity: Owner, tenant: str) -> None:
 @pytest.mark.parametrize(
     "sort", ["-created_at", "created_at", "email", "last_sign_in_at", "-last_sign_in_at"]
 )
+@pytest.mark.parametrize("days", [{}, {"created_after": "2026-01-01"}])
 async def test_a_walk_meets_each_user_once_while_others_come(
-    identity: Owner, tenant: str, sort: str
+    identity: Owner, tenant: str, sort: str, days: dict[str, str]
 ) -> None:
     there = {await _user(identity, tenant, f"u{each}@example.com") for each in range(7)}
     walked: list[str] = []
     pages = 0
-    query: dict[str, Any] = {"limit": 2, "sort": sort}
+    query: dict[str, Any] = {"limit": 2, "sort": sort, **days}
     while query.get("cursor", "") is not None:
         page = await identity.ask(calls.LIST_USERS, tenant, query=query)
         assert page.status == 200, page.body
