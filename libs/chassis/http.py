@@ -38,7 +38,7 @@ class HttpServer(uvicorn.Server):
             )
         )
 
-    def part(self) -> None:
+    def close_connections(self) -> None:
         """From now on each answer ends its connection: the client's next one goes elsewhere."""
         closing = [(b"connection", b"close")]
         self.config.encoded_headers += closing  # those of every second to come

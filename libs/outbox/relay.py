@@ -17,8 +17,8 @@ import asyncpg
 import orjson
 import structlog
 from chassis import tracing
-from chassis.broker import Broker, connect
 from chassis.database import UNAVAILABLE
+from chassis.nats_client import NatsClient, connect
 from contracts.events import ADDRESS_HEADER, AGENT_HEADER, CONTENT_TYPE, STREAM
 from nats.aio.msg import Msg
 from nats.errors import ConnectionClosedError
@@ -84,7 +84,7 @@ class Relay:
         try:
             while not await conn.fetchval(_TRY_LOCK, LOCK):  # noqa: ASYNC110 - held elsewhere
                 await asyncio.sleep(STANDBY_SECONDS)
-            nats = await connect(self._nats_url, on_close=self._broken, lasting=False)
+            nats = await connect(self._nats_url, on_close=self._broken, reconnects=False)
             log.info("relay_leads")
             try:
                 await self._publish_on(conn, nats)
@@ -98,7 +98,7 @@ class Relay:
         for ack in self._acks:
             ack.cancel()
 
-    async def _publish_on(self, conn: asyncpg.Connection, nats: Broker) -> None:
+    async def _publish_on(self, conn: asyncpg.Connection, nats: NatsClient) -> None:
         forget_at = time.monotonic()
         while True:
             self._woken.clear()
@@ -111,7 +111,7 @@ class Relay:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._woken.wait(), POLL_SECONDS)
 
-    async def _publish_next(self, conn: asyncpg.Connection, nats: Broker) -> bool:
+    async def _publish_next(self, conn: asyncpg.Connection, nats: NatsClient) -> bool:
         """One batch; answers whether there may be more at once. Raises when not all was acked."""
         rows = await conn.fetch(_NEXT, BATCH)
         if not rows:
@@ -133,10 +133,12 @@ class Relay:
 
 
 def _trace(rows: Sequence[asyncpg.Record], seconds: float) -> None:
-    if tracing.is_on():
+    if tracing.is_enabled():
         for row in rows:
             event = orjson.loads(row["payload"])
-            tracing.passed("publish", "PRODUCER", event["traceparent"], seconds, type=event["type"])
+            tracing.record_span(
+                "publish", "PRODUCER", event["traceparent"], seconds, type=event["type"]
+            )
 
 
 def _is_acked(ack: "asyncio.Future[Msg]") -> bool:
@@ -146,7 +148,7 @@ def _is_acked(ack: "asyncio.Future[Msg]") -> bool:
     return "error" not in orjson.loads(ack.result().data)
 
 
-async def _send(nats: Broker, row: asyncpg.Record) -> "asyncio.Future[Msg]":
+async def _send(nats: NatsClient, row: asyncpg.Record) -> "asyncio.Future[Msg]":
     headers = {
         "Nats-Msg-Id": row["event_id"],
         "Nats-Expected-Stream": STREAM,
@@ -156,7 +158,7 @@ async def _send(nats: Broker, row: asyncpg.Record) -> "asyncio.Future[Msg]":
         headers[ADDRESS_HEADER] = row["ip_address"]
     if row["user_agent"]:
         headers[AGENT_HEADER] = orjson.dumps(row["user_agent"]).decode()
-    return await nats.expect(row["subject"], row["payload"], headers)
+    return await nats.publish_request(row["subject"], row["payload"], headers)
 
 
 async def oldest_unpublished(conn: asyncpg.Connection) -> float:

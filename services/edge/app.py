@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from chassis.host import Host, run_main
+from chassis.app import App, run_main
 from chassis.http import HttpServer
 from chassis.settings import load
 from fastapi import FastAPI
@@ -75,7 +75,7 @@ class Front:
         await endpoint(scope, receive, send)
 
 
-def make_app(gateway: Gateway, host: Host) -> Front:
+def make_app(gateway: Gateway, host: App) -> Front:
     """The routes of the table, health, and the documentation."""
     app = FastAPIOffline(
         title="Tenantry", openapi_url="/openapi.json", docs_url="/docs", redoc_url=None
@@ -113,7 +113,7 @@ def make_redis(url: str) -> Redis:
 
 async def serve(settings: EdgeSettings) -> int:
     """Runs the edge until SIGTERM; answers the exit code."""
-    host = Host("edge", settings, settings.drain_seconds)
+    host = App("edge", settings, settings.drain_seconds)
     redis = make_redis(settings.redis_url.get_secret_value()) if settings.redis_url else None
     credentials = Credentials(settings.operator_key.get_secret_value())
     gateway = Gateway(credentials, Limits(redis, *settings.rate), KeyOwners(redis))

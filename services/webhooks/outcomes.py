@@ -177,7 +177,7 @@ class Outcome:
         row, result = self.claimed, self.result
         event = orjson.loads(row["payload"])
         seconds = result.duration_ms / 1000
-        tracing.passed("deliver", "CLIENT", event["traceparent"], seconds, outcome=result.outcome)
+        tracing.record_span("deliver", "CLIENT", event["traceparent"], seconds, outcome=result.outcome)
         log.info(
             "attempt",
             tenant_id=row["tenant_id"],
@@ -199,4 +199,4 @@ async def write(pool: Pool, outcomes: Sequence[Outcome], now: datetime) -> None:
     rows = [each.row(now) for each in outcomes]
     columns = {name: [row[name] for row in rows] for name in _FIELDS}
     async with pool.acquire() as conn:
-        await WRITE.run(conn, **columns)
+        await WRITE.execute(conn, **columns)
