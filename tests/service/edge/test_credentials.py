@@ -91,19 +91,19 @@ async def test_uses_are_flushed_in_batches_and_kept_until_they_are_heard(
 ) -> None:
     monkeypatch.setattr(key_use, "FLUSHED", 3)
     operator = {"actor_type": "operator", "actor_id": None}
-    made = await projects.ask(
+    made = await projects.call(
         calls.CREATE_TENANT, None, {"name": f"Acme {new_id('ten')}"}, **operator
     )
     tenant = made.body["tenant"]["id"]
-    project = await projects.ask(project_calls.CREATE_PROJECT, tenant, {"name": "Shop"})
+    project = await projects.call(project_calls.CREATE_PROJECT, tenant, {"name": "Shop"})
     path = {"id": project.body["id"]}
     keys = []
     for _ in range(8):
         body = {"name": "k", "scopes": ["users:read"]}
-        keys.append((await projects.ask(key_calls.CREATE_API_KEY, tenant, body, path=path)).body)
+        keys.append((await projects.call(key_calls.CREATE_API_KEY, tenant, body, path=path)).body)
 
     async def last_uses() -> list[str | None]:
-        listed = await projects.ask(key_calls.LIST_API_KEYS, tenant, path=path)
+        listed = await projects.call(key_calls.LIST_API_KEYS, tenant, path=path)
         return [each["last_used_at"] for each in listed.body["api_keys"]]
 
     began = datetime.now(UTC)
@@ -125,11 +125,11 @@ async def test_a_refusal_is_told_once_whoever_asks_how_often(
     edge: Credentials, projects: Owner, servers: Servers
 ) -> None:
     operator = {"actor_type": "operator", "actor_id": None}
-    made = await projects.ask(
+    made = await projects.call(
         calls.CREATE_TENANT, None, {"name": f"Acme {new_id('ten')}"}, **operator
     )
     tenant, key = made.body["tenant"]["id"], made.body["api_key"]
-    await projects.ask(
+    await projects.call(
         calls.UPDATE_TENANT, None, {"status": "suspended"}, path={"id": tenant}, **operator
     )
     async with answering(projects, servers):
