@@ -17,13 +17,14 @@ from sqlalchemy import Table, bindparam, delete, literal_column, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 
 from identity.tables import (
+    COUNTERS,
     ERASURES,
     INVITATIONS,
     MEMBERS,
     ORGANIZATIONS,
     SESSIONS,
-    TALLIES,
     USERS,
+    ErasureRow,
 )
 
 STEP = 5000
@@ -31,7 +32,11 @@ STEP = 5000
 REMEMBER = Statement(insert(ERASURES).values(parameters(ERASURES.c)).on_conflict_do_nothing())
 # Of no tenant: the next one whose turn it is, past those that another replica works on.
 NEXT = Statement(
-    select(*ERASURES.c).order_by(ERASURES.c.requested_at).limit(1).with_for_update(skip_locked=True)
+    select(*ERASURES.c)
+    .order_by(ERASURES.c.requested_at)
+    .limit(1)
+    .with_for_update(skip_locked=True),
+    ErasureRow,
 )
 DONE = Statement(delete(ERASURES).where(ERASURES.c.tenant_id == bindparam("tenant_id")))
 
@@ -50,7 +55,7 @@ STEPS = [
     _some(each)
     for each in (
         *(INVITATIONS, SESSIONS, MEMBERS, ORGANIZATIONS, USERS),
-        *(TALLIES, IDEMPOTENCY, OUTBOX),
+        *(COUNTERS, IDEMPOTENCY, OUTBOX),
     )
 ]
 
@@ -73,16 +78,15 @@ async def erase_next(pool: Pool) -> bool:
         row = await NEXT.fetch_one(conn)
         if row is None:
             return False
-        tenant_id = row["tenant_id"]
+        tenant_id = row.tenant_id
         for statement in STEPS:
-            if await statement.run(conn, tenant_id=tenant_id):
+            if await statement.execute(conn, tenant_id=tenant_id):
                 return True
         await dead_letters.forget(conn, tenant_id)
         await DONE.execute(conn, tenant_id=tenant_id)
         context = Context(
-            tenant_id=tenant_id, request_id=row["request_id"], traceparent=row["traceparent"]
+            tenant_id=tenant_id, request_id=row.request_id, traceparent=row.traceparent
         )
-        await record(
-            conn, create_lifecycle_entry(context, "identity", "tenant.erased", tenant_id, {})
-        )
+        entry = create_lifecycle_entry(context, "identity", "tenant.erased", tenant_id, {})
+        await record(conn, [entry])
     return True
