@@ -5,22 +5,21 @@ from functools import partial
 from chassis.rpc.client import call_service
 from chassis.service import Service, run_service
 from outbox.register import register
+from outbox.tenant_erasure import ERASE_SECONDS
 
-from identity import counters, retention, subscribers, tenant_erasure
+from identity import counters, retention
 from identity.last_active import FLUSH_SECONDS, LastActive
 from identity.projects_client import ProjectsClient
 from identity.rpc import handlers
+from identity.subscribers import handle_events
+from identity.tenant_erasure import TENANT_ERASURE
 
 
 async def start(service: Service) -> None:
     """Answers calls, consumes events and publishes what is recorded."""
-    relay = register(service, subscribers.handle_events)
-
-    async def erase_tenants() -> None:
-        while await tenant_erasure.erase_next(service.pool):
-            relay.wake()
-
-    service.every(0.2, "erase_tenants", erase_tenants)
+    relay = register(service, handle_events)
+    erase = partial(TENANT_ERASURE.run, service.pool, relay.wake)
+    service.every(ERASE_SECONDS, "erase_tenants", erase)
     last_active = LastActive()
     flush = partial(last_active.flush, service.pool)
     service.on_stop(flush)

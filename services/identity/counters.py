@@ -7,6 +7,7 @@ rows is exact at any moment. The count of members stands in the organization's r
 
 from chassis.database import Pool
 from chassis.statements import Statement
+from contracts.topology import Lock
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
@@ -23,10 +24,9 @@ from identity.tables import COUNTERS, ORGANIZATIONS
 
 FOLD_SECONDS = 1.0
 BATCH = 5_000
-LOCK = 5_021_977_319
 FOLD = Statement(
     select(func.fold_tallies(bindparam("at_most"))).where(
-        func.pg_try_advisory_xact_lock(literal_column(str(LOCK)))
+        func.pg_try_advisory_xact_lock(literal_column(str(Lock.FOLD_COUNTERS.value)))
     )
 )
 """One replica at a time: two would leave a row each, until the next difference comes."""

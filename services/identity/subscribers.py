@@ -1,27 +1,28 @@
-"""The events that identity consumes: a project was deleted, a tenant is to be erased."""
+"""What identity does with events: revokes the sessions of deleted projects, and erases tenants."""
 
 from collections.abc import Sequence
 
 from chassis.database import Connection
-from contracts.events import event_subject, lifecycle_subject
+from contracts.lifecycle import TenantDeletionRequested
+from contracts.projects import ProjectDeleted
 from outbox.inbox import ReceivedEvent
 from outbox.record import record
 
-from identity import tenant_erasure
 from identity.sessions import sessions
+from identity.tenant_erasure import TENANT_ERASURE
 
-PROJECT_DELETED = event_subject("projects", "project.deleted")
-DELETION_REQUESTED = lifecycle_subject("projects", "tenant.deletion_requested")
+PROJECT_DELETED = ProjectDeleted.subject()
+DELETION_REQUESTED = TenantDeletionRequested.subject("projects")
 
 
 async def handle_events(conn: Connection, events: Sequence[ReceivedEvent]) -> None:
-    """Handles a batch. Both kinds are rare, so one at a time."""
-    for received in events:
-        if received.subject == PROJECT_DELETED:
-            project_id = received.event["subject"]
-            entries = await sessions.revoke_all_of_project(
-                conn, received.context(), received.tenant_id, project_id
+    """Handles a batch in one transaction. Both kinds are rare, so one event at a time."""
+    for each in events:
+        if each.subject == PROJECT_DELETED:
+            project_id = each.event["subject"]
+            revoked = await sessions.revoke_all_of_project(
+                conn, each.context(), each.tenant_id, project_id
             )
-            await record(conn, entries)
-        elif received.subject == DELETION_REQUESTED:
-            await tenant_erasure.begin(conn, received)
+            await record(conn, revoked)
+        elif each.subject == DELETION_REQUESTED:
+            await TENANT_ERASURE.request(conn, each)

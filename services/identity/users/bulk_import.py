@@ -17,6 +17,7 @@ from chassis.request import Reply, Request, json_bytes, validation_problem
 from chassis.statements import Statement
 from chassis.unit_of_work import transactional
 from contracts.problems import PROBLEMS, Problem
+from contracts.topology import Lock
 from contracts.users import CreateUser, ImportUsers
 from outbox.record import OutboxEntry
 from outbox.tables import OUTBOX
@@ -42,7 +43,6 @@ from identity.users.users import CRUD, create_created_entry, create_row
 MAX_ERRORS = 10
 BATCH = 100
 """Lines that are validated and written at once; other calls run between two batches."""
-LOCK = 5_021_977_318
 _UNIQUE = ("email", "username", "external_id")
 _SAME_FOR_ALL = (
     "last_sign_in_at", "version", "created_at", "updated_at", "subject", "ip_address", "user_agent",
@@ -125,7 +125,9 @@ _recorded = (
 )
 LOCK_TENANT = Statement(
     select(
-        func.pg_advisory_xact_lock(func.hashtextextended(bindparam("tenant_id", type_=ID), LOCK))
+        func.pg_advisory_xact_lock(
+            func.hashtextextended(bindparam("tenant_id", type_=ID), Lock.IMPORT_USERS.value)
+        )
     )
 )
 """Two imports of the same people in another order would wait for each other's rows."""
