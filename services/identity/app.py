@@ -7,18 +7,17 @@ from chassis.service import Service, run_service
 from outbox.register import register
 from outbox.tenant_erasure import ERASE_SECONDS
 
-from identity import counters, retention
+from identity import counters, retention, tenant_erasure
 from identity.last_active import FLUSH_SECONDS, LastActive
 from identity.projects_client import ProjectsClient
 from identity.rpc import handlers
 from identity.subscribers import handle_events
-from identity.tenant_erasure import TENANT_ERASURE
 
 
 async def start(service: Service) -> None:
     """Answers calls, consumes events and publishes what is recorded."""
     relay = register(service, handle_events)
-    erase = partial(TENANT_ERASURE.run, service.pool, relay.wake)
+    erase = partial(tenant_erasure.TENANT_ERASURE.run, service.pool, relay.wake)
     service.every(ERASE_SECONDS, "erase_tenants", erase)
     last_active = LastActive()
     flush = partial(last_active.flush, service.pool)

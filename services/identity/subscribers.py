@@ -8,8 +8,8 @@ from contracts.projects import ProjectDeleted
 from outbox.inbox import ReceivedEvent
 from outbox.record import record
 
+from identity import tenant_erasure
 from identity.sessions import sessions
-from identity.tenant_erasure import TENANT_ERASURE
 
 PROJECT_DELETED = ProjectDeleted.subject()
 DELETION_REQUESTED = TenantDeletionRequested.subject("projects")
@@ -20,9 +20,7 @@ async def handle_events(conn: Connection, events: Sequence[ReceivedEvent]) -> No
     for each in events:
         if each.subject == PROJECT_DELETED:
             project_id = each.event["subject"]
-            revoked = await sessions.revoke_all_of_project(
-                conn, each.context(), each.tenant_id, project_id
-            )
+            revoked = await sessions.revoke_all_of_project(conn, each.context(), project_id)
             await record(conn, revoked)
         elif each.subject == DELETION_REQUESTED:
-            await TENANT_ERASURE.request(conn, each)
+            await tenant_erasure.TENANT_ERASURE.request(conn, each)

@@ -120,26 +120,27 @@ async def revoke_all_of_user(
     conn: Connection, context: Context, user_id: str, reason: Reason
 ) -> list[OutboxEntry]:
     """Revokes a user's live sessions; returns the events, which the caller records."""
-    tenant_id, now = context.tenant(), datetime.now(UTC)
-    rows = await REVOKE_ALL_OF_USER.fetch_all(conn, tenant_id=tenant_id, user_id=user_id, now=now)
-    return _create_revoked_entries(context, tenant_id, rows, reason)
+    rows = await REVOKE_ALL_OF_USER.fetch_all(
+        conn, tenant_id=context.tenant(), user_id=user_id, now=datetime.now(UTC)
+    )
+    return _create_revoked_entries(context, rows, reason)
 
 
 async def revoke_all_of_project(
-    conn: Connection, context: Context, tenant_id: str, project_id: str
+    conn: Connection, context: Context, project_id: str
 ) -> list[OutboxEntry]:
     """Revokes all live sessions with a project; returns the events, which the caller records."""
     rows = await REVOKE_ALL_OF_PROJECT.fetch_all(
-        conn, tenant_id=tenant_id, project_id=project_id, now=datetime.now(UTC)
+        conn, tenant_id=context.tenant(), project_id=project_id, now=datetime.now(UTC)
     )
-    return _create_revoked_entries(context, tenant_id, rows, "project_deleted")
+    return _create_revoked_entries(context, rows, "project_deleted")
 
 
 def _create_revoked_entries(
-    context: Context, tenant_id: str, rows: Sequence[SessionRow], reason: Reason
+    context: Context, rows: Sequence[SessionRow], reason: Reason
 ) -> list[OutboxEntry]:
     return [
-        _create_revoked_entry(context, tenant_id, row.user_id, row.id, reason)
+        _create_revoked_entry(context, context.tenant(), row.user_id, row.id, reason)
         for row in sorted(rows, key=lambda row: (row.user_id, row.id))
     ]
 
