@@ -1,4 +1,4 @@
-"""Test deliveries: an event made up for one webhook, sent by the same path as real ones."""
+"""Test events: an example for one webhook, sent in the same way as real events."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -6,56 +6,34 @@ from typing import Any
 from chassis.database import Connection
 from chassis.request import Reply, Request, json_bytes, reply_to
 from chassis.statements import Statement, parameters
+from chassis.unit_of_work import transactional
 from contracts.catalogue import EVENT_TYPES
 from contracts.examples import example_event
 from contracts.ids import new_id
 from contracts.problems import invalid
 from contracts.webhooks import TEST_EVENT, SendTest
-from sqlalchemy import Text, insert, literal, select
+from sqlalchemy import insert, select
 
-from webhooks import deliveries, resending, waiting
-from webhooks.fairness import BY_HAND
-from webhooks.tables import DELIVERIES, EVENTS, delivery_id
+from webhooks.queue.deliveries import to_delivery
+from webhooks.queue.enqueue import create_deliveries, enqueue, new_delivery
+from webhooks.queue.replay import lock_active_webhook
+from webhooks.rules.fairness import MANUAL
+from webhooks.tables import DELIVERIES, EVENTS, DeliveryRow
 
 _event = insert(EVENTS).values(parameters(EVENTS.c)).returning(EVENTS).cte("event")
-_made = (
-    insert(DELIVERIES)
-    .from_select(
-        [
-            "tenant_id",
-            "webhook_id",
-            "id",
-            "created_at",
-            "event_id",
-            "event_type",
-            "status",
-            "attempt_count",
-            "next_attempt_at",
-        ],
-        select(
-            _event.c.tenant_id,
-            _event.c.only_webhook_id,
-            delivery_id(_event.c.only_webhook_id, _event.c.id),
-            _event.c.created_at,
-            _event.c.id,
-            _event.c.type,
-            literal("pending", Text),
-            literal(0),
-            _event.c.created_at,
-        ),
+_delivery = (
+    create_deliveries(
+        select(*new_delivery(_event.c, _event.c.only_webhook_id, _event.c.created_at))
     )
-    .returning(DELIVERIES, DELIVERIES.c.created_at.label("due_at"))
-    .cte("made")
+    .returning(DELIVERIES)
+    .cte("delivery")
 )
-INSERT = Statement(
-    select(*(_made.c[column.name] for column in deliveries.COLUMNS)).add_cte(
-        waiting.put(_made, BY_HAND).cte("queued")
-    )
-)
+CREATE = Statement(select(_delivery).add_cte(enqueue(_delivery, MANUAL).cte("queued")), DeliveryRow)
 
 
-async def send_test(conn: Connection, request: Request[SendTest]) -> Reply:
-    """The event is stored for this webhook alone, whatever it subscribes to."""
+@transactional()
+async def send_test_event(conn: Connection, request: Request[SendTest]) -> Reply:
+    """The event is stored for this webhook alone, whatever types it wants."""
     event_type = request.body.event_type
     if event_type != TEST_EVENT and event_type not in EVENT_TYPES:
         raise invalid(
@@ -63,27 +41,27 @@ async def send_test(conn: Connection, request: Request[SendTest]) -> Reply:
             "must be an event type; GET /v1/admin/event-types lists them",
             "unknown_event_type",
         )
-    scope = await resending.hold(conn, request)
-    event = _sample(request, event_type)
-    row = await INSERT.fetch_one(
+    key = await lock_active_webhook(conn, request)
+    event = _example(request, event_type)
+    row = await CREATE.fetch_one(
         conn,
         tenant_id=request.tenant,
         id=event["id"],
         created_at=event["time"],
         type=event_type,
         actor_id=request.context.actor_id,
-        only_webhook_id=scope["webhook_id"],
+        only_webhook_id=key["webhook_id"],
         payload=json_bytes(event).decode(),
     )
     assert row is not None
-    return reply_to(request, deliveries.shown(row, []))
+    return reply_to(request, to_delivery(row, []))
 
 
-def _sample(request: Request[Any, Any], event_type: str) -> dict[str, Any]:
+def _example(request: Request[Any, Any], event_type: str) -> dict[str, Any]:
     """An event as it could have happened in the caller's tenant."""
     webhook_id = request.path["id"]
     if event_type == TEST_EVENT:
-        sample = {
+        example = {
             "specversion": "1.0",
             "source": "tenantry/webhooks",
             "type": TEST_EVENT,
@@ -92,8 +70,8 @@ def _sample(request: Request[Any, Any], event_type: str) -> dict[str, Any]:
             "data": {"webhook_id": webhook_id, "message": "This is a test."},
         }
     else:
-        sample = example_event(EVENT_TYPES[event_type])
-    return sample | {
+        example = example_event(EVENT_TYPES[event_type])
+    return example | {
         "id": new_id("evt"),
         "time": datetime.now(UTC),
         "tenantid": request.tenant,

@@ -1,7 +1,7 @@
-"""One attempt: signed, sent, and what the receiver said. It always ends in a result.
+"""One attempt: a signed POST, and how the receiver responded. It always returns a result.
 
-2xx is success; anything else, a redirect included, is not. Of the answer's body 4 KiB are read and
-kept. No error names an address.
+A status of 2xx is success; anything else is not, a redirect included. Of the response's body 4 KiB
+are read and kept. No error names an address.
 """
 
 import asyncio
@@ -15,18 +15,18 @@ from datetime import UTC, datetime
 import aiohttp
 from yarl import URL
 
-from webhooks.addresses import Refused, check_url
-from webhooks.connecting import was_refused
-from webhooks.signature import headers
+from webhooks.rules.address_policy import AddressNotAllowedError, check_url
+from webhooks.rules.signature import signature_headers
+from webhooks.worker.http_client import was_not_allowed
 
-SECONDS = 15.0
-KEPT_BYTES = 4096
+TIMEOUT_SECONDS = 15.0
+MAX_BODY_BYTES = 4096
 
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
+class WebhookRequest:
     """What is sent where: `body` is the event as it was recorded."""
 
     url: str
@@ -36,8 +36,8 @@ class Parcel:
 
 
 @dataclass(slots=True)
-class Result:
-    """How an attempt went. `outcome` is one bounded word for metrics and logs."""
+class AttemptResult:
+    """How an attempt ended. `outcome` is one of a few words, for metrics and logs."""
 
     at: datetime
     duration_ms: int = 0
@@ -52,19 +52,19 @@ class Result:
         return self.outcome == "succeeded"
 
 
-async def attempt(
-    session: aiohttp.ClientSession, parcel: Parcel, *, allow_private: bool = False
-) -> Result:
-    """Sends it once, within 15 seconds from the look-up of the name to the last byte read."""
-    result = Result(at=datetime.now(UTC))
+async def send(
+    session: aiohttp.ClientSession, request: WebhookRequest, *, allow_private: bool = False
+) -> AttemptResult:
+    """Sends it once, within 15 seconds from the lookup of the name to the last byte read."""
+    result = AttemptResult(at=datetime.now(UTC))
     started = time.monotonic()
     try:
-        check_url(parcel.url, allow_private=allow_private)
-        async with asyncio.timeout(SECONDS):
-            await _post(session, parcel, result)
+        check_url(request.url, allow_private=allow_private)
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            await _post(session, request, result)
     except (aiohttp.ClientError, OSError, ValueError, TimeoutError) as error:
         if result.response_status is None:
-            result.outcome, result.error = _failure(error)
+            result.outcome, result.error = _describe(error)
     status = result.response_status
     if status is not None and 200 <= status < 300:
         result.outcome = "succeeded"
@@ -74,32 +74,35 @@ async def attempt(
     return result
 
 
-async def _post(session: aiohttp.ClientSession, parcel: Parcel, result: Result) -> None:
-    signed = headers(parcel.secrets, parcel.event_id, int(result.at.timestamp()), parcel.body)
+async def _post(
+    session: aiohttp.ClientSession, request: WebhookRequest, result: AttemptResult
+) -> None:
+    timestamp = int(result.at.timestamp())
+    headers = signature_headers(request.secrets, request.event_id, timestamp, request.body)
     async with session.post(
-        URL(parcel.url, encoded=True), data=parcel.body, headers=signed, allow_redirects=False
+        URL(request.url, encoded=True), data=request.body, headers=headers, allow_redirects=False
     ) as response:
         result.response_status = response.status
         result.retry_after = response.headers.get("Retry-After")
-        kept = bytearray()
+        body = bytearray()
         try:
-            while len(kept) < KEPT_BYTES and (chunk := await response.content.readany()):
-                kept += chunk
+            while len(body) < MAX_BODY_BYTES and (chunk := await response.content.readany()):
+                body += chunk
         finally:
-            result.response_body = _readable(bytes(kept[:KEPT_BYTES]))
+            result.response_body = _printable(bytes(body[:MAX_BODY_BYTES]))
             if not response.content.at_eof():
                 response.close()
 
 
-def _readable(body: bytes) -> str:
+def _printable(body: bytes) -> str:
     return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", body.decode("utf-8", "replace"))
 
 
-def _failure(error: Exception) -> tuple[str, str]:
-    """The word and the sentence for an attempt without an answer."""
-    if isinstance(error, Refused):
+def _describe(error: Exception) -> tuple[str, str]:
+    """The outcome, and a sentence for the caller, of an attempt without a response."""
+    if isinstance(error, AddressNotAllowedError):
         return "refused", f"The URL {error}."
-    if was_refused(error):
+    if was_not_allowed(error):
         return "refused", "The host's address is not one that webhooks may connect to."
     if isinstance(error, TimeoutError):
         return "timed_out", "There was no answer within 15 seconds."

@@ -1,8 +1,8 @@
-"""The only way out: every address is vetted where it is dialled, names and literals alike.
+"""The HTTP client of all attempts: every address is checked where the connection is made.
 
-Names are looked up at each new connection, by threads of our own: a name server that hangs takes a
-thread and delays nobody. No proxy, no cookies, no redirects. A connection is used again for a few
-seconds at most, less than receivers commonly keep theirs.
+Names are looked up for each new connection, in threads of our own: a name server that hangs blocks
+a thread and delays no other webhook. No proxy, no cookies. A connection is reused for a few seconds
+at most, less than receivers commonly keep theirs.
 """
 
 import asyncio
@@ -15,12 +15,12 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.typedefs import LooseHeaders
 from chassis.telemetry import VERSION
 
-from webhooks.addresses import NOT_ALLOWED, Refused, check_address
+from webhooks.rules.address_policy import NOT_ALLOWED, AddressNotAllowedError, check_address
 
 Lookup = Callable[[str, int], Awaitable[list[str]]]
 """The addresses of a name, in the order to try. Raises OSError."""
 
-LOOKUPS = 256
+LOOKUP_THREADS = 256
 KEEP_ALIVE_SECONDS = 4.0
 HEADERS: LooseHeaders = {
     "User-Agent": f"Tenantry-Webhooks/{VERSION}",
@@ -29,12 +29,12 @@ HEADERS: LooseHeaders = {
 }
 
 
-class AddressRefused(OSError):  # noqa: N818
+class ConnectionNotAllowedError(OSError):
     """The address is one that webhooks may not connect to."""
 
 
-class VettingResolver(AbstractResolver):
-    """Gives the connector only addresses that may be dialled."""
+class FilteringResolver(AbstractResolver):
+    """Returns only addresses that webhooks may connect to."""
 
     def __init__(self, lookup: Lookup, *, allow_private: bool) -> None:
         self._lookup = lookup
@@ -44,12 +44,12 @@ class VettingResolver(AbstractResolver):
         self,
         host: str,
         port: int = 0,
-        family: socket.AddressFamily = socket.AF_UNSPEC,  # noqa: ARG002 - both are taken
+        family: socket.AddressFamily = socket.AF_UNSPEC,  # noqa: ARG002 - both are used
     ) -> list[ResolveResult]:
-        addresses = await self._lookup(host, port)
-        vetted = [each for each in addresses if _allowed(each, allow_private=self._allow_private)]
-        if not vetted:
-            raise AddressRefused(NOT_ALLOWED)
+        found = await self._lookup(host, port)
+        addresses = [each for each in found if _allowed(each, allow_private=self._allow_private)]
+        if not addresses:
+            raise ConnectionNotAllowedError(NOT_ALLOWED)
         return [
             ResolveResult(
                 hostname=host,
@@ -59,24 +59,24 @@ class VettingResolver(AbstractResolver):
                 proto=0,
                 flags=socket.AI_NUMERICHOST,
             )
-            for address in vetted
+            for address in addresses
         ]
 
     async def close(self) -> None:
-        """Nothing of its own to close."""
+        """There is nothing to close."""
 
 
 def _allowed(address: str, *, allow_private: bool) -> bool:
     try:
         check_address(address, allow_private=allow_private)
-    except Refused:
+    except AddressNotAllowedError:
         return False
     return True
 
 
-def threaded_lookup() -> Lookup:
-    """The system's resolver."""
-    threads = ThreadPoolExecutor(LOOKUPS, thread_name_prefix="lookup")
+def system_lookup() -> Lookup:
+    """The system's resolver, in threads."""
+    threads = ThreadPoolExecutor(LOOKUP_THREADS, thread_name_prefix="lookup")
 
     def look_up(host: str, port: int) -> list[str]:
         found = socket.getaddrinfo(host.encode("ascii"), port, type=socket.SOCK_STREAM)
@@ -89,18 +89,18 @@ def threaded_lookup() -> Lookup:
 
 
 def open_session(*, allow_private: bool, lookup: Lookup | None = None) -> aiohttp.ClientSession:
-    """The client that every attempt uses."""
+    """The session that every attempt uses."""
 
-    def vetted_socket(info: tuple[int, int, int, str, tuple[object, ...]]) -> socket.socket:
-        """The last step before the connection: this is the address that is dialled."""
+    def create_socket(info: tuple[int, int, int, str, tuple[object, ...]]) -> socket.socket:
+        """The last step before the connection: this is the address that it is made to."""
         family, kind, protocol, _, address = info
         if not _allowed(str(address[0]), allow_private=allow_private):
-            raise AddressRefused(NOT_ALLOWED)
+            raise ConnectionNotAllowedError(NOT_ALLOWED)
         return socket.socket(family, kind, protocol)
 
     connector = aiohttp.TCPConnector(
-        resolver=VettingResolver(lookup or threaded_lookup(), allow_private=allow_private),
-        socket_factory=vetted_socket,
+        resolver=FilteringResolver(lookup or system_lookup(), allow_private=allow_private),
+        socket_factory=create_socket,
         use_dns_cache=False,
         limit=0,
         keepalive_timeout=KEEP_ALIVE_SECONDS,
@@ -115,11 +115,11 @@ def open_session(*, allow_private: bool, lookup: Lookup | None = None) -> aiohtt
     )
 
 
-def was_refused(error: BaseException) -> bool:
-    """Whether an error of the client comes from an address that was refused."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, AddressRefused):
+def was_not_allowed(error: BaseException) -> bool:
+    """Whether an error of the client comes from an address that is not allowed."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ConnectionNotAllowedError):
             return True
-        seen = seen.__cause__ or seen.__context__
+        cause = cause.__cause__ or cause.__context__
     return False

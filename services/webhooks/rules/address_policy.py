@@ -1,7 +1,7 @@
 """Where a webhook may connect: globally routable addresses only, denied by default.
 
-Pure. A host is either a plain DNS name or an address in its one canonical form; every other
-notation that some parser takes for an address is refused before anything parses it.
+Pure. A host is either a plain DNS name or an address in its canonical form. Every other notation
+that some parser accepts as an address is refused before anything parses it.
 Special ranges: IANA's IPv4 and IPv6 special-purpose registries (RFC 6890).
 """
 
@@ -10,8 +10,8 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 
-class Refused(ValueError):  # noqa: N818 - a decision, not a malfunction
-    """Says what is wrong, and never names an address."""
+class AddressNotAllowedError(ValueError):
+    """Says what is wrong with a URL or an address, and never names an address."""
 
 
 NOT_ALLOWED = "is not an address that webhooks may connect to"
@@ -67,41 +67,42 @@ _NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
 
 @lru_cache(maxsize=4096)
 def check_url(url: str, *, allow_private: bool = False) -> None:
-    """The form of a webhook's URL, and its address if it has a literal one. Raises Refused.
+    """Checks the form of a webhook's URL, and its address if it has a literal one.
 
-    `allow_private` is the development flag: http, any port, loopback and private addresses too.
+    `allow_private` is the development flag: it also allows http, any port, loopback and private
+    addresses. Raises AddressNotAllowedError.
     """
     if not url.isascii():
-        raise Refused(
+        raise AddressNotAllowedError(
             "must be ASCII: write an international host name in punycode (xn--...) and "
             "percent-encode the rest"
         )
     if "#" in url:
-        raise Refused("must not have a fragment")
+        raise AddressNotAllowedError("must not have a fragment")
     parts = _PARTS.fullmatch(url) if _CHARACTERS.fullmatch(url) else None
     if parts is None:
-        raise Refused("must be a URL such as https://hooks.example.com/in")
+        raise AddressNotAllowedError("must be a URL such as https://hooks.example.com/in")
     scheme, authority = parts[1].lower(), parts[2]
     if scheme != "https" and not (allow_private and scheme == "http"):
-        raise Refused("must begin with https://")
+        raise AddressNotAllowedError("must begin with https://")
     if "@" in authority:
-        raise Refused("must not contain a user name or password")
+        raise AddressNotAllowedError("must not contain a user name or password")
     if "%" in authority:
-        raise Refused("must not contain a percent-encoded host name")
+        raise AddressNotAllowedError("must not contain a percent-encoded host name")
     host_and_port = _AUTHORITY.fullmatch(authority)
     if host_and_port is None:
-        raise Refused("must have a host name such as hooks.example.com")
+        raise AddressNotAllowedError("must have a host name such as hooks.example.com")
     host, port = host_and_port[1], host_and_port[2]
     _check_port(scheme, port, allow_private=allow_private)
     _check_host(host, allow_private=allow_private)
 
 
 def check_address(address: str | IPv4Address | IPv6Address, *, allow_private: bool = False) -> None:
-    """The address about to be dialled. Raises Refused."""
+    """Checks an address before a connection is made to it. Raises AddressNotAllowedError."""
     try:
         parsed = ip_address(address)
     except ValueError:
-        raise Refused(NOT_ALLOWED) from None
+        raise AddressNotAllowedError(NOT_ALLOWED) from None
     if isinstance(parsed, IPv4Address):
         allowed = not any(parsed in net for net in _SPECIAL_V4)
         private = any(parsed in net for net in _PRIVATE_V4)
@@ -109,14 +110,14 @@ def check_address(address: str | IPv4Address | IPv6Address, *, allow_private: bo
         allowed = parsed in _GLOBAL_V6 and not any(parsed in net for net in _SPECIAL_V6)
         private = any(parsed in net for net in _PRIVATE_V6)
     if not (allowed or (allow_private and private)):
-        raise Refused(NOT_ALLOWED)
+        raise AddressNotAllowedError(NOT_ALLOWED)
 
 
 def _check_port(scheme: str, given: str | None, *, allow_private: bool) -> None:
     port = int(given) if given else (443 if scheme == "https" else 80)
     usual = port in (443, 8443) or port > 1024
     if not 0 < port < 65536 or not (usual or allow_private):
-        raise Refused("must use port 443, 8443 or one above 1024")
+        raise AddressNotAllowedError("must use port 443, 8443 or one above 1024")
 
 
 def _check_host(host: str, *, allow_private: bool) -> None:
@@ -125,17 +126,19 @@ def _check_host(host: str, *, allow_private: bool) -> None:
         return
     labels = host.split(".")
     if not labels[-1]:
-        raise Refused("must not end its host name with a dot")
+        raise AddressNotAllowedError("must not end its host name with a dot")
     if _NUMBER.fullmatch(labels[-1]):
-        # What ends in a number is an IPv4 address to every browser (WHATWG URL), however written.
+        # Every browser takes a host that ends in a number for an IPv4 address (WHATWG URL).
         try:
             literal = IPv4Address(host)
         except ValueError:
-            raise Refused("must write an IPv4 address as four decimal numbers") from None
+            raise AddressNotAllowedError(
+                "must write an IPv4 address as four decimal numbers"
+            ) from None
         check_address(literal, allow_private=allow_private)
         return
     if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
-        raise Refused("must have a host name such as hooks.example.com")
+        raise AddressNotAllowedError("must have a host name such as hooks.example.com")
     local = len(labels) == 1 or labels[-1].lower() == "localhost"
     if local and not allow_private:
-        raise Refused("must have a host name that the internet knows")
+        raise AddressNotAllowedError("must have a host name that the internet knows")

@@ -1,13 +1,14 @@
-"""Claiming due deliveries under a lease, and giving them back: across tenants, each by its own key.
+"""Claiming ready deliveries under a lease, and releasing them: across tenants, each by its own key.
 
-A lease ends by itself, so that what a dispatcher had that died is sent by another.
+A lease expires by itself, so that another dispatcher sends what a dead one had claimed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
+from datetime import datetime
 
-from asyncpg import Record
 from chassis.database import ID, Connection
 from chassis.statements import Statement
+from contracts.ids import new_id
 from sqlalchemy import (
     ARRAY,
     ColumnElement,
@@ -25,15 +26,40 @@ from sqlalchemy import (
     tuple_,
     update,
 )
+from sqlmodel import SQLModel
 
-from webhooks import waiting
-from webhooks.tables import EVENTS, QUEUE, SECRETS, WEBHOOKS
+from webhooks.rules.fairness import Shares
+from webhooks.tables import EVENTS, HAS_WAKE_TIME, IS_READY, QUEUE, SECRETS, WEBHOOKS
 
-AT_ONCE = 128
+MAX_WOKEN = 2000
+MAX_CLAIMED = 128
 LEASE_SECONDS = 60
 """Four times what an attempt can take."""
-SIGNING_SECRETS = 5
+MAX_SECRETS = 5
 """The newest that are valid, however often a secret is rotated within a day."""
+
+
+class ClaimedDelivery(SQLModel):
+    """A delivery that is leased to this process, with all that an attempt needs.
+
+    `waited` is in seconds since it was due; `secrets` are encrypted, the newest first.
+    """
+
+    tenant_id: str
+    webhook_id: str
+    delivery_id: str
+    event_id: str
+    created_at: datetime
+    kind: int
+    tries: int
+    lease: str
+    waited: float
+    url: str
+    version: int
+    failing_since: datetime | None
+    type: str
+    payload: str
+    secrets: list[str]
 
 
 _ROW: ColumnElement[str] = literal_column("queue.ctid")
@@ -42,7 +68,7 @@ _ROW: ColumnElement[str] = literal_column("queue.ctid")
 _woken = (
     select(_ROW.label("place"))
     .select_from(QUEUE)
-    .where(waiting.WAKES, QUEUE.c.wake_at <= func.now())
+    .where(HAS_WAKE_TIME, QUEUE.c.wake_at <= func.now())
     .order_by(QUEUE.c.wake_at)
     .limit(bindparam("limit"))
     .with_for_update(skip_locked=True)
@@ -51,16 +77,16 @@ _woken = (
 WAKE = Statement(
     update(QUEUE).where(_woken.c.place == _ROW).values(state="ready", wake_at=null(), lease=null())
 )
-"""Retries whose time has come, and what a dispatcher that died had leased."""
+"""Makes ready the retries whose time has come, and the rows whose lease has expired."""
 
-NEXT_WAKE = Statement(
+SECONDS_TO_NEXT_WAKE = Statement(
     select(func.extract("epoch", func.min(QUEUE.c.wake_at) - func.now()).cast(Float)).where(
-        waiting.WAKES
+        HAS_WAKE_TIME
     )
 )
 
 
-_wish = (
+_share = (
     func.unnest(
         bindparam("tenants", type_=ARRAY(ID)),
         bindparam("webhooks", type_=ARRAY(ID)),
@@ -73,24 +99,24 @@ _wish = (
         column("kind", SmallInteger),
         column("n", Integer),
     )
-    .render_derived(name="wish")
+    .render_derived(name="share")
 )
 _next = (
     select(_ROW.label("place"))
     .select_from(QUEUE)
     .where(
-        waiting.READY,
-        QUEUE.c.tenant_id == _wish.c.tenant_id,
-        QUEUE.c.webhook_id == _wish.c.webhook_id,
-        QUEUE.c.kind == _wish.c.kind,
+        IS_READY,
+        QUEUE.c.tenant_id == _share.c.tenant_id,
+        QUEUE.c.webhook_id == _share.c.webhook_id,
+        QUEUE.c.kind == _share.c.kind,
     )
-    .correlate(_wish)
+    .correlate(_share)
     .order_by(QUEUE.c.due_at)
-    .limit(_wish.c.n)
+    .limit(_share.c.n)
     .with_for_update(skip_locked=True)
     .lateral("next")
 )
-_picked = select(_next.c.place).select_from(_wish).join(_next, true()).cte("picked")
+_picked = select(_next.c.place).select_from(_share).join(_next, true()).cte("picked")
 _claimed = (
     update(QUEUE)
     .where(_picked.c.place == _ROW)
@@ -111,7 +137,7 @@ _secrets = (
     )
     .correlate(_claimed)
     .order_by(SECRETS.c.created_at.desc())
-    .limit(SIGNING_SECRETS)
+    .limit(MAX_SECRETS)
     .subquery()
 )
 # Lateral, so that each is looked up by its key in its week, whatever the planner believes of sizes.
@@ -134,6 +160,7 @@ CLAIM = Statement(
         _claimed.c.created_at,
         _claimed.c.kind,
         _claimed.c.tries,
+        _claimed.c.lease,
         func.extract("epoch", func.clock_timestamp() - _claimed.c.due_at)
         .cast(Float)
         .label("waited"),
@@ -150,10 +177,11 @@ CLAIM = Statement(
         (WEBHOOKS.c.tenant_id == _claimed.c.tenant_id) & (WEBHOOKS.c.id == _claimed.c.webhook_id),
     )
     .join(_event, true())
-    .order_by(_claimed.c.due_at)
+    .order_by(_claimed.c.due_at),
+    ClaimedDelivery,
 )
 
-_given_back = (
+_unsent = (
     func.unnest(
         bindparam("tenants", type_=ARRAY(ID)),
         bindparam("webhooks", type_=ARRAY(ID)),
@@ -166,28 +194,43 @@ _given_back = (
         column("delivery_id", ID),
         column("lease", ID),
     )
-    .render_derived(name="given_back")
+    .render_derived(name="unsent")
 )
-GIVE_BACK = Statement(
+RELEASE = Statement(
     update(QUEUE)
     .where(
         tuple_(QUEUE.c.tenant_id, QUEUE.c.webhook_id, QUEUE.c.delivery_id, QUEUE.c.lease)
-        == tuple_(*_given_back.c)
+        == tuple_(*_unsent.c)
     )
     .values(state="ready", wake_at=null(), lease=null())
 )
-"""What was claimed and not sent, at an orderly stop."""
 
 
-async def claim(
-    conn: Connection, wishes: Mapping[tuple[str, str, int], int], lease: str
-) -> list[Record]:
-    """As many of each (tenant, webhook, kind), or fewer when others were quicker; oldest first."""
+async def wake(conn: Connection) -> float | None:
+    """Makes ready what is due; returns in how many seconds more is, None if nothing else waits."""
+    await WAKE.execute(conn, limit=MAX_WOKEN)
+    seconds: float | None = await SECONDS_TO_NEXT_WAKE.fetch_value(conn)
+    return seconds
+
+
+async def claim(conn: Connection, shares: Shares) -> list[ClaimedDelivery]:
+    """Claims as many as the shares say, or fewer if others were faster; the oldest first."""
     return await CLAIM.fetch_all(
         conn,
-        tenants=[tenant for tenant, _, _ in wishes],
-        webhooks=[webhook for _, webhook, _ in wishes],
-        kinds=[kind for _, _, kind in wishes],
-        counts=list(wishes.values()),
-        lease=lease,
+        tenants=[tenant for tenant, _, _ in shares],
+        webhooks=[webhook for _, webhook, _ in shares],
+        kinds=[kind for _, _, kind in shares],
+        counts=list(shares.values()),
+        lease=new_id("lease"),
+    )
+
+
+async def release(conn: Connection, unsent: Sequence[ClaimedDelivery]) -> None:
+    """Makes ready again what was claimed and not sent, at an orderly stop."""
+    await RELEASE.execute(
+        conn,
+        tenants=[each.tenant_id for each in unsent],
+        webhooks=[each.webhook_id for each in unsent],
+        deliveries=[each.delivery_id for each in unsent],
+        leases=[each.lease for each in unsent],
     )

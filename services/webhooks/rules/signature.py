@@ -1,4 +1,4 @@
-"""How a delivery is signed: the headers of the Standard Webhooks specification.
+"""How a request is signed: the headers of the Standard Webhooks specification. Pure.
 
 https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 """
@@ -8,17 +8,19 @@ import hashlib
 import hmac
 from collections.abc import Sequence
 
-PREFIX = "whsec_"
+SECRET_PREFIX = "whsec_"
 SECRET_BYTES = 32
 
 
-def shown_secret(secret: bytes) -> str:
-    """The secret as its owner gets it, once."""
-    return PREFIX + base64.b64encode(secret).decode()
+def format_secret(secret: bytes) -> str:
+    """The secret as the API shows it, once."""
+    return SECRET_PREFIX + base64.b64encode(secret).decode()
 
 
-def headers(secrets: Sequence[bytes], event_id: str, timestamp: int, body: bytes) -> dict[str, str]:
-    """One `v1` signature for each secret that is valid; `timestamp` in seconds since the epoch."""
+def signature_headers(
+    secrets: Sequence[bytes], event_id: str, timestamp: int, body: bytes
+) -> dict[str, str]:
+    """One `v1` signature for each valid secret; `timestamp` in seconds since the epoch."""
     signed = f"{event_id}.{timestamp}.".encode() + body
     signatures = [hmac.new(secret, signed, hashlib.sha256).digest() for secret in secrets]
     return {
