@@ -1,4 +1,4 @@
-"""Webhooks as a process of its own, as in production."""
+"""Runs dispatchers in this process, or the whole service as a process of its own."""
 
 import asyncio
 import os
@@ -8,15 +8,33 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from support.owner import ENCRYPTION_KEYS, HASH_KEY
+from support.owner import ENCRYPTION_KEYS, HASH_KEY, Owner
 from support.waiting import until
 from tenantry.loopback import free_ports, is_ready
 from tenantry.servers import Servers
+from webhooks.worker.dispatcher import Dispatcher
+from webhooks.worker.http_client import open_session
+
+
+@asynccontextmanager
+async def run_dispatchers(owner: Owner, count: int) -> AsyncIterator[list[Dispatcher]]:
+    """As many dispatchers as replicas would run, each for itself; stopped in an orderly way."""
+    dispatchers = [
+        Dispatcher(owner.pool, owner.keyring, open_session(allow_private=True), allow_private=True)
+        for _ in range(count)
+    ]
+    tasks = [asyncio.create_task(each.run()) for each in dispatchers]
+    try:
+        yield dispatchers
+    finally:
+        await asyncio.gather(*(each.stop() for each in dispatchers))
+        for task in tasks:
+            task.cancel()
 
 
 @dataclass
-class Running:
-    """`python -m webhooks`, and what it said."""
+class WebhooksProcess:
+    """`python -m webhooks`; `log` is its output."""
 
     process: asyncio.subprocess.Process
     url: str
@@ -24,8 +42,8 @@ class Running:
 
 
 @asynccontextmanager
-async def running(servers: Servers, log: Path) -> AsyncIterator[Running]:
-    """Ready, on a migrated database and a stream that is there; stopped in an orderly way."""
+async def run_webhooks(servers: Servers, log: Path) -> AsyncIterator[WebhooksProcess]:
+    """Runs it on a migrated database and an existing stream until it is ready; then stops it."""
     (port,) = free_ports(1)
     env = {
         "PATH": os.environ["PATH"],
@@ -47,7 +65,7 @@ async def running(servers: Servers, log: Path) -> AsyncIterator[Running]:
 
     try:
         await until(ready, 30)
-        yield Running(process, f"http://127.0.0.1:{port}", log)
+        yield WebhooksProcess(process, f"http://127.0.0.1:{port}", log)
     finally:
         if process.returncode is None:
             process.terminate()

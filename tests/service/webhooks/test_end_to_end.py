@@ -1,4 +1,4 @@
-"""End to end: the service as a process, an event from another service's stream, a real receiver."""
+"""End to end: the service as a process, an event on the stream, and a receiver that gets it."""
 
 import asyncio
 import time
@@ -8,29 +8,30 @@ import aiohttp
 import nats
 import orjson
 import pytest
-from chassis import migrations, rpc, streams
+from chassis import migrations, streams
+from chassis.rpc.client import call_service
 from contracts import webhooks as calls
 from contracts.context import Context
 from contracts.events import CONTENT_TYPE
 from contracts.ids import new_id
 from contracts.topology import STREAM
 from nats.aio.client import Client
-from service.webhooks.running import running
-from service.webhooks.world import heard
+from service.webhooks.client import make_event
+from service.webhooks.receivers import wait_for_requests
+from service.webhooks.runners import run_webhooks
 from standardwebhooks.webhooks import Webhook
 from support.owner import TRACE
 from support.receivers import Receiver
-from support.waiting import until
 from tenantry.servers import Servers
 
 
 @pytest.fixture(scope="module")
 async def service(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
-    """`python -m webhooks`, ready; answers where its health is."""
+    """`python -m webhooks`, ready; the URL of its health endpoints."""
     await asyncio.to_thread(migrations.upgrade, "webhooks", servers.migration_url("webhooks"))
     await streams.bootstrap(servers.nats_url("admin"))
     log = tmp_path_factory.mktemp("service") / "log"
-    async with running(servers, log) as started:
+    async with run_webhooks(servers, log) as started:
         yield started.url
     assert started.process.returncode == 0, log.read_text()
     assert "private_addresses_allowed" in log.read_text()
@@ -38,43 +39,39 @@ async def service(servers: Servers, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture
-async def outside(servers: Servers) -> AsyncIterator[Client]:
-    """Somebody who may ask and publish."""
+async def nats_client(servers: Servers) -> AsyncIterator[Client]:
+    """A connection that may call services and publish events."""
     client = await nats.connect(servers.nats_url("admin"), inbox_prefix=b"_INBOX_admin")
     yield client
     await client.close()
 
 
-async def test_an_event_of_another_service_reaches_the_customer(
-    service: str, outside: Client, tenant: str, endpoint: Receiver
+async def test_an_event_of_another_service_reaches_the_receiver(
+    service: str, nats_client: Client, tenant: str, receiver: Receiver
 ) -> None:
     context = Context(
         tenant_id=tenant, request_id=new_id("req"), traceparent=TRACE, deadline=time.time() + 5
     )
-    body = orjson.dumps({"url": endpoint.url, "events": ["user.created"]})
-    reply = await rpc.ask(outside, calls.CREATE_WEBHOOK, context, body)
+    body = orjson.dumps({"url": receiver.url, "events": ["user.created"]})
+    reply = await call_service(nats_client, calls.CREATE_WEBHOOK, context, body)
     assert reply.status == 201, reply.body
-    made = orjson.loads(reply.body)
-    happened = heard(tenant)
+    webhook = orjson.loads(reply.body)
+    event = make_event(tenant)
     for _ in range(2):
-        await outside.jetstream().publish(
-            happened.subject,
-            happened.payload,
+        await nats_client.jetstream().publish(
+            event.subject,
+            event.payload,
             stream=STREAM,
             headers={"Content-Type": CONTENT_TYPE},
         )
-
-    async def arrived() -> bool:
-        return bool(endpoint.received)
-
-    await until(arrived, 10)
-    (got,) = endpoint.received
-    sent = Webhook(made["secret"]).verify(got.body, got.headers)
-    assert (sent["id"], sent["type"]) == (happened.id, "user.created")
-    assert got.body == happened.payload
+    await wait_for_requests(receiver, 1, 10)
+    (request,) = receiver.received
+    sent = Webhook(webhook["secret"]).verify(request.body, request.headers)
+    assert (sent["id"], sent["type"]) == (event.id, "user.created")
+    assert request.body == event.payload
 
 
-async def test_health_tells_of_the_stream(service: str) -> None:
+async def test_health_reports_the_stream(service: str) -> None:
     async with aiohttp.ClientSession() as http, http.get(f"{service}/health") as answer:
         report = await answer.json()
     assert report["status"] == "ok"
