@@ -28,18 +28,18 @@ ACROSS_TENANTS = {
     "audit.erasure.NEXT",
     "identity.tenant_erasure.TENANT_ERASURE",
     "identity.retention.PURGE",
-    "webhooks.erasing.OPEN",
+    "webhooks.tenant_erasure.TENANT_ERASURE",
     "projects.credentials.FORGET_REFUSALS",
     "projects.retirement.RETIRE_DUE",
-    "webhooks.retention.DROP_EXPIRED",
+    "webhooks.retention.DELETE_EXPIRED",
     # What is sealed, is so under the encryption keys of the installation.
     "projects.rewrapping.rewrap",
-    "webhooks.rewrapping.rewrap",
+    "webhooks.endpoints.key_rotation.reencrypt_secrets",
     # The dispatcher serves all tenants, and what it takes it takes by tenant.
-    "webhooks.claims.CLAIM",
-    "webhooks.claims.NEXT_WAKE",
-    "webhooks.claims.WAKE",
-    "webhooks.due.TENANTS",
+    "webhooks.queue.claim.CLAIM",
+    "webhooks.queue.claim.SECONDS_TO_NEXT_WAKE",
+    "webhooks.queue.claim.WAKE",
+    "webhooks.queue.ready.LIST_TENANTS",
 }
 """The statements that meet rows of several tenants, and why they may."""
 

@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from identity.sessions import access_tokens, refresh_tokens
 from starlette.requests import Request
 from support.figures import FIGURES
-from webhooks.schedule import DELAYS, LONGEST_WAIT, next_attempt
+from webhooks.rules.retry_policy import DELAYS, MAX_RETRY_AFTER, next_attempt_at
 
 EXAMPLES = settings(max_examples=400, deadline=None)
 NOW = datetime(2026, 1, 15, 10, tzinfo=UTC)
@@ -103,11 +103,11 @@ dates = st.from_regex(
 @given(text | dates | st.integers().map(str), st.integers(1, len(DELAYS)))
 def test_retry_after_lengthens_within_a_day_and_never_shortens(value: str, failed: int) -> None:
     FIGURES["fuzz examples, parsers"] += 1
-    plain = next_attempt(failed, NOW, None, chance=0.5)
-    at = next_attempt(failed, NOW, value, chance=0.5)
+    plain = next_attempt_at(failed, NOW, None, chance=0.5)
+    at = next_attempt_at(failed, NOW, value, chance=0.5)
     assert plain is not None
     assert at is not None
-    assert plain <= at <= NOW + max(plain - NOW, LONGEST_WAIT + timedelta(seconds=1))
+    assert plain <= at <= NOW + max(plain - NOW, MAX_RETRY_AFTER + timedelta(seconds=1))
 
 
 @EXAMPLES
