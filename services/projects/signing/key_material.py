@@ -1,4 +1,4 @@
-"""Signing keys as mathematics: made, published as JWK (RFC 7517), opened again. Pure.
+"""Signing keys as such: generated, loaded again, published as JWK (RFC 7517). Pure.
 
 Ed25519 (RFC 8037), P-256 and RSA of 2048 bits (RFC 7518).
 """
@@ -23,13 +23,13 @@ PrivateKey = Ed25519PrivateKey | ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 @dataclass(frozen=True, slots=True)
 class KeyMaterial:
-    """A fresh key: `private` is PKCS #8 in DER, `public` the public members of its JWK."""
+    """A new key: `private` is PKCS #8 in DER, `public` the public members of its JWK."""
 
     private: bytes
     public: dict[str, Any]
 
 
-def make(algorithm: Algorithm) -> KeyMaterial:
+def generate(algorithm: Algorithm) -> KeyMaterial:
     """A key for `algorithm`. RSA costs 50-200 ms of CPU."""
     key: PrivateKey
     if algorithm == "EdDSA":
@@ -39,11 +39,10 @@ def make(algorithm: Algorithm) -> KeyMaterial:
     else:
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     private = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
-    return KeyMaterial(private, public_members(key))
+    return KeyMaterial(private, _public_members(key))
 
 
-def public_members(key: PrivateKey) -> dict[str, Any]:
-    """The public half as JWK, without the members that name it."""
+def _public_members(key: PrivateKey) -> dict[str, Any]:
     members: Mapping[str, Any]
     if isinstance(key, Ed25519PrivateKey):
         members = OKPAlgorithm.to_jwk(key.public_key(), as_dict=True)
@@ -54,11 +53,16 @@ def public_members(key: PrivateKey) -> dict[str, Any]:
     return {name: value for name, value in members.items() if name != "key_ops"}
 
 
-def opened(private: bytes) -> PrivateKey:
-    """The key again, from PKCS #8 in DER."""
+def load(private: bytes) -> PrivateKey:
+    """The key from PKCS #8 in DER."""
     return load_der_private_key(private, password=None)  # type: ignore[return-value]
 
 
-def named(public: Mapping[str, Any], kid: str, algorithm: str) -> dict[str, Any]:
-    """A public key as a member of a key set."""
+def to_jwk(public: Mapping[str, Any], kid: str, algorithm: str) -> dict[str, Any]:
+    """A public key as a member of a JSON Web Key Set."""
     return {**public, "kid": kid, "alg": algorithm, "use": "sig"}
+
+
+def associated_data(kid: str) -> str:
+    """With this a private key is encrypted, so that it decrypts as that key alone."""
+    return f"signing_key:{kid}"

@@ -1,4 +1,4 @@
-"""Tokens of users' sessions, signed here because a private key leaves this service in no form."""
+"""Tokens of users' sessions, signed here: no private key leaves this service in any form."""
 
 import time
 from functools import lru_cache
@@ -9,16 +9,28 @@ from chassis.database import Connection
 from chassis.encryption import Keyring
 from chassis.request import Reply, Request, reply_to
 from chassis.statements import Statement
+from chassis.unit_of_work import read_only
 from contracts.ids import is_id
 from contracts.problems import Problem, not_found
 from contracts.signing_keys import SignToken
 from sqlalchemy import bindparam, select
+from sqlmodel import SQLModel
 
-from projects import key_material
-from projects.signing_keys import associated_data
+from projects.signing import key_material
 from projects.tables import PROJECTS, SIGNING_KEYS, TENANTS
 
-SIGNER = Statement(
+
+class ActiveKey(SQLModel):
+    """The active key of a project, with the settings of the project and the tenant's status."""
+
+    id: str
+    algorithm: str
+    private_key: str
+    settings: str
+    tenant_status: str
+
+
+GET_ACTIVE_KEY = Statement(
     select(
         SIGNING_KEYS.c.id,
         SIGNING_KEYS.c.algorithm,
@@ -36,27 +48,29 @@ SIGNER = Statement(
         SIGNING_KEYS.c.tenant_id == bindparam("tenant_id"),
         SIGNING_KEYS.c.project_id == bindparam("project_id"),
         SIGNING_KEYS.c.status == "active",
-    )
+    ),
+    ActiveKey,
 )
 
 
 @lru_cache(maxsize=1024)
-def _opened(keys: Keyring, kid: str, sealed: str) -> key_material.PrivateKey:
-    return key_material.opened(keys.open(sealed, associated_data(kid)))
+def _private_key(keyring: Keyring, kid: str, encrypted: str) -> key_material.PrivateKey:
+    return key_material.load(keyring.decrypt(encrypted, key_material.associated_data(kid)))
 
 
-async def sign(conn: Connection, request: Request[SignToken]) -> Reply:
-    """A JWT by the active key; who says so, to whom and until when is the project's to say."""
+@read_only()
+async def sign_token(conn: Connection, request: Request[SignToken]) -> Reply:
+    """A JWT by the active key; the project decides issuer, audience and lifetime."""
     project_id = request.body.project_id
     if not is_id("prj", project_id):
         raise not_found()
-    row = await SIGNER.fetch_one(conn, tenant_id=request.tenant, project_id=project_id)
-    if row is None or row["tenant_status"] == "deleting":
+    row = await GET_ACTIVE_KEY.fetch_one(conn, tenant_id=request.tenant, project_id=project_id)
+    if row is None or row.tenant_status == "deleting":
         raise not_found()
     # A refresh carries no API key that the edge could refuse.
-    if row["tenant_status"] == "suspended":
+    if row.tenant_status == "suspended":
         raise Problem("tenant_suspended", "The tenant is suspended. Ask your operator.")
-    settings, now = orjson.loads(row["settings"]), int(time.time())
+    settings, now = orjson.loads(row.settings), int(time.time())
     lifetime = settings["access_token_ttl"]
     claims = {
         **request.body.claims,
@@ -66,8 +80,8 @@ async def sign(conn: Connection, request: Request[SignToken]) -> Reply:
         "iat": now,
         "exp": now + lifetime,
     }
-    key = _opened(request.keys, row["id"], row["private_key"])
-    token = jwt.encode(claims, key, algorithm=row["algorithm"], headers={"kid": row["id"]})
+    key = _private_key(request.keyring, row.id, row.private_key)
+    token = jwt.encode(claims, key, algorithm=row.algorithm, headers={"kid": row.id})
     return reply_to(
         request,
         {
