@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from chassis.database import Connection
 from chassis.idempotency import IDEMPOTENCY
 from chassis.statements import Statement
+from contracts.lifecycle import TenantErased
 from contracts.tenants import TenantDeleted
+from contracts.topology import ERASING_SERVICES
 from outbox.inbox import ReceivedEvent
 from outbox.record import create_entry, record
 from outbox.tables import OUTBOX
@@ -16,8 +18,6 @@ from sqlalchemy import Text, bindparam, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from projects.tables import ERASURES, TENANTS
-
-ERASING_SERVICES = ("audit", "identity", "webhooks")
 
 LOCK_TENANT = Statement(
     select(TENANTS.c.id)
@@ -49,7 +49,7 @@ ERASE = [
 async def handle_events(conn: Connection, events: Sequence[ReceivedEvent]) -> None:
     """Stores each confirmation; with the last one deletes the tenant and all that it has here."""
     for event in events:
-        if event.type == "tenant.erased":
+        if event.type == TenantErased.type:
             await _confirm(conn, event)
 
 

@@ -14,6 +14,7 @@ from chassis.unit_of_work import read_only, transactional
 from contracts.api_keys import CreateApiKey
 from contracts.fields import slug_from
 from contracts.ids import new_id
+from contracts.lifecycle import TenantDeletionRequested
 from contracts.models import Body, DeleteQuery
 from contracts.problems import Problem, not_found
 from contracts.tenants import (
@@ -27,14 +28,12 @@ from contracts.tenants import (
     UpdateTenant,
 )
 from outbox.crud import Crud
-from outbox.record import create_entry, create_lifecycle_entry
+from outbox.record import create_entry, create_message
 from sqlalchemy import bindparam, func, select
 
 from projects.keys import root_keys
 from projects.keys.key_rows import insert_api_key, new_api_key, to_api_key
 from projects.tables import API_KEYS, PROJECTS, TENANTS, TenantRow
-
-DELETION_REQUESTED = "tenant.deletion_requested"
 
 CRUD = Crud(TenantRow, Tenant, locks_key=True)
 PREVIEW_DELETE = Statement(
@@ -190,7 +189,7 @@ async def delete_tenant(conn: Connection, request: Request[Body, DeleteQuery]) -
     after = changed_row(
         row, status="deleting", version=row.version + 1, updated_at=datetime.now(UTC)
     )
-    entry = create_lifecycle_entry(request.context, "projects", DELETION_REQUESTED, row.id, {})
+    entry = create_message(request.context, TenantDeletionRequested(), "projects", row.id)
     await CRUD.update(conn, after, entry)
     return reply_to(request, CRUD.shown(after))
 

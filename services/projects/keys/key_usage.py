@@ -6,8 +6,9 @@ from chassis.database import ID, TIME, Connection
 from chassis.request import Reply, Request, reply_to
 from chassis.statements import Statement
 from chassis.unit_of_work import single_statement
+from contracts.lifecycle import ApiKeyRefused
 from contracts.tenants import RecordUse, RefusedUse
-from outbox.record import create_lifecycle_entry, with_outbox_entry
+from outbox.record import create_message, with_outbox_entry
 from sqlalchemy import ARRAY, Boolean, bindparam, case, delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
@@ -90,10 +91,8 @@ RECORD_USE = Statement(
 async def record_refusal(conn: Connection, request: Request[RefusedUse]) -> Reply:
     """At most one a minute for each key and address, however many edges report it."""
     refused, now = request.body, datetime.now(UTC)
-    data = {"resource_id": refused.key_id, "code": refused.code}
-    entry = create_lifecycle_entry(
-        request.context, "projects", "api_key.refused", refused.tenant_id, data
-    )
+    message = ApiKeyRefused(resource_id=refused.key_id, code=refused.code)
+    entry = create_message(request.context, message, "projects", refused.tenant_id, refused.key_id)
     await RECORD_REFUSAL.execute(
         conn,
         tenant_id=refused.tenant_id,

@@ -5,9 +5,10 @@ import asyncio
 import orjson
 from contracts import tenants as calls
 from contracts.context import Context
+from contracts.lifecycle import TenantErased
 from contracts.projects import CREATE_PROJECT
 from outbox.inbox import ReceivedEvent, process_once
-from outbox.record import create_lifecycle_entry
+from outbox.record import create_message
 from projects.subscribers import handle_events
 from service.projects.client import ProjectsClient
 from support.owner import TRACE
@@ -19,7 +20,7 @@ TABLES = ("projects", "api_keys", "signing_keys", "refusals", "erasures", "idemp
 def erased(tenant: str, service: str) -> ReceivedEvent:
     """A service's confirmation that it has nothing of the tenant any more."""
     context = Context(tenant_id=tenant, request_id="req_1", traceparent=TRACE)
-    entry = create_lifecycle_entry(context, service, "tenant.erased", tenant, {})
+    entry = create_message(context, TenantErased(), service, tenant)
     return ReceivedEvent(orjson.loads(entry.payload), entry.subject, entry.payload, None, None)
 
 
