@@ -32,7 +32,7 @@ ACROSS_TENANTS = {
     "projects.signing.key_retirement.RETIRE_DUE",
     "webhooks.retention.DROP_EXPIRED",
     # What is sealed, is so under the encryption keys of the installation.
-    "projects.signing.key_rotation.rotate_private_keys",
+    "projects.signing.key_rotation.reencrypt_secrets",
     "webhooks.rewrapping.rewrap",
     # The dispatcher serves all tenants, and what it takes it takes by tenant.
     "webhooks.claims.CLAIM",

@@ -6,7 +6,7 @@ from projects.signing.key_material import associated_data
 from projects.tables import SIGNING_KEYS
 
 # A key that will sign no more has no private half: null, and so never outdated.
-rotate_private_keys = KeyRotation(
+reencrypt_secrets = KeyRotation(
     SIGNING_KEYS.c.private_key,
     {SIGNING_KEYS.c.tenant_id: "", SIGNING_KEYS.c.project_id: "", SIGNING_KEYS.c.id: ""},
     lambda row: associated_data(row["id"]),

@@ -9,7 +9,7 @@ from contracts.context import Context
 from identity.activity import Activity
 from identity.projects import Projects
 from identity.rpc import routes
-from projects.rpc import ROUTES as PROJECTS
+from projects.rpc import HANDLERS as PROJECTS
 from service.identity.people import People, new_tenant, settled
 from support.owner import Owner, owner_of
 from tenantry.servers import Servers

@@ -121,7 +121,7 @@ async def test_a_late_token_of_a_live_session_is_expired(
     begun = await people.session(await people.new_user())
     now = time.time()
     with monkeypatch.context() as earlier:
-        earlier.setattr("projects.session_tokens.time.time", lambda: now - 901)
+        earlier.setattr("projects.tokens.session_tokens.time.time", lambda: now - 901)
         refreshed = await people.refresh(begun["refresh_token"])
     verdict = await people.verify(refreshed.body["access_token"])
     assert (verdict["valid"], verdict["code"]) == (False, "expired")

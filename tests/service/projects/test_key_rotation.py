@@ -8,7 +8,7 @@ import pytest
 from chassis import key_rotation
 from chassis.encryption import Keyring
 from projects.rpc import HANDLERS
-from projects.signing.key_rotation import rotate_private_keys
+from projects.signing.key_rotation import reencrypt_secrets
 from service.projects.client import ProjectsClient
 from support.owner import ENCRYPTION_KEYS, Owner
 from support.waiting import until
@@ -65,8 +65,8 @@ async def test_after_the_rotation_the_old_key_can_be_removed(
     await empty.rotate_signing_key(*projects[0], force=True)
     both = keyring_with(empty, BOTH)
     async with empty.pool.acquire() as conn:
-        assert await rotate_private_keys(conn, both) == 16
-        assert await rotate_private_keys(conn, both) == 0
+        assert await reencrypt_secrets(conn, both) == 16
+        assert await reencrypt_secrets(conn, both) == 0
     assert await count_by_key(empty) == {"k2": 16}
     alone = client_with(empty, SECOND)
     assert all([await signs(alone, *each) for each in projects])
@@ -86,12 +86,12 @@ async def test_a_rotation_that_was_stopped_continues_where_it_was(
     monkeypatch.setattr(key_rotation, "BATCH", 1)
     async with empty.pool.acquire() as conn:
         with pytest.raises(KeyError, match="k0"):
-            await rotate_private_keys(conn, both)
+            await reencrypt_secrets(conn, both)
     done = (await count_by_key(empty))["k2"]
     assert 4 <= done <= 5
     await empty.execute("DELETE FROM signing_keys WHERE private_key = $1", unknown)
     async with empty.pool.acquire() as conn:
-        assert await rotate_private_keys(conn, both) == 5 - done
+        assert await reencrypt_secrets(conn, both) == 5 - done
     assert await count_by_key(empty) == {"k2": 5}
 
 
@@ -110,9 +110,9 @@ async def test_signing_keys_that_rotate_meanwhile_are_neither_lost_nor_restored(
     async with empty.pool.acquire() as conn:
         rotations = asyncio.gather(*map(rotate, projects))
         while not rotations.done():
-            await rotate_private_keys(conn, both.owner.keyring)
+            await reencrypt_secrets(conn, both.owner.keyring)
         await rotations
-        await rotate_private_keys(conn, both.owner.keyring)
+        await reencrypt_secrets(conn, both.owner.keyring)
     assert await count_by_key(empty) == {"k2": 20}
     alone = client_with(empty, SECOND)
     assert all([await signs(alone, tenant, project) for project in projects])
@@ -128,7 +128,7 @@ async def test_a_locked_row_is_waited_for_at_the_end(empty: ProjectsClient, tena
         lock = other.transaction()
         await lock.start()
         await other.execute("SELECT FROM signing_keys WHERE status = 'active' FOR UPDATE")
-        rotation = asyncio.create_task(rotate_private_keys(conn, keyring_with(empty, BOTH)))
+        rotation = asyncio.create_task(reencrypt_secrets(conn, keyring_with(empty, BOTH)))
 
         async def all_but_one() -> bool:
             return await count_by_key(empty) == {"k1": 1, "k2": 1}
