@@ -36,8 +36,8 @@ async def test_each_call_that_has_reached_it_is_answered(servers: Servers) -> No
     asking = await connect(servers.nats_url("edge"))
     async with owner_of("projects", HANDLERS, servers) as owner:
         answering = await connect(servers.nats_url("projects"))
-        boundary = UnitOfWork(owner.pool, owner.keys, lambda: None)
-        server = Server("projects", boundary, owner.keys, limit=CALLS)
+        boundary = UnitOfWork(owner.pool, owner.keyring, lambda: None)
+        server = Server("projects", boundary, owner.keyring, limit=CALLS)
         await server.start(answering, HANDLERS, Health())
         await answering.flush()
         await answering.flush()
