@@ -24,7 +24,7 @@ ACROSS_TENANTS = {
     # The operator's list of tenants.
     "projects.tenants.LIST",
     # Work lists of background tasks, and the old that they forget.
-    "audit.erasure.NEXT",
+    "audit.tenant_erasure.TENANT_ERASURE",
     "identity.erasure.NEXT",
     "identity.retention.PURGE",
     "webhooks.erasing.OPEN",

@@ -1,7 +1,7 @@
-"""Whose data an event carries, and what happens to it when that user is deleted.
+"""Data subjects: whose personal data an event has, and what happens when that user is deleted.
 
-The trail keeps the identifier and the digest; address, agent and changed personal fields go. Who
-was deleted is remembered, so that an event that comes late brings nothing back.
+The log keeps the identifier and the digest; address, agent and changed personal fields are erased.
+Who was deleted is remembered, so that an event that comes late brings nothing back.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,9 +13,9 @@ from chassis.statements import Statement
 from sqlalchemy import ARRAY, bindparam, column, delete, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
-from audit.tables import FORGOTTEN, PERSONAL
+from audit.tables import FORGOTTEN, PERSONAL, ForgottenRow
 
-Person = tuple[str, str]
+DataSubject = tuple[str, str]
 """A tenant and a user of it."""
 
 _GIVEN = (
@@ -27,11 +27,12 @@ _GIVEN = (
     .render_derived()
 )
 # A batch has users of many tenants; each is looked up in its own.
-GONE = Statement(
+LIST_DELETED = Statement(
     select(FORGOTTEN.c.tenant_id, FORGOTTEN.c.user_id).join(
         _GIVEN,
         (FORGOTTEN.c.tenant_id == _GIVEN.c.tenant_id) & (FORGOTTEN.c.user_id == _GIVEN.c.user_id),
-    )
+    ),
+    ForgottenRow,
 )
 REMEMBER = Statement(
     insert(FORGOTTEN)
@@ -52,13 +53,13 @@ ERASE = Statement(
 )
 
 
-def actor_of(event: Mapping[str, Any]) -> str | None:
+def actor_user(event: Mapping[str, Any]) -> str | None:
     """The user who did it, if it was one."""
     return event["actorid"] if event["actortype"] == "user" else None
 
 
-def about(event: Mapping[str, Any]) -> str | None:
-    """The user to whom it happened: the resource itself, or whose session or membership it is."""
+def about_user(event: Mapping[str, Any]) -> str | None:
+    """The user whom it is about: the resource itself, or whose session or membership it is."""
     if event["subject"].startswith("usr_"):
         return str(event["subject"])
     data = event["data"]
@@ -67,24 +68,24 @@ def about(event: Mapping[str, Any]) -> str | None:
     return user_id if isinstance(user_id, str) else None
 
 
-async def gone(conn: Connection, people: Iterable[Person]) -> set[Person]:
+async def list_deleted(conn: Connection, subjects: Iterable[DataSubject]) -> set[DataSubject]:
     """Which of them were deleted before."""
-    asked = sorted(set(people))
-    if not asked:
+    given = sorted(set(subjects))
+    if not given:
         return set()
-    rows = await GONE.fetch_all(conn, **_arrays(asked))
-    return {(row["tenant_id"], row["user_id"]) for row in rows}
+    rows = await LIST_DELETED.fetch_all(conn, **_arrays(given))
+    return {(row.tenant_id, row.user_id) for row in rows}
 
 
-async def forget(conn: Connection, people: Iterable[Person], now: datetime) -> None:
-    """Erases what there is of them, and keeps what comes later from being taken in."""
-    arrays = _arrays(sorted(set(people)))
+async def erase(conn: Connection, subjects: Iterable[DataSubject], now: datetime) -> None:
+    """Erases their personal data, and remembers them for what comes later."""
+    arrays = _arrays(sorted(set(subjects)))
     await REMEMBER.execute(conn, **arrays, now=now)
     await ERASE.execute(conn, **arrays)
 
 
-def _arrays(people: list[Person]) -> dict[str, list[str]]:
+def _arrays(subjects: list[DataSubject]) -> dict[str, list[str]]:
     return {
-        "tenant_ids": [tenant_id for tenant_id, _ in people],
-        "user_ids": [user_id for _, user_id in people],
+        "tenant_ids": [tenant_id for tenant_id, _ in subjects],
+        "user_ids": [user_id for _, user_id in subjects],
     }

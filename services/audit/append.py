@@ -1,21 +1,20 @@
-"""Appending: numbers without gaps, ordinals, digests, and everything written by one statement.
+"""Appends events: numbers without gaps, ordinals, digests, and all of it written by one statement.
 
 Whoever holds the lock on a tenant's head is its only writer. Heads are locked in the order of their
 tenants, so that two batches never wait for each other in a circle.
 """
 
 import os
-from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from datetime import date, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from chassis.database import ID, Connection
+from chassis.rows import new_row
 from chassis.statements import Statement
 from sqlalchemy import (
     ARRAY,
-    Date,
     Table,
     TableValuedAlias,
     any_,
@@ -29,16 +28,27 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 
 from audit import chain
-from audit.tables import COUNTERS, DIMENSIONS, EVENTS, HEADS, PERSONAL
+from audit.lateness import lateness
+from audit.partitions import CREATE_PARTITIONS, month_of
+from audit.tables import (
+    COUNTERS,
+    DIMENSIONS,
+    EVENTS,
+    HEADS,
+    PERSONAL,
+    CounterRow,
+    EventRow,
+    HeadRow,
+    PersonalRow,
+)
 
-LATE = (*(timedelta(seconds=8**power) for power in range(12)), timedelta(days=3_650_000))
-"""Classes of lateness: 1 s, 8 s, 64 s ... With them the events that straddle a moment are found by
-a probe for each class, however late the latest event ever was."""
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Entry:
-    """An event to be appended. `changes` and `personal_changes` are canonical JSON."""
+    """An event that is to be appended. `changes` and `personal_changes` are canonical JSON.
+
+    Its attributes are named as the columns of `events`; the last five are the personal part.
+    """
 
     tenant_id: str
     id: str
@@ -63,19 +73,8 @@ class Entry:
         """Whether there is anything to erase one day."""
         return bool(self.ip_address or self.user_agent or self.personal_changes != chain.EMPTY)
 
-    def impersonal(self) -> "Entry":
+    def without_personal_data(self) -> "Entry":
         return replace(self, ip_address=None, user_agent=None, personal_changes=chain.EMPTY)
-
-
-@dataclass(slots=True)
-class Head:
-    """Where a tenant's log stands."""
-
-    tenant_id: str
-    sequence: int
-    digest: bytes | None
-    filed_at: datetime | None
-    closed_at: datetime | None
 
 
 def _given(table: Table, prefix: str) -> TableValuedAlias:
@@ -85,8 +84,10 @@ def _given(table: Table, prefix: str) -> TableValuedAlias:
     return func.unnest(*arrays).table_valued(*columns, name=prefix).render_derived()
 
 
-def _arrays(table: Table, prefix: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    return {f"{prefix}_{each.name}": [row[each.name] for row in rows] for each in table.c}
+def _arrays(table: Table, prefix: str, rows: Sequence[object]) -> dict[str, list[Any]]:
+    """The parameters of `_given`."""
+    columns = [vars(row) for row in rows]
+    return {f"{prefix}_{each.name}": [row[each.name] for row in columns] for each in table.c}
 
 
 # The statements of this module work on a batch, which has events of many tenants: each row carries
@@ -96,16 +97,17 @@ _tenants = (
     .table_valued(column("tenant_id", ID), name="tenants")
     .render_derived()
 )
-OPEN = Statement(
+CREATE_HEADS = Statement(
     insert(HEADS)
     .from_select(["tenant_id", "sequence"], select(_tenants.c.tenant_id, literal(0)))
     .on_conflict_do_nothing()
 )
-LOCK = Statement(
+LOCK_HEADS = Statement(
     select(*HEADS.c)
     .where(HEADS.c.tenant_id == any_(bindparam("tenant_ids", type_=ARRAY(ID))))
     .order_by(HEADS.c.tenant_id)
-    .with_for_update()
+    .with_for_update(),
+    HeadRow,
 )
 _counted = (
     func.unnest(
@@ -118,23 +120,22 @@ _counted = (
     )
     .render_derived()
 )
-COUNTS = Statement(
+LIST_COUNTERS = Statement(
     select(*COUNTERS.c).join(
         _counted,
         (COUNTERS.c.tenant_id == _counted.c.tenant_id)
         & (COUNTERS.c.dimension == _counted.c.dimension)
         & (COUNTERS.c.value == _counted.c.value),
-    )
+    ),
+    CounterRow,
 )
-MAKE_PARTITIONS = Statement(select(func.make_partitions(bindparam("months", type_=ARRAY(Date)))))
 
 _events = _given(EVENTS, "event")
 _personal = _given(PERSONAL, "personal")
 _counters = _given(COUNTERS, "counter")
 _heads = _given(HEADS, "head")
-_names = [each.name for each in EVENTS.c]
 _upsert = insert(COUNTERS).from_select([each.name for each in COUNTERS.c], select(*_counters.c))
-WRITE = Statement(
+APPEND = Statement(
     update(HEADS)
     .where(HEADS.c.tenant_id == _heads.c.tenant_id)
     .values(
@@ -143,7 +144,9 @@ WRITE = Statement(
         filed_at=_heads.c.filed_at,
     )
     .add_cte(
-        insert(EVENTS).from_select(_names, select(*_events.c)).cte("events_written"),
+        insert(EVENTS)
+        .from_select([each.name for each in EVENTS.c], select(*_events.c))
+        .cte("events_written"),
         insert(PERSONAL)
         .from_select([each.name for each in PERSONAL.c], select(*_personal.c))
         .cte("personal_written"),
@@ -154,100 +157,99 @@ WRITE = Statement(
 )
 
 
-async def lock(conn: Connection, tenants: Iterable[str]) -> dict[str, Head]:
-    """The heads of the tenants, made where there is none, locked until the transaction ends."""
+async def lock_heads(conn: Connection, tenants: Iterable[str]) -> dict[str, HeadRow]:
+    """The heads of the tenants, created if missing, locked until the transaction ends."""
     tenant_ids = sorted(tenants)
-    await OPEN.execute(conn, tenant_ids=tenant_ids)
-    rows = await LOCK.fetch_all(conn, tenant_ids=tenant_ids)
-    return {row["tenant_id"]: Head(*row.values()) for row in rows}
+    await CREATE_HEADS.execute(conn, tenant_ids=tenant_ids)
+    heads = await LOCK_HEADS.fetch_all(conn, tenant_ids=tenant_ids)
+    return {head.tenant_id: head for head in heads}
 
 
-async def append(conn: Connection, heads: Mapping[str, Head], entries: Sequence[Entry]) -> None:
+async def append(conn: Connection, heads: Mapping[str, HeadRow], entries: Sequence[Entry]) -> None:
     """Writes the entries in their order; moves the heads, which the caller has locked."""
-    counts = await _counts(conn, entries)
+    counts = await _get_counts(conn, entries)
     salts = os.urandom(chain.SALT_BYTES * len(entries))
-    rows, personal = [], []
+    events, personal = [], []
     for number, entry in enumerate(entries):
         salt = salts[number * chain.SALT_BYTES :][: chain.SALT_BYTES]
-        row = _row(heads[entry.tenant_id], entry, salt, counts)
-        rows.append(row)
+        event = _chain(heads[entry.tenant_id], entry, salt, counts)
+        events.append(event)
         if entry.is_personal:
-            personal.append(_personal_row(entry, row, salt))
-    moved = [asdict(heads[tenant_id]) for tenant_id in sorted({row["tenant_id"] for row in rows})]
+            personal.append(_personal_row(entry, event, salt))
+    moved = [heads[tenant_id] for tenant_id in sorted({event.tenant_id for event in events})]
     counters = [
-        {"tenant_id": tenant_id, "dimension": dimension, "value": value, "count": count}
+        new_row(CounterRow, tenant_id=tenant_id, dimension=dimension, value=value, count=count)
         for (tenant_id, dimension, value), count in sorted(counts.items())
     ]
-    await MAKE_PARTITIONS.fetch_value(
-        conn, months=sorted({month_of(row["filed_at"]) for row in rows})
-    )
-    await WRITE.execute(
+    months = sorted({month_of(event.filed_at) for event in events})
+    await CREATE_PARTITIONS.fetch_value(conn, months=months)
+    await APPEND.execute(
         conn,
-        **_arrays(EVENTS, "event", rows),
+        **_arrays(EVENTS, "event", events),
         **_arrays(PERSONAL, "personal", personal),
         **_arrays(COUNTERS, "counter", counters),
         **_arrays(HEADS, "head", moved),
     )
 
 
-_Key = tuple[str, str, str]
+_ORDINALS = tuple(f"{name}_ordinal" for name in DIMENSIONS)
+_CounterKey = tuple[str, str, str]
 
 
-def _keys(entry: Entry) -> dict[str, _Key]:
+def _counter_keys(entry: Entry) -> dict[str, _CounterKey]:
     values = {name: getattr(entry, name) for name in DIMENSIONS}
     return {
         name: (entry.tenant_id, name, value) for name, value in values.items() if value is not None
     }
 
 
-async def _counts(conn: Connection, entries: Sequence[Entry]) -> dict[_Key, int]:
-    """How many there are of each value that the entries have, before them."""
-    keys = sorted({key for entry in entries for key in _keys(entry).values()})
+async def _get_counts(conn: Connection, entries: Sequence[Entry]) -> dict[_CounterKey, int]:
+    """How many events there are of each value that the entries have, before them."""
+    keys = sorted({key for entry in entries for key in _counter_keys(entry).values()})
     tenant_ids, dimensions, values = zip(*keys, strict=True)
-    rows = await COUNTS.fetch_all(conn, tenant_ids=tenant_ids, dimensions=dimensions, values=values)
-    known = {(row["tenant_id"], row["dimension"], row["value"]): row["count"] for row in rows}
+    rows = await LIST_COUNTERS.fetch_all(
+        conn, tenant_ids=tenant_ids, dimensions=dimensions, values=values
+    )
+    known = {(row.tenant_id, row.dimension, row.value): row.count for row in rows}
     return {key: known.get(key, 0) for key in keys}
 
 
-def _row(head: Head, entry: Entry, salt: bytes, counts: dict[_Key, int]) -> dict[str, Any]:
+def _chain(head: HeadRow, entry: Entry, salt: bytes, counts: dict[_CounterKey, int]) -> EventRow:
     """The entry numbered and chained; the head and the counts move on to it."""
     head.sequence += 1
-    head.filed_at = max(entry.created_at, head.filed_at or entry.created_at)
-    row = {
-        **{each.name: getattr(entry, each.name, None) for each in EVENTS.c},
-        "sequence": head.sequence,
-        "filed_at": head.filed_at,
-        "commitment": None,
-        "lateness": lateness(entry.created_at, head.filed_at),
-    }
+    head.filed_at = filed_at = max(entry.created_at, head.filed_at or entry.created_at)
+    ordinals: dict[str, Any] = dict.fromkeys(_ORDINALS)
+    for name, key in _counter_keys(entry).items():
+        counts[key] += 1
+        ordinals[f"{name}_ordinal"] = counts[key]
+    commitment = None
     if entry.is_personal:
-        row["commitment"] = chain.commitment(
+        commitment = chain.commitment(
             salt, entry.personal_changes, entry.ip_address, entry.user_agent
         )
-    for name, key in _keys(entry).items():
-        counts[key] += 1
-        row[f"{name}_ordinal"] = counts[key]
-    head.digest = row["digest"] = chain.digest(row, head.digest)
-    return row
+    event = new_row(
+        EventRow,
+        **vars(entry),
+        **ordinals,
+        sequence=head.sequence,
+        filed_at=filed_at,
+        commitment=commitment,
+        lateness=lateness(entry.created_at, filed_at),
+    )
+    head.digest = event.digest = chain.digest(event, head.digest)
+    return event
 
 
-def _personal_row(entry: Entry, row: Mapping[str, Any], salt: bytes) -> dict[str, Any]:
-    return {
-        **row,
-        "salt": salt,
-        "ip_address": entry.ip_address,
-        "user_agent": entry.user_agent,
-        "changes": entry.personal_changes,
-        "actor_user": entry.actor_user,
-        "about_user": entry.about_user,
-    }
-
-
-def lateness(created_at: datetime, filed_at: datetime) -> int:
-    """The class of the delay: 0 for none, n for less than LATE[n - 1]."""
-    return 0 if created_at == filed_at else bisect_right(LATE, filed_at - created_at) + 1
-
-
-def month_of(moment: datetime) -> date:
-    """The first day of its month, which names its partition."""
-    return moment.date().replace(day=1)
+def _personal_row(entry: Entry, event: EventRow, salt: bytes) -> PersonalRow:
+    return new_row(
+        PersonalRow,
+        tenant_id=event.tenant_id,
+        sequence=event.sequence,
+        filed_at=event.filed_at,
+        salt=salt,
+        ip_address=entry.ip_address,
+        user_agent=entry.user_agent,
+        changes=entry.personal_changes,
+        actor_user=entry.actor_user,
+        about_user=entry.about_user,
+    )

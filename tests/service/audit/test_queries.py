@@ -1,4 +1,4 @@
-"""The trail: what becomes of an event, and how its tenant reads it."""
+"""The audit trail: what becomes of an event, and how its tenant reads it."""
 
 from contracts import audit as calls
 from contracts.ids import new_id
@@ -6,14 +6,14 @@ from support.heard import heard, heard_lifecycle
 from support.owner import TRACE, Owner
 
 
-async def test_an_event_is_shown_as_the_contract_says(audit: Owner, tenant: str, hear) -> None:
+async def test_an_event_is_shown_as_the_contract_says(audit: Owner, tenant: str, receive) -> None:
     user = new_id("usr")
     changes = {
         "email": {"from": "a@x.example", "to": "b@x.example"},
         "status": {"from": 1, "to": 2},
     }
     event = heard(tenant, "user.updated", user, {"changes": changes}, time="2026-01-15T10:00:00Z")
-    await hear(event)
+    await receive(event)
     found = await audit.call(calls.GET_EVENT, tenant, path={"event_id": event.id})
     assert found.body == {
         "id": event.id,
@@ -41,19 +41,19 @@ async def test_an_event_is_shown_as_the_contract_says(audit: Owner, tenant: str,
     }
 
 
-async def test_another_tenants_event_does_not_exist(audit: Owner, tenant: str, hear) -> None:
+async def test_another_tenants_event_does_not_exist(audit: Owner, tenant: str, receive) -> None:
     event = heard(tenant, "user.created", new_id("usr"))
-    await hear(event)
+    await receive(event)
     for caller, wanted in ((new_id("ten"), event.id), (tenant, new_id("evt"))):
         found = await audit.call(calls.GET_EVENT, caller, path={"event_id": wanted})
         assert (found.status, found.body["code"]) == (404, "not_found")
     assert (await audit.call(calls.LIST_EVENTS, new_id("ten"))).body["events"] == []
 
 
-async def test_an_event_heard_twice_is_recorded_once(audit: Owner, tenant: str, hear) -> None:
+async def test_an_event_received_twice_is_recorded_once(audit: Owner, tenant: str, receive) -> None:
     first, second = (heard(tenant, "user.created", new_id("usr")) for _ in range(2))
-    await hear(first, second, first)
-    await hear(second)
+    await receive(first, second, first)
+    await receive(second)
     feed = await audit.call(calls.GET_FEED, tenant)
     assert [(each["sequence"], each["id"]) for each in feed.body["events"]] == [
         (1, first.id),
@@ -61,12 +61,12 @@ async def test_an_event_heard_twice_is_recorded_once(audit: Owner, tenant: str, 
     ]
 
 
-async def test_the_use_of_a_dead_key_is_recorded(audit: Owner, tenant: str, hear) -> None:
+async def test_the_use_of_a_refused_key_is_recorded(audit: Owner, tenant: str, receive) -> None:
     key = new_id("key")
     data = {"resource_id": key, "code": "revoked"}
-    await hear(
+    await receive(
         heard_lifecycle(tenant, "api_key.refused", data),
-        heard_lifecycle(tenant, "tenant.suspended"),
+        heard_lifecycle(tenant, "tenant.erased"),
     )
     (event,) = (await audit.call(calls.LIST_EVENTS, tenant)).body["events"]
     assert (event["action"], event["resource_type"]) == ("api_key.refused", "api_key")
@@ -78,7 +78,7 @@ async def test_the_use_of_a_dead_key_is_recorded(audit: Owner, tenant: str, hear
     assert tuple(row) == ("revoked", TRACE)
 
 
-async def test_what_looks_like_a_secret_is_never_taken_in(audit: Owner, tenant: str, hear) -> None:
+async def test_what_looks_like_a_secret_is_never_stored(audit: Owner, tenant: str, receive) -> None:
     changes = {
         "token": {"from": "s3cret", "to": "s3cret"},
         "settings": {
@@ -86,7 +86,7 @@ async def test_what_looks_like_a_secret_is_never_taken_in(audit: Owner, tenant: 
             "to": {"access_token_ttl": 90, "password_hash": "s3cret"},
         },
     }
-    await hear(heard(tenant, "project.updated", new_id("prj"), {"changes": changes}))
+    await receive(heard(tenant, "project.updated", new_id("prj"), {"changes": changes}))
     found = await audit.call(calls.LIST_EVENTS, tenant)
     assert b"s3cret" not in found.reply.body
     assert found.body["events"][0]["changes"] == {
@@ -97,8 +97,8 @@ async def test_what_looks_like_a_secret_is_never_taken_in(audit: Owner, tenant: 
     }
 
 
-async def test_the_feed_goes_on_after_a_sequence(audit: Owner, tenant: str, hear) -> None:
-    await hear(*(heard(tenant, "user.created", new_id("usr")) for _ in range(5)))
+async def test_the_feed_continues_after_a_sequence(audit: Owner, tenant: str, receive) -> None:
+    await receive(*(heard(tenant, "user.created", new_id("usr")) for _ in range(5)))
     seen, after, more = [], 0, True
     while more:
         page = (await audit.call(calls.GET_FEED, tenant, query={"after": after, "limit": 2})).body
@@ -111,16 +111,16 @@ async def test_the_feed_goes_on_after_a_sequence(audit: Owner, tenant: str, hear
 
 
 async def test_a_walk_by_cursor_is_complete_while_events_arrive(
-    audit: Owner, tenant: str, hear
+    audit: Owner, tenant: str, receive
 ) -> None:
-    await hear(*(heard(tenant, "user.created", new_id("usr")) for _ in range(25)))
-    await hear(heard(tenant, "user.deleted", new_id("usr")))
+    await receive(*(heard(tenant, "user.created", new_id("usr")) for _ in range(25)))
+    await receive(heard(tenant, "user.deleted", new_id("usr")))
     seen: list[int] = []
     query: dict[str, object] = {"limit": 4, "action": "user.created"}
     while True:
         page = (await audit.call(calls.LIST_EVENTS, tenant, query=query)).body
         seen += [each["sequence"] for each in page["events"]]
-        await hear(heard(tenant, "user.created", new_id("usr")))
+        await receive(heard(tenant, "user.created", new_id("usr")))
         if page["pagination"]["next_cursor"] is None:
             break
         query["cursor"] = page["pagination"]["next_cursor"]
@@ -131,7 +131,7 @@ async def test_a_walk_by_cursor_is_complete_while_events_arrive(
 
 
 async def test_dates_are_inclusive_and_a_bare_end_date_is_a_whole_day(
-    audit: Owner, tenant: str, hear
+    audit: Owner, tenant: str, receive
 ) -> None:
     times = [
         "2026-02-27T23:59:59.999999Z",
@@ -140,7 +140,7 @@ async def test_dates_are_inclusive_and_a_bare_end_date_is_a_whole_day(
         "2026-02-28T23:59:59.999999Z",
         "2026-03-01T00:00:00Z",
     ]
-    await hear(*(heard(tenant, "user.created", new_id("usr"), time=time) for time in times))
+    await receive(*(heard(tenant, "user.created", new_id("usr"), time=time) for time in times))
 
     async def found(**query: str) -> list[int]:
         page = (await audit.call(calls.LIST_EVENTS, tenant, query=query)).body

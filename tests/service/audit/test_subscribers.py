@@ -1,4 +1,4 @@
-"""Audit as a process on the stream: what is published is recorded, whatever dies meanwhile."""
+"""Audit as a process on the stream: what is published is recorded, whatever stops meanwhile."""
 
 import asyncio
 import sys
@@ -90,11 +90,11 @@ async def test_what_is_published_is_recorded_by_replicas_that_come_and_go(
     assert (row["ip_address"], row["user_agent"]) == ("203.0.113.7", "é")
 
 
-async def test_a_tenant_is_erased_and_the_stream_is_told(
+async def test_a_tenant_is_erased_and_the_stream_is_informed(
     audit: Owner, stream: Servers, tenant: str
 ) -> None:
     client = await nats.connect(stream.nats_url("admin"), inbox_prefix=b"_INBOX_admin")
-    told = await client.subscribe("tenantry.lifecycle.audit.tenant.erased")
+    confirmations = await client.subscribe("tenantry.lifecycle.audit.tenant.erased")
     async with running(stream):
         await publish(
             stream,
@@ -103,7 +103,7 @@ async def test_a_tenant_is_erased_and_the_stream_is_told(
                 heard_lifecycle(tenant, "tenant.deletion_requested"),
             ],
         )
-        message = await told.next_msg(timeout=20)
+        message = await confirmations.next_msg(timeout=20)
     await client.close()
     assert tenant.encode() in message.data
     assert (
