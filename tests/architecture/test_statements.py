@@ -17,23 +17,22 @@ ACROSS_TENANTS = {
     # Who has nothing but a secret is found by its keyed hash, unique among all tenants.
     "identity.organizations.accept_invitation.GET_BY_TOKEN",
     "identity.sessions.refresh_session.GET_BY_FAMILY",
-    "projects.credentials.BY_HASH",
-    "projects.credentials.BY_ID",
-    "projects.tokens.BY_HASH",
+    "projects.keys.credentials.GET_BY_HASH",
+    "projects.keys.credentials.GET_BY_ID",
     # Public, and named by the project alone.
-    "projects.key_set.KEY_SET",
+    "projects.signing.jwks.LIST_PUBLIC_KEYS",
     # The operator's list of tenants.
     "projects.tenants.LIST",
     # Work lists of background tasks, and the old that they forget.
-    "audit.erasure.NEXT",
+    "audit.tenant_erasure.TENANT_ERASURE",
     "identity.tenant_erasure.TENANT_ERASURE",
     "identity.retention.PURGE",
     "webhooks.tenant_erasure.TENANT_ERASURE",
-    "projects.credentials.FORGET_REFUSALS",
-    "projects.retirement.RETIRE_DUE",
+    "projects.keys.key_usage.PURGE_REFUSALS",
+    "projects.signing.key_retirement.RETIRE_DUE",
     "webhooks.retention.DELETE_EXPIRED",
-    # What is sealed, is so under the encryption keys of the installation.
-    "projects.rewrapping.rewrap",
+    # Secrets are encrypted under the encryption keys of the installation.
+    "projects.signing.key_rotation.reencrypt_secrets",
     "webhooks.endpoints.key_rotation.reencrypt_secrets",
     # The dispatcher serves all tenants, and what it takes it takes by tenant.
     "webhooks.queue.claim.CLAIM",
