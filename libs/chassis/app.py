@@ -17,7 +17,7 @@ import uvloop
 from nats.errors import Error as NatsError
 
 from chassis.health import Health
-from chassis.http import HttpServer
+from chassis.http_server import HttpServer
 from chassis.nats_client import NatsClient, connect
 from chassis.settings import ProcessSettings
 from chassis.telemetry import LOOP_LAG, configure_logging

@@ -9,7 +9,7 @@ from starlette.applications import Starlette
 from chassis.app import App, run_main
 from chassis.database import Pool, open_pool
 from chassis.encryption import Keyring
-from chassis.http import HttpServer
+from chassis.http_server import HttpServer
 from chassis.idempotency import PURGE
 from chassis.rpc.server import Server
 from chassis.settings import ServiceSettings, load

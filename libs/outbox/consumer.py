@@ -15,7 +15,7 @@ import structlog
 from asyncpg import Connection, Pool
 from chassis.database import UNAVAILABLE
 from chassis.streams import ACK_WAIT
-from contracts.events import STREAM
+from contracts.topology import STREAM
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError

@@ -8,8 +8,9 @@ from typing import Any
 import orjson
 from asyncpg import Connection
 from contracts.context import Context
-from contracts.events import EventData, event_subject, lifecycle_subject
+from contracts.events import EventData
 from contracts.ids import new_id
+from contracts.lifecycle import LifecycleData
 from sqlalchemy import CTE, Select, bindparam, insert, select
 
 from outbox.tables import OUTBOX
@@ -48,30 +49,30 @@ def create_entry(
 
     `tenant_id` only where the caller's context has none (the operator); `time` in UTC.
     """
-    subject = event_subject(kind.service, kind.type)
-    return _event(context, subject, kind.service, kind.type, resource_id, data, tenant_id, time)
+    tenant_id = tenant_id or context.tenant()
+    head = (kind.service, kind.type, resource_id, tenant_id, time or datetime.now(UTC))
+    return _entry(context, kind.subject(), head, data)
 
 
-def create_lifecycle_entry(
-    context: Context, service: str, event_type: str, tenant_id: str, data: Mapping[str, Any]
+def create_message(
+    context: Context,
+    message: LifecycleData,
+    service: str,
+    tenant_id: str,
+    resource_id: str | None = None,
 ) -> OutboxEntry:
-    """A message between services only: no webhook and no audit trail of a tenant shows it."""
-    subject = lifecycle_subject(service, event_type)
-    resource_id = str(data.get("resource_id", tenant_id))
-    return _event(context, subject, service, event_type, resource_id, data, tenant_id, None)
+    """A message of one service to the others; about the tenant itself without a `resource_id`."""
+    head = (service, message.type, resource_id or tenant_id, tenant_id, datetime.now(UTC))
+    return _entry(context, message.subject(service), head, message.model_dump())
 
 
-def _event(
+def _entry(
     context: Context,
     subject: str,
-    service: str,
-    event_type: str,
-    resource_id: str,
+    head: tuple[str, str, str, str, datetime],
     data: Mapping[str, Any],
-    tenant_id: str | None,
-    time: datetime | None,
 ) -> OutboxEntry:
-    tenant_id = tenant_id or context.tenant()
+    service, event_type, resource_id, tenant_id, time = head
     event_id = new_id("evt")
     payload = orjson.dumps(
         {
@@ -80,7 +81,7 @@ def _event(
             "source": f"tenantry/{service}",
             "type": event_type,
             "subject": resource_id,
-            "time": time or datetime.now(UTC),
+            "time": time,
             "datacontenttype": "application/json",
             "tenantid": tenant_id,
             "actortype": context.actor_type,

@@ -19,7 +19,8 @@ import structlog
 from chassis import tracing
 from chassis.database import UNAVAILABLE
 from chassis.nats_client import NatsClient, connect
-from contracts.events import ADDRESS_HEADER, AGENT_HEADER, CONTENT_TYPE, STREAM
+from contracts.events import ADDRESS_HEADER, AGENT_HEADER, CONTENT_TYPE
+from contracts.topology import STREAM
 from nats.aio.msg import Msg
 from nats.errors import ConnectionClosedError
 from nats.errors import Error as NatsError

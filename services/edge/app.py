@@ -3,7 +3,7 @@
 from typing import Any
 
 from chassis.app import App, run_main
-from chassis.http import HttpServer
+from chassis.http_server import HttpServer
 from chassis.settings import load
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse, Response

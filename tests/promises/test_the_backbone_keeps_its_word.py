@@ -12,9 +12,9 @@ from chassis import migrations, streams
 from chassis.database import Pool, open_pool
 from chassis.nats_client import connect
 from contracts.context import Context
-from contracts.events import STREAM
 from contracts.ids import new_id
 from contracts.organizations import OrganizationDeleted
+from contracts.topology import STREAM
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from outbox import dead_letters

@@ -12,9 +12,10 @@ from functools import cache
 import asyncpg
 import orjson
 import structlog
-from contracts.calls import Call, health_subject
+from contracts.calls import Call
 from contracts.context import CONTEXT_HEADER, REPLY_HEADER, Context
 from contracts.problems import Problem, invalid
+from contracts.topology import health_subject
 from nats.errors import Error as NatsError
 from nats.micro import add_service
 from nats.micro.request import ERROR_CODE_HEADER, ERROR_HEADER

@@ -68,7 +68,9 @@ class People:
 
     async def end(self, user: str, session: str) -> None:
         path = {"id": user, "sid": session}
-        assert (await self.identity.call(calls.REVOKE_SESSION, self.tenant, path=path)).status == 204
+        assert (
+            await self.identity.call(calls.REVOKE_SESSION, self.tenant, path=path)
+        ).status == 204
 
     async def change(self, user: str, **fields: Any) -> None:
         path = {"id": user}

@@ -181,7 +181,10 @@ async def test_one_user_added_ten_times_at_once_is_one_member(identity: Owner, t
     user = await _user(identity, tenant, "ada@example.com")
     path = {"id": await _organization(identity, tenant)}
     answers = await asyncio.gather(
-        *(identity.call(members.ADD_MEMBER, tenant, {"user_id": user}, path=path) for _ in range(10))
+        *(
+            identity.call(members.ADD_MEMBER, tenant, {"user_id": user}, path=path)
+            for _ in range(10)
+        )
     )
     assert sorted(each.status for each in answers) == [201] + [409] * 9
     assert await _count(identity, tenant, path["id"]) == 1

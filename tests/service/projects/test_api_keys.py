@@ -97,9 +97,9 @@ async def test_a_revoked_key_stays_listed_and_is_revoked_once(world: World, tena
     project = await world.new_project(tenant)
     key = await world.new_key(tenant, project)
     for status in (204, 404, 404):
-        assert (await world.call(calls.REVOKE_API_KEY, tenant, None, project, key["id"])).status == (
-            status
-        )
+        assert (
+            await world.call(calls.REVOKE_API_KEY, tenant, None, project, key["id"])
+        ).status == (status)
     (listed,) = await world.keys(tenant, project)
     assert (listed["status"], listed["revoked_at"] is not None) == ("revoked", True)
     assert (await world.find(key["secret"])).body["status"] == "revoked"

@@ -125,7 +125,9 @@ async def test_a_deletion_takes_the_keys_with_it(projects: Owner, tenant: str) -
     key = await projects.call(key_calls.CREATE_API_KEY, tenant, body, path=path)
     gone = await projects.call(key_calls.CREATE_API_KEY, tenant, body, path=path)
     await projects.call(key_calls.REVOKE_API_KEY, tenant, path={**path, "key_id": gone.body["id"]})
-    preview = await projects.call(calls.DELETE_PROJECT, tenant, path=path, query={"dry_run": "true"})
+    preview = await projects.call(
+        calls.DELETE_PROJECT, tenant, path=path, query={"dry_run": "true"}
+    )
     assert preview.body == {"would_delete": {"api_keys": 1, "signing_keys": 2}}
     before = len(await projects.events(tenant))
     removed = await projects.call(calls.DELETE_PROJECT, tenant, path=path)

@@ -122,7 +122,9 @@ async def test_a_token_never_outlives_its_key(world: World, tenant: str) -> None
     issued = await issue(world, key)
     assert issued.body["expires_in"] <= 60
     assert (await claims(world, issued.body["access_token"]))["exp"] == int(end.timestamp())
-    rotated = await world.call(key_calls.ROTATE_API_KEY, tenant, {"overlap": 30}, project, key["id"])
+    rotated = await world.call(
+        key_calls.ROTATE_API_KEY, tenant, {"overlap": 30}, project, key["id"]
+    )
     assert (await issue(world, key)).body["expires_in"] <= 30
     assert (await issue(world, dict(rotated.body))).body["expires_in"] > 30
 
