@@ -46,7 +46,7 @@ async def test_an_erased_tenant_leaves_nothing_and_stays_erased(
     told = [heard(each) for each in (tenant, neighbour)]
     async with world.owner.pool.acquire() as conn:
         for each in told:
-            await dead_letters.keep(conn, each, ValueError(), 5)
+            await dead_letters.add(conn, each, ValueError(), 5)
     await world.take(heard_as(wish.subject, wish.payload), heard(tenant))
     await erasing.go_on(world.owner.pool, lambda: None)
     await world.happen(tenant)
