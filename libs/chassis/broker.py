@@ -15,7 +15,7 @@ class Broker(NatsBroker):
     """A process has one: routers of subscribers are included in it. `stop` drains the client."""
 
     def __init__(self, client: NatsClient) -> None:
-        super().__init__(logger=logging.getLogger("faststream"))
+        super().__init__(logger=logging.getLogger(__name__))
         self._client = client
 
     async def _connect(self) -> NatsClient:

@@ -3,16 +3,17 @@
 from chassis.service import Service, run_service
 from outbox.register import register
 
-from audit import erasure, events, partitions
+from audit import erasure, partitions
 from audit.rpc import ROUTES
 from audit.settings import AuditSettings
+from audit.subscribers import handle_events, router
 
 
 async def start(service: Service) -> None:
     """Hears the stream, answers calls, keeps the months, erases tenants and tells of that."""
     settings, pool = service.settings, service.pool
     assert isinstance(settings, AuditSettings)
-    relay = register(service, events.take)
+    relay = register(service, router, handle_events)
 
     async def erase() -> None:
         while await erasure.erase_next(pool):

@@ -6,15 +6,16 @@ from chassis import rpc
 from chassis.service import Service, run_service
 from outbox.register import register
 
-from identity import erasure, events, retention, tallies
+from identity import erasure, retention, tallies
 from identity.activity import FLUSH_SECONDS, Activity
 from identity.projects import Projects
 from identity.rpc import routes
+from identity.subscribers import handle_events, router
 
 
 async def start(service: Service) -> None:
     """Answers calls, hears of projects and tenants, and publishes what is recorded."""
-    relay = register(service, events.take)
+    relay = register(service, router, handle_events)
 
     async def erase() -> None:
         while await erasure.erase_next(service.pool):

@@ -3,13 +3,14 @@
 from chassis.service import Service, run_service
 from outbox.register import register
 
-from projects import credentials, events, retirement
+from projects import credentials, retirement
 from projects.rpc import ROUTES
+from projects.subscribers import handle_events, router
 
 
 async def start(service: Service) -> None:
     """Answers calls, hears what was erased, and publishes what is recorded."""
-    relay = register(service, events.take)
+    relay = register(service, router, handle_events)
 
     async def forget_refusals() -> None:
         async with service.pool.acquire() as conn:

@@ -6,11 +6,12 @@ import structlog
 from chassis.service import Service, run_service
 from outbox.register import register
 
-from webhooks import erasing, events, retention
+from webhooks import erasing, retention
 from webhooks.connecting import open_session
 from webhooks.dispatch import Dispatcher
 from webhooks.rpc import routes
 from webhooks.settings import WebhooksSettings
+from webhooks.subscribers import handle_events, router
 
 log = structlog.get_logger()
 
@@ -30,7 +31,7 @@ async def start(service: Service) -> None:
         relay.wake()
         dispatcher.wake()
 
-    relay = register(service, events.take, after=committed)
+    relay = register(service, router, handle_events, after_commit=committed)
     dispatcher = Dispatcher(
         service.pool,
         service.keyring,

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
-from audit.events import take
+from audit.subscribers import handle_events
 from audit.rpc import ROUTES
 from audit.settings import AuditSettings
 from chassis.database import Pool, open_pool
@@ -37,7 +37,7 @@ def hear(audit: Owner) -> Hear:
 
     async def take_all(*events: ReceivedEvent) -> None:
         async with audit.pool.acquire() as conn:
-            await process_once(conn, take, events)
+            await process_once(conn, handle_events, events)
 
     return take_all
 

@@ -46,7 +46,7 @@ async def nats_as(user: str, servers: Servers) -> AsyncIterator[Client]:
 async def edge(servers: Servers) -> AsyncIterator[Credentials]:
     credentials = Credentials(OPERATOR_KEY)
     async with nats_as("edge", servers) as nats:
-        await credentials.start(nats)
+        credentials.connect(nats)
         yield credentials
 
 

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from chassis.database import Connection
 from contracts.events import lifecycle_subject
 from contracts.topology import EVENTS_PREFIX
+from faststream.nats import NatsRouter
+from outbox.consumer import CurrentConsumer, EventBatch, durable
 from outbox.inbox import ReceivedEvent
 
 from webhooks import erasing
@@ -13,7 +15,16 @@ from webhooks.fanout import fan_out
 DELETION_REQUESTED = lifecycle_subject("projects", "tenant.deletion_requested")
 
 
-async def take(conn: Connection, events: Sequence[ReceivedEvent]) -> None:
+router = NatsRouter()
+
+
+@router.subscriber(**durable("webhooks"))
+async def receive(batch: EventBatch, consumer: CurrentConsumer) -> None:
+    """Processes a batch: `handle_events` gets those of its events that are new."""
+    await consumer.receive(batch)
+
+
+async def handle_events(conn: Connection, events: Sequence[ReceivedEvent]) -> None:
     """The effect of a batch, in one transaction; one statement, whatever its size, if none goes."""
     for each in events:
         if each.subject == DELETION_REQUESTED:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from chassis.database import Connection
 from contracts.events import event_subject, lifecycle_subject
+from faststream.nats import NatsRouter
+from outbox.consumer import CurrentConsumer, EventBatch, durable
 from outbox.inbox import ReceivedEvent
 from outbox.record import record
 
@@ -13,7 +15,16 @@ PROJECT_DELETED = event_subject("projects", "project.deleted")
 DELETION_REQUESTED = lifecycle_subject("projects", "tenant.deletion_requested")
 
 
-async def take(conn: Connection, events: Sequence[ReceivedEvent]) -> None:
+router = NatsRouter()
+
+
+@router.subscriber(**durable("identity"))
+async def receive(batch: EventBatch, consumer: CurrentConsumer) -> None:
+    """Processes a batch: `handle_events` gets those of its events that are new."""
+    await consumer.receive(batch)
+
+
+async def handle_events(conn: Connection, events: Sequence[ReceivedEvent]) -> None:
     """The effect of a batch; both are rare, so one at a time."""
     for heard in events:
         if heard.subject == PROJECT_DELETED:

@@ -6,6 +6,8 @@ from chassis.database import Connection
 from chassis.idempotency import IDEMPOTENCY
 from chassis.statements import Statement
 from contracts.tenants import TenantDeleted
+from faststream.nats import NatsRouter
+from outbox.consumer import CurrentConsumer, EventBatch, durable
 from outbox.inbox import ReceivedEvent
 from outbox.record import create_entry, record
 from outbox.tables import OUTBOX
@@ -43,7 +45,16 @@ ERASE = [
 ]
 
 
-async def take(conn: Connection, events: Sequence[ReceivedEvent]) -> None:
+router = NatsRouter()
+
+
+@router.subscriber(**durable("projects"))
+async def receive(batch: EventBatch, consumer: CurrentConsumer) -> None:
+    """Processes a batch: `handle_events` gets those of its events that are new."""
+    await consumer.receive(batch)
+
+
+async def handle_events(conn: Connection, events: Sequence[ReceivedEvent]) -> None:
     """Notes each confirmation; with the last one the tenant and all that it has here is gone."""
     for heard in events:
         if heard.type == "tenant.erased":

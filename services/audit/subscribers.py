@@ -11,6 +11,8 @@ from typing import Any
 from chassis.database import Connection
 from contracts.events import lifecycle_subject
 from contracts.topology import EVENTS_PREFIX
+from faststream.nats import NatsRouter
+from outbox.consumer import CurrentConsumer, EventBatch, durable
 from outbox.inbox import ReceivedEvent
 
 from audit import chain, erasure, log, people
@@ -20,7 +22,16 @@ DELETION = lifecycle_subject("projects", "tenant.deletion_requested")
 REFUSED = lifecycle_subject("projects", "api_key.refused")
 
 
-async def take(conn: Connection, events: Sequence[ReceivedEvent]) -> None:
+router = NatsRouter()
+
+
+@router.subscriber(**durable("audit"))
+async def receive(batch: EventBatch, consumer: CurrentConsumer) -> None:
+    """Processes a batch: `handle_events` gets those of its events that are new."""
+    await consumer.receive(batch)
+
+
+async def handle_events(conn: Connection, events: Sequence[ReceivedEvent]) -> None:
     """The effect of a batch. Lifecycle messages other than those two are no business of ours."""
     ends = {each.tenant_id: each for each in events if each.subject == DELETION}
     entries = [entry_of(each) for each in events if _is_recorded(each)]
