@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from chassis.database import Connection
 from contracts.lifecycle import TenantDeletionRequested
 from contracts.projects import ProjectDeleted
+from faststream.nats import NatsRouter
+from outbox.consumer import CurrentConsumer, EventBatch, durable
 from outbox.inbox import ReceivedEvent
 from outbox.record import record
 
@@ -13,6 +15,15 @@ from identity.sessions import sessions
 
 PROJECT_DELETED = ProjectDeleted.subject()
 DELETION_REQUESTED = TenantDeletionRequested.subject("projects")
+
+
+router = NatsRouter()
+
+
+@router.subscriber(**durable("identity"))
+async def receive(batch: EventBatch, consumer: CurrentConsumer) -> None:
+    """Processes a batch: `handle_events` gets those of its events that are new."""
+    await consumer.receive(batch)
 
 
 async def handle_events(conn: Connection, events: Sequence[ReceivedEvent]) -> None:

@@ -44,7 +44,7 @@ async def test_an_erased_tenant_leaves_nothing_and_stays_erased(
     failed = [make_event(each) for each in (tenant, neighbour)]
     async with client.pool.acquire() as conn:
         for each in failed:
-            await dead_letters.keep(conn, each, ValueError(), 5)
+            await dead_letters.add(conn, each, ValueError(), 5)
     # In one batch with an event that must not reach the tenant any more.
     request = deletion_requested(tenant)
     await client.handle(request, make_event(tenant))
