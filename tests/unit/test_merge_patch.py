@@ -2,6 +2,7 @@
 
 import pytest
 from chassis.merge_patch import apply_patch, check_version, merge
+from chassis.rows import Row
 from contracts.context import Context
 from contracts.problems import Problem
 
@@ -49,5 +50,5 @@ def test_another_version_is_a_mismatch(tag: str) -> None:
 def test_a_change_is_what_reads_differently_as_json(
     before: str, patch: dict[str, object], changed: bool
 ) -> None:
-    _, changes = apply_patch({"metadata": before}, {"metadata": patch}, objects=("metadata",))
+    _, changes = apply_patch(Row({"metadata": before}), {"metadata": patch}, ("metadata",))
     assert bool(changes) is changed
