@@ -6,14 +6,14 @@ from outbox.register import register
 from audit import erasure, partitions
 from audit.rpc import ROUTES
 from audit.settings import AuditSettings
-from audit.subscribers import handle_events, router
+from audit.subscribers import consumer, router
 
 
 async def start(service: Service) -> None:
     """Hears the stream, answers calls, keeps the months, erases tenants and tells of that."""
     settings, pool = service.settings, service.pool
     assert isinstance(settings, AuditSettings)
-    relay = register(service, router, handle_events)
+    relay = register(service, router, consumer)
 
     async def erase() -> None:
         while await erasure.erase_next(pool):

@@ -12,7 +12,7 @@ from chassis.database import Connection
 from contracts.events import lifecycle_subject
 from contracts.topology import EVENTS_PREFIX
 from faststream.nats import NatsRouter
-from outbox.consumer import CurrentConsumer, EventBatch, durable
+from outbox.consumer import Consumer
 from outbox.inbox import ReceivedEvent
 
 from audit import chain, erasure, log, people
@@ -20,15 +20,6 @@ from audit.log import Entry
 
 DELETION = lifecycle_subject("projects", "tenant.deletion_requested")
 REFUSED = lifecycle_subject("projects", "api_key.refused")
-
-
-router = NatsRouter()
-
-
-@router.subscriber(**durable("audit"))
-async def receive(batch: EventBatch, consumer: CurrentConsumer) -> None:
-    """Processes a batch: `handle_events` gets those of its events that are new."""
-    await consumer.receive(batch)
 
 
 async def handle_events(conn: Connection, events: Sequence[ReceivedEvent]) -> None:
@@ -107,3 +98,13 @@ def _without(gone: set[people.Person], entry: Entry) -> Entry:
     if gone.isdisjoint(_people([entry])):
         return entry
     return entry.impersonal()
+
+
+router = NatsRouter()
+consumer = Consumer("audit", handle_events)
+
+
+@router.subscriber(**consumer.options)
+async def receive(batch: list[Any]) -> None:
+    """Takes a batch of messages from the durable consumer `audit`."""
+    await consumer.receive(batch)

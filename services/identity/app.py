@@ -10,12 +10,12 @@ from identity import erasure, retention, tallies
 from identity.activity import FLUSH_SECONDS, Activity
 from identity.projects import Projects
 from identity.rpc import routes
-from identity.subscribers import handle_events, router
+from identity.subscribers import consumer, router
 
 
 async def start(service: Service) -> None:
     """Answers calls, hears of projects and tenants, and publishes what is recorded."""
-    relay = register(service, router, handle_events)
+    relay = register(service, router, consumer)
 
     async def erase() -> None:
         while await erasure.erase_next(service.pool):

@@ -1,11 +1,12 @@
 """What identity hears: a project that is gone, and a tenant that is to be erased."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from chassis.database import Connection
 from contracts.events import event_subject, lifecycle_subject
 from faststream.nats import NatsRouter
-from outbox.consumer import CurrentConsumer, EventBatch, durable
+from outbox.consumer import Consumer
 from outbox.inbox import ReceivedEvent
 from outbox.record import record
 
@@ -13,15 +14,6 @@ from identity import erasure, sessions
 
 PROJECT_DELETED = event_subject("projects", "project.deleted")
 DELETION_REQUESTED = lifecycle_subject("projects", "tenant.deletion_requested")
-
-
-router = NatsRouter()
-
-
-@router.subscriber(**durable("identity"))
-async def receive(batch: EventBatch, consumer: CurrentConsumer) -> None:
-    """Processes a batch: `handle_events` gets those of its events that are new."""
-    await consumer.receive(batch)
 
 
 async def handle_events(conn: Connection, events: Sequence[ReceivedEvent]) -> None:
@@ -35,3 +27,13 @@ async def handle_events(conn: Connection, events: Sequence[ReceivedEvent]) -> No
             await record(conn, ended)
         elif heard.subject == DELETION_REQUESTED:
             await erasure.begin(conn, heard)
+
+
+router = NatsRouter()
+consumer = Consumer("identity", handle_events)
+
+
+@router.subscriber(**consumer.options)
+async def receive(batch: list[Any]) -> None:
+    """Takes a batch of messages from the durable consumer `identity`."""
+    await consumer.receive(batch)

@@ -5,12 +5,12 @@ from outbox.register import register
 
 from projects import credentials, retirement
 from projects.rpc import ROUTES
-from projects.subscribers import handle_events, router
+from projects.subscribers import consumer, router
 
 
 async def start(service: Service) -> None:
     """Answers calls, hears what was erased, and publishes what is recorded."""
-    relay = register(service, router, handle_events)
+    relay = register(service, router, consumer)
 
     async def forget_refusals() -> None:
         async with service.pool.acquire() as conn:

@@ -1,13 +1,14 @@
 """What projects hears: that a service has erased its part of a tenant that is being deleted."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from chassis.database import Connection
 from chassis.idempotency import IDEMPOTENCY
 from chassis.statements import Statement
 from contracts.tenants import TenantDeleted
 from faststream.nats import NatsRouter
-from outbox.consumer import CurrentConsumer, EventBatch, durable
+from outbox.consumer import Consumer
 from outbox.inbox import ReceivedEvent
 from outbox.record import create_entry, record
 from outbox.tables import OUTBOX
@@ -45,15 +46,6 @@ ERASE = [
 ]
 
 
-router = NatsRouter()
-
-
-@router.subscriber(**durable("projects"))
-async def receive(batch: EventBatch, consumer: CurrentConsumer) -> None:
-    """Processes a batch: `handle_events` gets those of its events that are new."""
-    await consumer.receive(batch)
-
-
 async def handle_events(conn: Connection, events: Sequence[ReceivedEvent]) -> None:
     """Notes each confirmation; with the last one the tenant and all that it has here is gone."""
     for heard in events:
@@ -72,3 +64,13 @@ async def _confirmed(conn: Connection, heard: ReceivedEvent) -> None:
         await statement.run(conn, tenant_id=tenant_id)
     gone = {"tenant_id": tenant_id}
     await record(conn, create_entry(heard.context(), TenantDeleted, tenant_id, gone))
+
+
+router = NatsRouter()
+consumer = Consumer("projects", handle_events)
+
+
+@router.subscriber(**consumer.options)
+async def receive(batch: list[Any]) -> None:
+    """Takes a batch of messages from the durable consumer `projects`."""
+    await consumer.receive(batch)

@@ -11,7 +11,7 @@ from webhooks.connecting import open_session
 from webhooks.dispatch import Dispatcher
 from webhooks.rpc import routes
 from webhooks.settings import WebhooksSettings
-from webhooks.subscribers import handle_events, router
+from webhooks.subscribers import consumer, router
 
 log = structlog.get_logger()
 
@@ -31,7 +31,7 @@ async def start(service: Service) -> None:
         relay.wake()
         dispatcher.wake()
 
-    relay = register(service, router, handle_events, after_commit=committed)
+    relay = register(service, router, consumer, after_commit=committed)
     dispatcher = Dispatcher(
         service.pool,
         service.keyring,

@@ -1,27 +1,19 @@
 """What webhooks hear: events of a tenant, for its webhooks; and that a tenant is to be erased."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from chassis.database import Connection
 from contracts.events import lifecycle_subject
 from contracts.topology import EVENTS_PREFIX
 from faststream.nats import NatsRouter
-from outbox.consumer import CurrentConsumer, EventBatch, durable
+from outbox.consumer import Consumer
 from outbox.inbox import ReceivedEvent
 
 from webhooks import erasing
 from webhooks.fanout import fan_out
 
 DELETION_REQUESTED = lifecycle_subject("projects", "tenant.deletion_requested")
-
-
-router = NatsRouter()
-
-
-@router.subscriber(**durable("webhooks"))
-async def receive(batch: EventBatch, consumer: CurrentConsumer) -> None:
-    """Processes a batch: `handle_events` gets those of its events that are new."""
-    await consumer.receive(batch)
 
 
 async def handle_events(conn: Connection, events: Sequence[ReceivedEvent]) -> None:
@@ -32,3 +24,13 @@ async def handle_events(conn: Connection, events: Sequence[ReceivedEvent]) -> No
     heard = [each for each in events if each.subject.startswith(f"{EVENTS_PREFIX}.")]
     if heard:
         await fan_out(conn, heard)
+
+
+router = NatsRouter()
+consumer = Consumer("webhooks", handle_events)
+
+
+@router.subscriber(**consumer.options)
+async def receive(batch: list[Any]) -> None:
+    """Takes a batch of messages from the durable consumer `webhooks`."""
+    await consumer.receive(batch)
