@@ -174,7 +174,7 @@ class CheckpointRow(Model, table=True):
 
 
 class ForgottenRow(Model, table=True):
-    """A deleted user: none of their personal data is stored any more, in whatever order it comes."""
+    """A deleted user: none of their personal data is stored any more, whatever comes late."""
 
     __tablename__: ClassVar[str] = "forgotten"
 
