@@ -12,6 +12,8 @@ from chassis.database import Connection
 from contracts.lifecycle import ApiKeyRefused, TenantDeletionRequested
 from contracts.topology import EVENTS_PREFIX
 from contracts.users import UserDeleted
+from faststream.nats import NatsRouter
+from outbox.consumer import CurrentConsumer, EventBatch, durable
 from outbox.inbox import ReceivedEvent
 
 from audit import chain, data_subjects
@@ -21,6 +23,15 @@ from audit.tenant_erasure import request_erasure
 
 DELETION_REQUESTED = TenantDeletionRequested.subject("projects")
 REFUSED = ApiKeyRefused.subject("projects")
+
+
+router = NatsRouter()
+
+
+@router.subscriber(**durable("audit"))
+async def receive(batch: EventBatch, consumer: CurrentConsumer) -> None:
+    """Processes a batch: `handle_events` gets those of its events that are new."""
+    await consumer.receive(batch)
 
 
 async def handle_events(conn: Connection, events: Sequence[ReceivedEvent]) -> None:

@@ -174,7 +174,7 @@ class CheckpointRow(Model, table=True):
 
 
 class ForgottenRow(Model, table=True):
-    """A deleted user: none of their personal data is stored any more, whatever comes late."""
+    """A deleted user: their personal data is not stored any more, even if it comes later."""
 
     __tablename__: ClassVar[str] = "forgotten"
 

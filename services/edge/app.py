@@ -28,6 +28,7 @@ from edge.receiving import Incoming
 from edge.responding import refuse
 from edge.route import Route
 from edge.settings import EdgeSettings
+from edge.subscribers import router
 from edge.table import by_path
 
 FLUSH_USE_SECONDS = 5.0
@@ -121,7 +122,10 @@ async def serve(settings: EdgeSettings) -> int:
 
     async def start() -> None:
         gateway.nats = host.nats
-        await credentials.start(host.nats)
+        credentials.connect(host.nats)
+        host.broker.context.set_global("credentials", credentials)
+        host.broker.include_router(router)
+        await host.broker.start()
         host.on_reconnect(credentials.forget_all)
         watch_services(host.health, host.nats)
         host.every(FLUSH_USE_SECONDS, "flush_use", credentials.use.flush)

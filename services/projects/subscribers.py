@@ -11,6 +11,8 @@ from chassis.statements import Statement
 from contracts.lifecycle import TenantErased
 from contracts.tenants import TenantDeleted
 from contracts.topology import ERASING_SERVICES
+from faststream.nats import NatsRouter
+from outbox.consumer import CurrentConsumer, EventBatch, durable
 from outbox.inbox import ReceivedEvent
 from outbox.record import create_entry, record
 from outbox.tables import OUTBOX
@@ -44,6 +46,15 @@ ERASE = [
         for table in (IDEMPOTENCY, OUTBOX)
     ),
 ]
+
+
+router = NatsRouter()
+
+
+@router.subscriber(**durable("projects"))
+async def receive(batch: EventBatch, consumer: CurrentConsumer) -> None:
+    """Processes a batch: `handle_events` gets those of its events that are new."""
+    await consumer.receive(batch)
 
 
 async def handle_events(conn: Connection, events: Sequence[ReceivedEvent]) -> None:

@@ -15,8 +15,8 @@ SERVICES = ["identity", "projects", "webhooks", "audit"]
 
 ACROSS_TENANTS = {
     # Who has nothing but a secret is found by its keyed hash, unique among all tenants.
-    "identity.accepting.BY_TOKEN",
-    "identity.refreshing.BY_FAMILY",
+    "identity.organizations.accept_invitation.GET_BY_TOKEN",
+    "identity.sessions.refresh_session.GET_BY_FAMILY",
     "projects.keys.credentials.GET_BY_HASH",
     "projects.keys.credentials.GET_BY_ID",
     # Public, and named by the project alone.
@@ -25,20 +25,20 @@ ACROSS_TENANTS = {
     "projects.tenants.LIST",
     # Work lists of background tasks, and the old that they forget.
     "audit.tenant_erasure.TENANT_ERASURE",
-    "identity.erasure.NEXT",
+    "identity.tenant_erasure.TENANT_ERASURE",
     "identity.retention.PURGE",
-    "webhooks.erasing.OPEN",
+    "webhooks.tenant_erasure.TENANT_ERASURE",
     "projects.keys.key_usage.PURGE_REFUSALS",
     "projects.signing.key_retirement.RETIRE_DUE",
-    "webhooks.retention.DROP_EXPIRED",
-    # What is sealed, is so under the encryption keys of the installation.
+    "webhooks.retention.DELETE_EXPIRED",
+    # Secrets are encrypted under the encryption keys of the installation.
     "projects.signing.key_rotation.reencrypt_secrets",
-    "webhooks.rewrapping.rewrap",
+    "webhooks.endpoints.key_rotation.reencrypt_secrets",
     # The dispatcher serves all tenants, and what it takes it takes by tenant.
-    "webhooks.claims.CLAIM",
-    "webhooks.claims.NEXT_WAKE",
-    "webhooks.claims.WAKE",
-    "webhooks.due.TENANTS",
+    "webhooks.queue.claim.CLAIM",
+    "webhooks.queue.claim.SECONDS_TO_NEXT_WAKE",
+    "webhooks.queue.claim.WAKE",
+    "webhooks.queue.ready.LIST_TENANTS",
 }
 """The statements that meet rows of several tenants, and why they may."""
 

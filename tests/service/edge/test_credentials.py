@@ -46,7 +46,7 @@ async def nats_as(user: str, servers: Servers) -> AsyncIterator[Client]:
 async def edge(servers: Servers) -> AsyncIterator[Credentials]:
     credentials = Credentials(OPERATOR_KEY)
     async with nats_as("edge", servers) as nats:
-        await credentials.start(nats)
+        credentials.connect(nats)
         yield credentials
 
 
@@ -60,7 +60,9 @@ async def projects(servers: Servers) -> AsyncIterator[Owner]:
 async def answering(owner: Owner, servers: Servers) -> AsyncIterator[None]:
     """Projects answers its calls over NATS, as long as this lasts."""
     async with nats_as("projects", servers) as nats:
-        server = Server("projects", UnitOfWork(owner.pool, owner.keyring, lambda: None), owner.keyring)
+        server = Server(
+            "projects", UnitOfWork(owner.pool, owner.keyring, lambda: None), owner.keyring
+        )
         await server.start(nats, HANDLERS, Health())
         # The first PING of nats-py overtakes the subscriptions that it flushes.
         await nats.flush()
