@@ -11,7 +11,7 @@ from contracts.catalogue import EVENT_TYPES
 from contracts.evolution import data_schema, differences, event_schema
 from contracts.examples import example_event
 from edge.asyncapi import document
-from edge.routes import schemas
+from edge.routers import schemas
 from jsonschema import Draft202012Validator, FormatChecker
 
 FOLDER = Path(__file__).parents[2] / "docs" / "schemas" / "events"

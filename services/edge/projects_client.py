@@ -1,4 +1,4 @@
-"""What the edge asks of the projects service, the owner of keys, on its own behalf."""
+"""The calls that the edge makes to the projects service, the owner of API keys, for itself."""
 
 from dataclasses import replace
 
@@ -9,12 +9,15 @@ from contracts.context import Context
 from nats.aio.client import Client
 
 
-class Projects:
-    """Asks once there is a connection."""
+class ProjectsClient:
+    """Works once `nats` is set."""
 
     nats: Client
 
     async def ask(self, call: Call, context: Context, body: bytes = b"") -> Reply:
-        """For a request, but without what it asks for itself. Raises Problem (503, 504)."""
+        """Calls in the context of a request, without its path, query and idempotency key.
+
+        Raises Problem (503, 504).
+        """
         bare = replace(context, path={}, query=(), idempotency_key=None)
         return await ask(self.nats, call, bare, body)
