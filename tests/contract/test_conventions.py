@@ -76,7 +76,7 @@ def _valid(route: CallRoute) -> dict:
 
 
 @pytest.mark.parametrize(
-    "route", [r for r in SCOPED if r.method == "POST" and not r.reads_body], ids=named
+    "route", [r for r in SCOPED if r.method == "POST" and not r.endpoint.reads_body], ids=named
 )
 async def test_bodies_are_json_of_bounded_size(api: Api, route: CallRoute) -> None:
     path = path_of(route)
