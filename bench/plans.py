@@ -9,9 +9,9 @@ from urllib.parse import parse_qsl, urlsplit
 
 import asyncpg
 from audit import trail
-from chassis.ask import understand
+from chassis.request import validate_request
 from chassis.database import PLANNING
-from chassis.keys import Keys
+from chassis.encryption import Keyring
 from chassis.settings import ServiceSettings
 from contracts.audit import LIST_EVENTS
 from contracts.calls import Call
@@ -82,7 +82,7 @@ async def keep(product: Product, folder: Path, asked: list[tuple[str, str, str, 
             query=tuple(parse_qsl(parts.query)),
             path={"id": parts.path.split("/")[4]} if group == "members" else {},
         )
-        await function(explaining, understand(call, context, b"", Keys(settings)))
+        await function(explaining, validate_request(call, context, b"", Keyring(settings)))
         await conn.close()
         head = f"=== {group}: {what}\n    {parts.path}?{parts.query}"
         text += [head, *explaining.plans, ""]

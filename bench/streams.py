@@ -12,7 +12,7 @@ from contracts.context import Context
 from contracts.events import CONTENT_TYPE, STREAM
 from contracts.organizations import OrganizationCreated
 from nats.js import JetStreamContext
-from outbox.record import event
+from outbox.record import create_entry
 
 from bench.product import Product, until
 
@@ -42,7 +42,7 @@ def made_events(tenant_ids: list[str], count: int) -> list[tuple[str, str, bytes
         )
         identifier = f"org_{number:026}"
         shown = {"id": identifier, "name": "Acme Incorporated", "member_count": 0}
-        each = event(context, OrganizationCreated, identifier, {"organization": shown})
+        each = create_entry(context, OrganizationCreated, identifier, {"organization": shown})
         found.append((each.subject, each.event_id, each.payload))
     return found
 

@@ -30,7 +30,7 @@ _EVENT = Statement(
 
 async def tenants(conn: Connection) -> list[str]:
     """Those that have a trail, and are not erased."""
-    return [row["tenant_id"] for row in await _TENANTS.rows(conn)]
+    return [row["tenant_id"] for row in await _TENANTS.fetch_all(conn)]
 
 
 async def verdicts(conn: Connection, tenant_ids: list[str]) -> AsyncIterator[dict[str, Any]]:
@@ -40,7 +40,7 @@ async def verdicts(conn: Connection, tenant_ids: list[str]) -> AsyncIterator[dic
 
 
 async def _verdict(conn: Connection, tenant_id: str) -> dict[str, Any]:
-    ends = await ENDS.row(conn, tenant_id=tenant_id)
+    ends = await ENDS.fetch_one(conn, tenant_id=tenant_id)
     if ends is None:
         raise Failed(
             f"there is no trail of {tenant_id}",
@@ -51,12 +51,12 @@ async def _verdict(conn: Connection, tenant_id: str) -> dict[str, Any]:
         chain = Chain(ends["floor"] or 0, ends["floor_digest"])
         valid = await _follow(conn, tenant_id, chain, ends["sequence"])
         valid = valid and chain.ends(ends["sequence"], ends["digest"])
-        again = await ENDS.row(conn, tenant_id=tenant_id)
+        again = await ENDS.fetch_one(conn, tenant_id=tenant_id)
         if valid or again is None or again["floor"] == ends["floor"]:
             break
         ends = again  # Retention took its beginning away meanwhile.
     broken = (
-        None if valid else await _EVENT.row(conn, tenant_id=tenant_id, sequence=chain.first_broken)
+        None if valid else await _EVENT.fetch_one(conn, tenant_id=tenant_id, sequence=chain.first_broken)
     )
     return {
         "tenant_id": tenant_id,
@@ -70,7 +70,7 @@ async def _verdict(conn: Connection, tenant_id: str) -> dict[str, Any]:
 async def _follow(conn: Connection, tenant_id: str, chain: Chain, until: int) -> bool:
     while chain.sequence < until:
         limit = min(PAGE, until - chain.sequence)
-        rows = await FOLLOW.rows(conn, tenant_id=tenant_id, after=chain.sequence, limit=limit)
+        rows = await FOLLOW.fetch_all(conn, tenant_id=tenant_id, after=chain.sequence, limit=limit)
         if not rows:
             break
         if not chain.follow(row for row in rows if row["sequence"] <= until):

@@ -30,7 +30,7 @@ from sqlalchemy import (
     tuple_,
 )
 
-from chassis.ask import Ask
+from chassis.request import Request
 from chassis.database import Connection
 from chassis.statements import Statement
 
@@ -70,17 +70,17 @@ class Listing:
     async def page(
         self,
         conn: Connection,
-        ask: Ask[Any, Any],
+        request: Request[Any, Any],
         scope: Mapping[str, Any],
         given: Mapping[str, Any],
     ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         """The rows and the `pagination` object. `given` holds the filters that are not None."""
-        query: ListQuery = ask.query
+        query: ListQuery = request.query
         sort = getattr(query, "sort", "-created_at")
-        binding = cursor_binding(ask)
+        binding = cursor_binding(request)
         number, after = query.page, None
         if query.cursor is not None:
-            number, after = open_cursor(query.cursor, binding)
+            number, after = decode_cursor(query.cursor, binding)
         names = tuple(sorted(given))
         values = {**scope, **given, "limit": query.limit + 1}
         if after is not None:
@@ -102,7 +102,7 @@ class Listing:
         cursor = None
         if more:
             place = [rows[-1][name] for name in self._place(names, sort)]
-            cursor = seal_cursor([number + 1, place], binding)
+            cursor = encode_cursor([number + 1, place], binding)
         for name in self._besides(names, sort):
             for row in rows:
                 del row[name]
@@ -234,14 +234,14 @@ def given(query: ListQuery, *without: str) -> dict[str, Any]:
     return found
 
 
-def cursor_binding(ask: Ask[Any, Any]) -> bytes:
+def cursor_binding(request: Request[Any, Any]) -> bytes:
     """What a cursor is sealed to: all of the request but which part of the list it asks for."""
-    rest = [pair for pair in ask.context.query if pair[0] not in ("page", "cursor", "limit")]
-    parts = [ask.call.subject, ask.context.tenant_id, ask.context.path, sorted(rest)]
-    return hmac.new(ask.keys.derive("cursor"), orjson.dumps(parts), hashlib.sha256).digest()
+    rest = [pair for pair in request.context.query if pair[0] not in ("page", "cursor", "limit")]
+    parts = [request.call.subject, request.context.tenant_id, request.context.path, sorted(rest)]
+    return hmac.new(request.keys.derive("cursor"), orjson.dumps(parts), hashlib.sha256).digest()
 
 
-def seal_cursor(place: Any, binding: bytes) -> str:
+def encode_cursor(place: Any, binding: bytes) -> str:
     text = orjson.dumps(place)
     seal = hmac.new(binding, text, hashlib.sha256).digest()[:12]
     return _encoded(seal + text)
@@ -251,7 +251,7 @@ def _encoded(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
-def open_cursor(cursor: str, binding: bytes) -> tuple[int, list[Any]]:
+def decode_cursor(cursor: str, binding: bytes) -> tuple[int, list[Any]]:
     try:
         data = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True)
     except ValueError:

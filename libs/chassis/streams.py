@@ -19,7 +19,7 @@ from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, StreamConfig
 from nats.js.errors import NotFoundError
 
-from chassis.broker import address
+from chassis.nats_client import parse_nats_urls
 
 log = structlog.get_logger()
 
@@ -95,7 +95,7 @@ async def connected(urls: str, *, patient: bool = False) -> AsyncIterator[Client
     Raises OSError, TimeoutError or `nats.errors.Error` when there is no server or no right to it,
     ValueError when `urls` cannot be read.
     """
-    where = address(urls)
+    where = parse_nats_urls(urls)
     reasons: list[Exception] = []
 
     async def failed(error: Exception) -> None:

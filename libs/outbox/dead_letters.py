@@ -9,7 +9,7 @@ import orjson
 import structlog
 from asyncpg import Connection, Record
 
-from outbox.inbox import Effect, Heard, passes, take_in
+from outbox.inbox import Handler, ReceivedEvent, is_transient, process_once
 
 log = structlog.get_logger()
 
@@ -54,7 +54,7 @@ async def requeue(conn: Connection, event_ids: Sequence[str] | None) -> int:
     return int(status.rpartition(" ")[2])
 
 
-async def keep(conn: Connection, each: Heard, error: Exception, tries: int) -> None:
+async def keep(conn: Connection, each: ReceivedEvent, error: Exception, tries: int) -> None:
     """Gives the event up."""
     values = (each.id, each.subject, each.payload, each.ip_address, each.user_agent)
     await conn.execute(_KEEP, *values, type(error).__name__, tries)
@@ -65,11 +65,11 @@ async def forget(conn: Connection, tenant_id: str) -> None:
     await conn.execute(_FORGET, tenant_id)
 
 
-async def try_requeued(conn: Connection, effect: Effect) -> int:
+async def try_requeued(conn: Connection, effect: Handler) -> int:
     """Tries each requeued event by itself; answers how many took effect. Raises what passes."""
     done = 0
     for row in await conn.fetch(_REQUEUED, _AT_ONCE):
-        each = Heard(
+        each = ReceivedEvent(
             orjson.loads(row["payload"]),
             row["subject"],
             row["payload"],
@@ -78,10 +78,10 @@ async def try_requeued(conn: Connection, effect: Effect) -> int:
         )
         try:
             async with conn.transaction():
-                done += await take_in(conn, effect, [each])
+                done += await process_once(conn, effect, [each])
                 await conn.execute(_DONE, each.id)
         except Exception as error:
-            if passes(error):
+            if is_transient(error):
                 raise
             log.exception("requeued_event_failed", event_id=each.id, type=each.type)
             await keep(conn, each, error, 1)

@@ -19,7 +19,7 @@ from nats.aio.msg import Msg
 KEEP_MARKS = "8 days"
 """A day longer than the stream keeps its messages."""
 
-PASSING = (*UNAVAILABLE, *CONFLICTS)
+TRANSIENT = (*UNAVAILABLE, *CONFLICTS)
 
 _FIRST_TIME = """
 INSERT INTO inbox (event_id) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING RETURNING event_id
@@ -28,7 +28,7 @@ _FORGET = f"DELETE FROM inbox WHERE heard_at < now() - interval '{KEEP_MARKS}'"
 
 
 @dataclass(slots=True)
-class Heard:
+class ReceivedEvent:
     """An event as it came: `event` is the CloudEvent decoded, `payload` its bytes."""
 
     event: dict[str, Any]
@@ -58,15 +58,15 @@ class Heard:
         )
 
 
-Effect = Callable[[Connection, Sequence[Heard]], Awaitable[None]]
+Handler = Callable[[Connection, Sequence[ReceivedEvent]], Awaitable[None]]
 
 
-def heard(message: Msg) -> Heard | None:
+def heard(message: Msg) -> ReceivedEvent | None:
     """The event of a message; None when it is not one of ours."""
     headers = message.headers or {}
     try:
         agent = headers.get(AGENT_HEADER)
-        return Heard(
+        return ReceivedEvent(
             orjson.loads(message.data),
             message.subject,
             message.data,
@@ -77,7 +77,7 @@ def heard(message: Msg) -> Heard | None:
         return None
 
 
-async def take_in(conn: Connection, effect: Effect, events: Sequence[Heard]) -> int:
+async def process_once(conn: Connection, effect: Handler, events: Sequence[ReceivedEvent]) -> int:
     """Lets those take effect that are new here, in a transaction; answers how many were."""
     began = time.monotonic()
     async with conn.transaction():
@@ -94,7 +94,7 @@ async def take_in(conn: Connection, effect: Effect, events: Sequence[Heard]) -> 
 
 def passes(error: Exception) -> bool:
     """Whether the failure ends by itself: nothing is wrong with the event, no try is counted."""
-    return isinstance(error, PASSING) and not isinstance(error, DataError)
+    return isinstance(error, TRANSIENT) and not isinstance(error, DataError)
 
 
 async def forget(conn: Connection) -> None:

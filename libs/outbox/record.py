@@ -20,7 +20,7 @@ _INSERT = f"INSERT INTO outbox ({', '.join(_COLUMNS)}) VALUES ($1, $2, $3, $4, $
 
 
 @dataclass(slots=True)
-class Recorded:
+class OutboxEntry:
     """An event ready to be written."""
 
     event_id: str
@@ -43,7 +43,7 @@ def event(
     *,
     tenant_id: str | None = None,
     time: datetime | None = None,
-) -> Recorded:
+) -> OutboxEntry:
     """An event of the tenant: CloudEvents JSON with `data` as the kind describes it.
 
     `tenant_id` only where the caller's context has none (the operator); `time` in UTC.
@@ -54,7 +54,7 @@ def event(
 
 def lifecycle(
     context: Context, service: str, event_type: str, tenant_id: str, data: Mapping[str, Any]
-) -> Recorded:
+) -> OutboxEntry:
     """A message between services only: no webhook and no audit trail of a tenant shows it."""
     subject = lifecycle_subject(service, event_type)
     resource_id = str(data.get("resource_id", tenant_id))
@@ -70,7 +70,7 @@ def _event(
     data: Mapping[str, Any],
     tenant_id: str | None,
     time: datetime | None,
-) -> Recorded:
+) -> OutboxEntry:
     tenant_id = tenant_id or context.tenant()
     event_id = new_id("evt")
     payload = orjson.dumps(
@@ -91,15 +91,17 @@ def _event(
         },
         option=_OPTIONS,
     )
-    return Recorded(event_id, tenant_id, subject, payload, context.ip_address, context.user_agent)
+    return OutboxEntry(
+        event_id, tenant_id, subject, payload, context.ip_address, context.user_agent
+    )
 
 
-async def record(conn: Connection, *events: Recorded) -> None:
+async def record(conn: Connection, *events: OutboxEntry) -> None:
     """Writes the events, in that order, in the caller's transaction."""
-    await record_all(conn, events)
+    await record(conn, events)
 
 
-async def record_all(conn: Connection, events: Sequence[Recorded]) -> None:
+async def record(conn: Connection, events: Sequence[OutboxEntry]) -> None:
     """The same for many, in one round trip."""
     rows = [tuple(getattr(each, name) for name in _COLUMNS) for each in events]
     if len(rows) == 1:
@@ -108,7 +110,7 @@ async def record_all(conn: Connection, events: Sequence[Recorded]) -> None:
         await conn.executemany(_INSERT, rows)
 
 
-def recording(changed: CTE) -> Select[Any]:
+def with_outbox_entry(changed: CTE) -> Select[Any]:
     """One statement for a change and its event: the event is written if the change touched a row.
 
     `changed` is an INSERT, UPDATE or DELETE ... RETURNING as a CTE. The statement answers the

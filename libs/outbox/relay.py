@@ -17,7 +17,7 @@ import asyncpg
 import orjson
 import structlog
 from chassis import tracing
-from chassis.broker import Broker, connect
+from chassis.nats_client import NatsClient, connect
 from chassis.database import UNAVAILABLE
 from contracts.events import ADDRESS_HEADER, AGENT_HEADER, CONTENT_TYPE, STREAM
 from nats.aio.msg import Msg
@@ -98,7 +98,7 @@ class Relay:
         for ack in self._acks:
             ack.cancel()
 
-    async def _publish_on(self, conn: asyncpg.Connection, nats: Broker) -> None:
+    async def _publish_on(self, conn: asyncpg.Connection, nats: NatsClient) -> None:
         forget_at = time.monotonic()
         while True:
             self._woken.clear()
@@ -111,7 +111,7 @@ class Relay:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._woken.wait(), POLL_SECONDS)
 
-    async def _publish_next(self, conn: asyncpg.Connection, nats: Broker) -> bool:
+    async def _publish_next(self, conn: asyncpg.Connection, nats: NatsClient) -> bool:
         """One batch; answers whether there may be more at once. Raises when not all was acked."""
         rows = await conn.fetch(_NEXT, BATCH)
         if not rows:
@@ -146,7 +146,7 @@ def _is_acked(ack: "asyncio.Future[Msg]") -> bool:
     return "error" not in orjson.loads(ack.result().data)
 
 
-async def _send(nats: Broker, row: asyncpg.Record) -> "asyncio.Future[Msg]":
+async def _send(nats: NatsClient, row: asyncpg.Record) -> "asyncio.Future[Msg]":
     headers = {
         "Nats-Msg-Id": row["event_id"],
         "Nats-Expected-Stream": STREAM,

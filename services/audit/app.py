@@ -1,18 +1,18 @@
 """Audit: every event of a tenant, in one chained log that is only appended to."""
 
-from chassis.process import Process, run_service
-from outbox.attach import attach
+from chassis.service import Service, run_service
+from outbox.register import register
 
 from audit import erasure, events, partitions
 from audit.rpc import ROUTES
 from audit.settings import AuditSettings
 
 
-async def start(process: Process) -> None:
+async def start(process: Service) -> None:
     """Hears the stream, answers calls, keeps the months, erases tenants and tells of that."""
     settings, pool = process.settings, process.pool
     assert isinstance(settings, AuditSettings)
-    relay = attach(process, events.take)
+    relay = register(process, events.take)
 
     async def erase() -> None:
         while await erasure.erase_next(pool):

@@ -10,7 +10,7 @@ from chassis.database import Connection, Pool
 from chassis.statements import Statement, parameters
 from contracts.context import Context
 from outbox import dead_letters
-from outbox.record import lifecycle, record
+from outbox.record import create_lifecycle_entry, record
 from sqlalchemy import bindparam, delete, func, null, select, update
 from sqlalchemy.dialects.postgresql import insert
 
@@ -45,8 +45,8 @@ async def close(conn: Connection, context: Context, tenant_id: str, now: datetim
 
     Asked again when all is done, there is nothing to erase, and it is told again.
     """
-    await CLOSE.run(conn, tenant_id=tenant_id, now=now)
-    await QUEUE.run(
+    await CLOSE.execute(conn, tenant_id=tenant_id, now=now)
+    await QUEUE.execute(
         conn,
         tenant_id=tenant_id,
         request_id=context.request_id,
@@ -58,18 +58,18 @@ async def close(conn: Connection, context: Context, tenant_id: str, now: datetim
 async def erase_next(pool: Pool) -> bool:
     """One step of the oldest erasure; answers whether there was anything to do."""
     async with pool.acquire() as conn, conn.transaction():
-        row = await NEXT.row(conn)
+        row = await NEXT.fetch_one(conn)
         if row is None:
             return False
         tenant_id = row["tenant_id"]
-        if await ERASE_EVENTS.value(conn, tenant_id=tenant_id, at_most=STEP_EVENTS):
+        if await ERASE_EVENTS.fetch_value(conn, tenant_id=tenant_id, at_most=STEP_EVENTS):
             return True
         for statement in CLEAR:
             await statement.run(conn, tenant_id=tenant_id)
-        await BURY.run(conn, tenant_id=tenant_id)
+        await BURY.execute(conn, tenant_id=tenant_id)
         await dead_letters.forget(conn, tenant_id)
         context = Context(
             tenant_id=tenant_id, request_id=row["request_id"], traceparent=row["traceparent"]
         )
-        await record(conn, lifecycle(context, "audit", "tenant.erased", tenant_id, {}))
+        await record(conn, create_lifecycle_entry(context, "audit", "tenant.erased", tenant_id, {}))
     return True

@@ -10,7 +10,7 @@ from typing import Any
 
 from chassis.database import Connection
 from contracts.events import EVENTS_PREFIX, lifecycle_subject
-from outbox.inbox import Heard
+from outbox.inbox import ReceivedEvent
 
 from audit import chain, erasure, log, people
 from audit.log import Entry
@@ -19,7 +19,7 @@ DELETION = lifecycle_subject("projects", "tenant.deletion_requested")
 REFUSED = lifecycle_subject("projects", "api_key.refused")
 
 
-async def take(conn: Connection, events: Sequence[Heard]) -> None:
+async def take(conn: Connection, events: Sequence[ReceivedEvent]) -> None:
     """The effect of a batch. Lifecycle messages other than those two are no business of ours."""
     ends = {each.tenant_id: each for each in events if each.subject == DELETION}
     entries = [entry_of(each) for each in events if _is_recorded(each)]
@@ -44,7 +44,7 @@ async def take(conn: Connection, events: Sequence[Heard]) -> None:
         await people.forget(conn, deleted, now)
 
 
-def entry_of(heard: Heard) -> Entry:
+def entry_of(heard: ReceivedEvent) -> Entry:
     """The entry that an event makes, not yet numbered."""
     event = heard.event
     data: dict[str, Any] = event["data"]
@@ -73,7 +73,7 @@ def entry_of(heard: Heard) -> Entry:
     )
 
 
-def _is_recorded(heard: Heard) -> bool:
+def _is_recorded(heard: ReceivedEvent) -> bool:
     return heard.subject == REFUSED or heard.subject.startswith(EVENTS_PREFIX + ".")
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
-from chassis.ask import Ask, Reply, json_bytes
+from chassis.request import Request, Reply, json_bytes
 from chassis.database import Connection
 from chassis.listing import LAST_OFFSET
 from contracts.audit import NEXT_HEADER, AuditEvent, ExportQuery
@@ -26,16 +26,16 @@ _COLUMNS = tuple(AuditEvent.model_fields)
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-async def export(conn: Connection, ask: Ask[Body, ExportQuery]) -> Reply:
+async def export(conn: Connection, request: Request[Body, ExportQuery]) -> Reply:
     """One chunk, with the header that names where the next one begins."""
-    query = ask.query
+    query = request.query
     filters = understood(query)
     rows: list[Mapping[str, Any]] = []
     if filters is not None:
-        stretch = await totals.survey(conn, ask.tenant, filters)
+        stretch = await totals.survey(conn, request.tenant, filters)
         rows = await trail.down(filters.names).rows(
             conn,
-            tenant_id=ask.tenant,
+            tenant_id=request.tenant,
             **filters.values(),
             top=min(stretch.top, (query.before or LAST_OFFSET) - 1),
             bottom=stretch.bottom,

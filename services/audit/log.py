@@ -157,8 +157,8 @@ WRITE = Statement(
 async def lock(conn: Connection, tenants: Iterable[str]) -> dict[str, Head]:
     """The heads of the tenants, made where there is none, locked until the transaction ends."""
     tenant_ids = sorted(tenants)
-    await OPEN.run(conn, tenant_ids=tenant_ids)
-    rows = await LOCK.rows(conn, tenant_ids=tenant_ids)
+    await OPEN.execute(conn, tenant_ids=tenant_ids)
+    rows = await LOCK.fetch_all(conn, tenant_ids=tenant_ids)
     return {row["tenant_id"]: Head(*row.values()) for row in rows}
 
 
@@ -178,8 +178,8 @@ async def append(conn: Connection, heads: Mapping[str, Head], entries: Sequence[
         {"tenant_id": tenant_id, "dimension": dimension, "value": value, "count": count}
         for (tenant_id, dimension, value), count in sorted(counts.items())
     ]
-    await MAKE_PARTITIONS.value(conn, months=sorted({month_of(row["filed_at"]) for row in rows}))
-    await WRITE.run(
+    await MAKE_PARTITIONS.fetch_value(conn, months=sorted({month_of(row["filed_at"]) for row in rows}))
+    await WRITE.execute(
         conn,
         **_arrays(EVENTS, "event", rows),
         **_arrays(PERSONAL, "personal", personal),
@@ -202,7 +202,7 @@ async def _counts(conn: Connection, entries: Sequence[Entry]) -> dict[_Key, int]
     """How many there are of each value that the entries have, before them."""
     keys = sorted({key for entry in entries for key in _keys(entry).values()})
     tenant_ids, dimensions, values = zip(*keys, strict=True)
-    rows = await COUNTS.rows(conn, tenant_ids=tenant_ids, dimensions=dimensions, values=values)
+    rows = await COUNTS.fetch_all(conn, tenant_ids=tenant_ids, dimensions=dimensions, values=values)
     known = {(row["tenant_id"], row["dimension"], row["value"]): row["count"] for row in rows}
     return {key: known.get(key, 0) for key in keys}
 

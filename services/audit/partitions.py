@@ -27,7 +27,7 @@ async def make_ahead(pool: Pool, now: datetime | None = None) -> None:
     for _ in range(AHEAD):
         months.append(next_month(months[-1]))
     async with pool.acquire() as conn:
-        await MAKE_PARTITIONS.value(conn, months=months)
+        await MAKE_PARTITIONS.fetch_value(conn, months=months)
 
 
 async def drop_old(pool: Pool, days: int, now: datetime | None = None) -> int:

@@ -72,15 +72,15 @@ async def gone(conn: Connection, people: Iterable[Person]) -> set[Person]:
     asked = sorted(set(people))
     if not asked:
         return set()
-    rows = await GONE.rows(conn, **_arrays(asked))
+    rows = await GONE.fetch_all(conn, **_arrays(asked))
     return {(row["tenant_id"], row["user_id"]) for row in rows}
 
 
 async def forget(conn: Connection, people: Iterable[Person], now: datetime) -> None:
     """Erases what there is of them, and keeps what comes later from being taken in."""
     arrays = _arrays(sorted(set(people)))
-    await REMEMBER.run(conn, **arrays, now=now)
-    await ERASE.run(conn, **arrays)
+    await REMEMBER.execute(conn, **arrays, now=now)
+    await ERASE.execute(conn, **arrays)
 
 
 def _arrays(people: list[Person]) -> dict[str, list[str]]:

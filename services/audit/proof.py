@@ -6,7 +6,7 @@ longer log the answer says so; `tenantry audit verify` has the time that it take
 
 import time
 
-from chassis.ask import Ask, Reply, answer
+from chassis.request import Request, Reply, reply_to
 from chassis.database import Connection
 from chassis.statements import Statement
 from contracts.context import Context
@@ -32,17 +32,17 @@ ENDS = Statement(
 )
 
 
-async def prove(conn: Connection, ask: Ask) -> Reply:
+async def prove(conn: Connection, request: Request) -> Reply:
     """`first_broken` is the first sequence that is changed, missing or out of its place."""
-    ends = await ENDS.row(conn, tenant_id=ask.tenant)
+    ends = await ENDS.fetch_one(conn, tenant_id=request.tenant)
     if ends is None:
-        return answer(ask, {"valid": True, "length": 0, "head": None, "first_broken": None})
+        return reply_to(request, {"valid": True, "length": 0, "head": None, "first_broken": None})
     while True:
         floor = ends["floor"] or 0
         followed = Chain(floor, ends["floor_digest"])
-        valid = await _follow(conn, ask.context, followed, ends["sequence"])
+        valid = await _follow(conn, request.context, followed, ends["sequence"])
         valid = valid and followed.ends(ends["sequence"], ends["digest"])
-        again = await ENDS.row(conn, tenant_id=ask.tenant)
+        again = await ENDS.fetch_one(conn, tenant_id=request.tenant)
         if valid or again is None or again["floor"] == ends["floor"]:
             break
         ends = again  # Retention took its beginning away meanwhile.
@@ -53,7 +53,7 @@ async def prove(conn: Connection, ask: Ask) -> Reply:
         "head": None if head is None else head.hex(),
         "first_broken": followed.first_broken,
     }
-    return answer(ask, proof)
+    return reply_to(request, proof)
 
 
 async def _follow(conn: Connection, context: Context, followed: Chain, until: int) -> bool:
@@ -68,7 +68,7 @@ async def _follow(conn: Connection, context: Context, followed: Chain, until: in
                 retry_after=60,
             )
         limit = min(PAGE, until - after)
-        rows = await FOLLOW.rows(conn, tenant_id=context.tenant(), after=after, limit=limit)
+        rows = await FOLLOW.fetch_all(conn, tenant_id=context.tenant(), after=after, limit=limit)
         if not followed.follow(row for row in rows if row["sequence"] <= until):
             return False
         if not rows:

@@ -1,6 +1,6 @@
 """Which call is answered by which function: the table of audit. Nobody writes here but events."""
 
-from chassis.boundary import Routes
+from chassis.unit_of_work import Routes
 from contracts import audit as calls
 
 from audit import export, proof, trail

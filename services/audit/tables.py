@@ -7,7 +7,7 @@ that each partition holds a stretch of every tenant's sequence and retention dro
 from datetime import datetime
 from typing import Any, ClassVar
 
-from chassis.boundary import IDEMPOTENCY
+from chassis.idempotency import IDEMPOTENCY
 from chassis.tables import id_field, table, time_field
 from outbox.tables import declare
 from sqlalchemy import BigInteger, Index, LargeBinary, SmallInteger, Text, text

@@ -9,9 +9,9 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
-from chassis.ask import Ask, Reply, answer, json_bytes, stored_json
+from chassis.request import Request, Reply, reply_to, json_bytes, stored_json
 from chassis.database import TIME, Connection
-from chassis.listing import CAP, LAST_OFFSET, cursor_binding, open_cursor, seal_cursor
+from chassis.listing import CAP, LAST_OFFSET, cursor_binding, decode_cursor, encode_cursor
 from chassis.statements import Statement
 from contracts.audit import AuditEvent, AuditQuery, FeedQuery
 from contracts.models import Body
@@ -132,33 +132,33 @@ def shown(row: Mapping[str, Any]) -> dict[str, Any]:
     return event
 
 
-async def find(conn: Connection, ask: Ask) -> Reply:
-    row = await FIND.row(conn, tenant_id=ask.tenant, id=ask.path["event_id"])
+async def find(conn: Connection, request: Request) -> Reply:
+    row = await FIND.fetch_one(conn, tenant_id=request.tenant, id=request.path["event_id"])
     if row is None:
         raise not_found()
-    return answer(ask, shown(row))
+    return reply_to(request, shown(row))
 
 
-async def find_all(conn: Connection, ask: Ask[Body, AuditQuery]) -> Reply:
-    query, bound_to = ask.query, cursor_binding(ask)
+async def find_all(conn: Connection, request: Request[Body, AuditQuery]) -> Reply:
+    query, associated_data = request.query, cursor_binding(request)
     number, below = query.page, list[Any]()
     if query.cursor is not None:
-        number, below = open_cursor(query.cursor, bound_to)
+        number, below = decode_cursor(query.cursor, associated_data)
     rows: list[Mapping[str, Any]] = []
     total, exact = 0, True
     filters = understood(query)
     if filters is not None:
-        stretch = await totals.survey(conn, ask.tenant, filters)
-        total, exact = await _total(conn, ask.tenant, filters, stretch)
+        stretch = await totals.survey(conn, request.tenant, filters)
+        total, exact = await _total(conn, request.tenant, filters, stretch)
         offset = 0 if below else (number - 1) * query.limit
         if offset < total or not exact:
-            place = await totals.place(conn, ask.tenant, filters, stretch, offset)
-            rows = await _page(conn, ask, filters, stretch.bottom, _clipped(place, below))
+            place = await totals.place(conn, request.tenant, filters, stretch, offset)
+            rows = await _page(conn, request, filters, stretch.bottom, _clipped(place, below))
     more, rows = len(rows) > query.limit, rows[: query.limit]
     cursor = None
     if more:
         last = [rows[-1]["sequence"], rows[-1]["filed_at"]]
-        cursor = seal_cursor([number + 1, last], bound_to)
+        cursor = encode_cursor([number + 1, last], associated_data)
     pagination = {
         "page": number,
         "limit": query.limit,
@@ -166,7 +166,7 @@ async def find_all(conn: Connection, ask: Ask[Body, AuditQuery]) -> Reply:
         "total_exact": exact,
         "next_cursor": cursor,
     }
-    return answer(ask, {"events": [shown(row) for row in rows], "pagination": pagination})
+    return reply_to(request, {"events": [shown(row) for row in rows], "pagination": pagination})
 
 
 def _clipped(place: totals.Place, below: list[Any]) -> totals.Place:
@@ -179,22 +179,22 @@ def _clipped(place: totals.Place, below: list[Any]) -> totals.Place:
 
 async def _page(
     conn: Connection,
-    ask: Ask[Body, AuditQuery],
+    request: Request[Body, AuditQuery],
     filters: Filters,
     bottom: int,
     place: totals.Place,
 ) -> list[Mapping[str, Any]]:
     """One more than the page has, if there are more."""
     given = {
-        "tenant_id": ask.tenant,
+        "tenant_id": request.tenant,
         **filters.values(),
         "top": place.top,
         "bottom": bottom,
         "skip": min(place.skip, LAST_OFFSET),
-        "limit": ask.query.limit + 1,
+        "limit": request.query.limit + 1,
     }
     if place.filed_at is not None:
-        return await DOWN_THE_MONTHS.rows(conn, **given, filed_at=place.filed_at)
+        return await DOWN_THE_MONTHS.fetch_all(conn, **given, filed_at=place.filed_at)
     return await down(filters.names).rows(conn, **given)
 
 
@@ -214,15 +214,15 @@ async def _total(
     return min(counted, CAP), counted <= CAP
 
 
-async def feed(conn: Connection, ask: Ask[Body, FeedQuery]) -> Reply:
+async def feed(conn: Connection, request: Request[Body, FeedQuery]) -> Reply:
     """Events after a sequence, in that order; fewer than `limit` when they would not fit."""
-    after, limit = ask.query.after, ask.query.limit
-    rows = await FOLLOW.rows(conn, tenant_id=ask.tenant, after=after, limit=limit + 1)
+    after, limit = request.query.after, request.query.limit
+    rows = await FOLLOW.fetch_all(conn, tenant_id=request.tenant, after=after, limit=limit + 1)
     encoded = fitting(json_bytes(shown(row)) for row in rows[:limit])
     more = len(rows) > len(encoded)
     last = rows[len(encoded) - 1]["sequence"] if encoded else after
     events = [Fragment(each) for each in encoded]
-    return answer(ask, {"events": events, "next_after": last, "has_more": more})
+    return reply_to(request, {"events": events, "next_after": last, "has_more": more})
 
 
 def fitting(parts: Iterable[bytes]) -> list[bytes]:

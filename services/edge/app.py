@@ -1,7 +1,7 @@
 """The edge: HTTP outside, calls to the owners inside."""
 
+from chassis.app import App, run_main
 from chassis.health import Health
-from chassis.host import Host, run_main
 from chassis.http import HttpServer
 from chassis.settings import load
 from chassis.telemetry import VERSION
@@ -88,7 +88,7 @@ def make_redis(url: str) -> Redis:
 
 async def serve(settings: EdgeSettings) -> int:
     """Runs the edge until SIGTERM; answers the exit code."""
-    host = Host("edge", settings, settings.drain_seconds)
+    host = App("edge", settings, settings.drain_seconds)
     redis = make_redis(settings.redis_url.get_secret_value()) if settings.redis_url else None
     credentials = Credentials(settings.operator_key.get_secret_value())
     gateway = Gateway(credentials, RateLimits(redis, *settings.rate), IdempotencyRouting(redis))

@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import Any
 
 import orjson
-from chassis.ask import Reply
-from chassis.rpc import ask
+from chassis.request import Reply
+from chassis.rpc.client import call_service
 from contracts import audit as calls
 from contracts.context import Context
 from contracts.problems import Problem, invalid
@@ -45,7 +45,7 @@ async def export_events(gateway: Gateway, request: AuthorizedRequest) -> Respons
             if _NEXT_HEADER not in reply.headers:
                 return
             context = _with_parameter(request.context, "before", reply.headers[_NEXT_HEADER])
-            reply = await ask(gateway.nats, calls.EXPORT_EVENTS, context)
+            reply = await call_service(gateway.nats, calls.EXPORT_EVENTS, context)
             if reply.status != 200:
                 # The status is sent already: cut the stream, so that it is seen as broken.
                 raise ConnectionError("the export was interrupted")

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import cache
 
 import structlog
-from chassis.ask import Reply
-from chassis.rpc import ask
+from chassis.request import Reply
+from chassis.rpc.client import call_service
 from chassis.telemetry import REQUEST_SECONDS
 from chassis.tracing import span
 from contracts.context import Context
@@ -180,7 +180,7 @@ class Gateway:
 
     async def call_owner(self, request: AuthorizedRequest) -> Reply:
         """The owner's reply. What is cached of the keys of a tenant ends with a change of them."""
-        reply = await ask(self.nats, request.route.call, request.context, request.body)
+        reply = await call_service(self.nats, request.route.call, request.context, request.body)
         if request.route.call.service == "projects" and request.route.method != "GET":
             tenant = request.principal.tenant_id or request.context.path.get("id")
             self.credentials.forget_tenant(tenant)

@@ -33,12 +33,12 @@ class IdempotencyRouting:
         name = hashlib.sha256(f"{principal}\0{key}".encode()).hexdigest()[:32]
         try:
             is_new = await self._redis.set(f"key:{name}", service, nx=True, ex=KEPT_SECONDS)
-            bound_to = None if is_new else await self._redis.get(f"key:{name}")
+            known_service = None if is_new else await self._redis.get(f"key:{name}")
         except (RedisError, OSError, TimeoutError) as error:
             log.warning("redis_unavailable", error=type(error).__name__)
             self._unavailable_until = time.monotonic() + RETRY_REDIS_SECONDS
             return
-        if bound_to not in (None, service.encode()):
+        if known_service not in (None, service.encode()):
             raise Problem(
                 "idempotency_key_reused",
                 "This Idempotency-Key belongs to another request. Use a fresh one.",

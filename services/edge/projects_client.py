@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from chassis.ask import Reply
-from chassis.rpc import ask
+from chassis.request import Reply
+from chassis.rpc.client import call_service
 from contracts.calls import Call
 from contracts.context import Context
 from nats.aio.client import Client
@@ -20,4 +20,4 @@ class ProjectsClient:
         Raises Problem (503, 504).
         """
         bare = replace(context, path={}, query=(), idempotency_key=None)
-        return await ask(self.nats, call, bare, body)
+        return await call_service(self.nats, call, bare, body)

@@ -8,14 +8,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from chassis.ask import Ask, Reply, answer
+from chassis.request import Request, Reply, reply_to
 from chassis.database import TIME, Connection
 from chassis.statements import Statement
 from contracts.context import Context
 from contracts.invitations import AcceptInvitation, Invitation, InvitationAccepted
 from contracts.problems import Problem
-from contracts.users import NewUser
-from outbox.record import event, recording
+from contracts.users import CreateUser
+from outbox.record import create_entry, with_outbox_entry
 from sqlalchemy import bindparam, func, select, update
 
 from identity import invitations, joining, members, users
@@ -45,7 +45,7 @@ USER_BY_EMAIL = Statement(
     .with_for_update(read=True, key_share=True)
 )
 CLOSE = Statement(
-    recording(
+    with_outbox_entry(
         update(INVITATIONS)
         .where(
             INVITATIONS.c.tenant_id == bindparam("tenant_id"),
@@ -60,27 +60,27 @@ CLOSE = Statement(
 )
 
 
-async def accept(conn: Connection, ask: Ask[AcceptInvitation], *, projects: Projects) -> Reply:
+async def accept(conn: Connection, request: Request[AcceptInvitation], *, projects: Projects) -> Reply:
     now = datetime.now(UTC)
-    token = {"token_hash": invitations.hashed(ask.keys, ask.body.token), "now": now}
-    row = await BY_TOKEN.row(conn, **token)
+    token = {"token_hash": invitations.hashed(request.keys, request.body.token), "now": now}
+    row = await BY_TOKEN.fetch_one(conn, **token)
     if row is None:
         raise _closed()
     invitation = dict(row)
     scope = {name: invitation.pop(name) for name in ("tenant_id", "organization_id")}
-    if not await projects.has_tenant(ask.context, scope["tenant_id"]):
+    if not await projects.has_tenant(request.context, scope["tenant_id"]):
         raise _closed()
-    context = replace(ask.context, tenant_id=scope["tenant_id"])
-    user = await _user(conn, context, NewUser(email=row["email"], name=ask.body.name), now)
+    context = replace(request.context, tenant_id=scope["tenant_id"])
+    user = await _user(conn, context, CreateUser(email=row["email"], name=request.body.name), now)
     context.actor_type, context.actor_id = "user", user["id"]
-    await members.LOCK_ORGANIZATION.row(conn, **scope)
+    await members.LOCK_ORGANIZATION.fetch_one(conn, **scope)
     data = {
         "organization_id": scope["organization_id"],
         "invitation": {**invitation, "status": "accepted", "accepted_at": now},
         "user_id": user["id"],
     }
-    accepted = event(context, InvitationAccepted, row["id"], data)
-    if await CLOSE.row(conn, **scope, **token, id=row["id"], **accepted.parameters()) is None:
+    accepted = create_entry(context, InvitationAccepted, row["id"], data)
+    if await CLOSE.fetch_one(conn, **scope, **token, id=row["id"], **accepted.parameters()) is None:
         raise _closed()
     member = await joining.join(
         conn,
@@ -90,22 +90,22 @@ async def accept(conn: Connection, ask: Ask[AcceptInvitation], *, projects: Proj
         role=row["role"],
         permissions=row["permissions"],
     )
-    return answer(ask, {"organization_id": scope["organization_id"], "member": member})
+    return reply_to(request, {"organization_id": scope["organization_id"], "member": member})
 
 
 async def _user(
-    conn: Connection, context: Context, new: NewUser, now: datetime
+    conn: Connection, context: Context, new: CreateUser, now: datetime
 ) -> Mapping[str, Any]:
     """The user of the email, held; a new one if there is none, verified by having the token."""
     by_email = {"tenant_id": context.tenant(), "email": new.email}
-    found: Mapping[str, Any] | None = await USER_BY_EMAIL.row(conn, **by_email)
+    found: Mapping[str, Any] | None = await USER_BY_EMAIL.fetch_one(conn, **by_email)
     if found is None:
         row = users.new_row(new.model_copy(update={"email_verified": True}), now)
         acting = replace(context, actor_type="user", actor_id=row["id"])
         created = users.created(acting, row).parameters()
-        await users.INSERT_IF_NEW.row(conn, tenant_id=context.tenant(), **row, **created)
+        await users.INSERT_IF_NEW.fetch_one(conn, tenant_id=context.tenant(), **row, **created)
         # Ours, or that of another invitation which was faster.
-        found = await USER_BY_EMAIL.row(conn, **by_email)
+        found = await USER_BY_EMAIL.fetch_one(conn, **by_email)
     if found is None:
         raise _closed()  # deleted meanwhile, and with it what it was invited to
     if found["status"] == "suspended":

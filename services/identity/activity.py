@@ -86,7 +86,7 @@ class Activity:
             some = dict(list(used.items())[:WRITTEN])
             try:
                 async with pool.acquire() as conn:
-                    await WRITE.run(
+                    await WRITE.execute(
                         conn,
                         tenant_ids=[tenant_id for tenant_id, _ in some],
                         ids=[session_id for _, session_id in some],

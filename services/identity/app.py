@@ -3,8 +3,8 @@
 from functools import partial
 
 from chassis import rpc
-from chassis.process import Process, run_service
-from outbox.attach import attach
+from chassis.service import Service, run_service
+from outbox.register import register
 
 from identity import erasure, events, retention, tallies
 from identity.activity import FLUSH_SECONDS, Activity
@@ -12,9 +12,9 @@ from identity.projects import Projects
 from identity.rpc import routes
 
 
-async def start(process: Process) -> None:
+async def start(process: Service) -> None:
     """Answers calls, hears of projects and tenants, and publishes what is recorded."""
-    relay = attach(process, events.take)
+    relay = register(process, events.take)
 
     async def erase() -> None:
         while await erasure.erase_next(process.pool):

@@ -1,8 +1,8 @@
 """The list of users: searched, filtered, sorted."""
 
-from chassis.ask import Ask, Reply, answer
+from chassis.request import Request, Reply, reply_to
 from chassis.database import Connection
-from chassis.listing import Listing, given, search_pattern
+from chassis.listing import Listing, filters_of, search_pattern
 from contracts.models import Body
 from contracts.users import UsersQuery
 from sqlalchemy import exists, func
@@ -44,14 +44,14 @@ LIST = Listing(
 """`q` looks anywhere; `begins` is a `q` of one or two characters."""
 
 
-async def find_all(conn: Connection, ask: Ask[Body, UsersQuery]) -> Reply:
-    filters = given(ask.query)
-    text = ask.query.q
+async def find_all(conn: Connection, request: Request[Body, UsersQuery]) -> Reply:
+    filters = filters_of(request.query)
+    text = request.query.q
     if text is not None and len(text) < 3:
         del filters["q"]
         filters["begins"] = beginnings(text)
-    rows, pagination = await LIST.page(conn, ask, {"tenant_id": ask.tenant}, filters)
-    return answer(ask, {"users": [users.shown(row) for row in rows], "pagination": pagination})
+    rows, pagination = await LIST.page(conn, request, {"tenant_id": request.tenant}, filters)
+    return reply_to(request, {"users": [users.shown(row) for row in rows], "pagination": pagination})
 
 
 def beginnings(text: str) -> list[str]:

@@ -5,13 +5,13 @@
 
 from datetime import UTC, datetime
 
-from chassis.boundary import IDEMPOTENCY
+from chassis.idempotency import IDEMPOTENCY
 from chassis.database import Connection, Pool
 from chassis.statements import Statement, parameters
 from contracts.context import Context
 from outbox import dead_letters
-from outbox.inbox import Heard
-from outbox.record import lifecycle, record
+from outbox.inbox import ReceivedEvent
+from outbox.record import create_lifecycle_entry, record
 from outbox.tables import OUTBOX
 from sqlalchemy import Table, bindparam, delete, literal_column, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
@@ -55,10 +55,10 @@ STEPS = [
 ]
 
 
-async def begin(conn: Connection, heard: Heard) -> None:
+async def begin(conn: Connection, heard: ReceivedEvent) -> None:
     """In the transaction of the event that asks for it."""
     context = heard.context()
-    await REMEMBER.run(
+    await REMEMBER.execute(
         conn,
         tenant_id=heard.tenant_id,
         request_id=context.request_id,
@@ -70,7 +70,7 @@ async def begin(conn: Connection, heard: Heard) -> None:
 async def erase_next(pool: Pool) -> bool:
     """One step of the oldest erasure; answers whether there was anything to do."""
     async with pool.acquire() as conn, conn.transaction():
-        row = await NEXT.row(conn)
+        row = await NEXT.fetch_one(conn)
         if row is None:
             return False
         tenant_id = row["tenant_id"]
@@ -78,9 +78,9 @@ async def erase_next(pool: Pool) -> bool:
             if await statement.run(conn, tenant_id=tenant_id):
                 return True
         await dead_letters.forget(conn, tenant_id)
-        await DONE.run(conn, tenant_id=tenant_id)
+        await DONE.execute(conn, tenant_id=tenant_id)
         context = Context(
             tenant_id=tenant_id, request_id=row["request_id"], traceparent=row["traceparent"]
         )
-        await record(conn, lifecycle(context, "identity", "tenant.erased", tenant_id, {}))
+        await record(conn, create_lifecycle_entry(context, "identity", "tenant.erased", tenant_id, {}))
     return True

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from chassis.database import Connection
 from contracts.events import event_subject, lifecycle_subject
-from outbox.inbox import Heard
-from outbox.record import record_all
+from outbox.inbox import ReceivedEvent
+from outbox.record import record
 
 from identity import erasure, sessions
 
@@ -13,7 +13,7 @@ PROJECT_DELETED = event_subject("projects", "project.deleted")
 DELETION_REQUESTED = lifecycle_subject("projects", "tenant.deletion_requested")
 
 
-async def take(conn: Connection, events: Sequence[Heard]) -> None:
+async def take(conn: Connection, events: Sequence[ReceivedEvent]) -> None:
     """The effect of a batch; both are rare, so one at a time."""
     for heard in events:
         if heard.subject == PROJECT_DELETED:
@@ -21,6 +21,6 @@ async def take(conn: Connection, events: Sequence[Heard]) -> None:
             ended = await sessions.revoked_of_project(
                 conn, heard.context(), heard.tenant_id, project_id
             )
-            await record_all(conn, ended)
+            await record(conn, ended)
         elif heard.subject == DELETION_REQUESTED:
             await erasure.begin(conn, heard)

@@ -8,15 +8,15 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from chassis.ask import Ask, Reply, answer, json_bytes
+from chassis.request import Request, Reply, reply_to, json_bytes
 from chassis.database import Connection
-from chassis.patches import check_version
+from chassis.merge_patch import check_version
 from chassis.statements import Statement
 from contracts.invitations import Invitation, InvitationRevoked
 from contracts.models import Body
 from contracts.problems import Problem, not_found
 from contracts.users import DeleteUserQuery, UserDeleted
-from outbox.record import Recorded, event, record_all
+from outbox.record import OutboxEntry, create_entry, record
 from sqlalchemy import bindparam, delete, exists, func, select, update
 
 from identity import members, sessions
@@ -92,47 +92,47 @@ COUNT_INVITATIONS = Statement(
 )
 
 
-async def remove(conn: Connection, ask: Ask[Body, DeleteUserQuery]) -> Reply:
+async def remove(conn: Connection, request: Request[Body, DeleteUserQuery]) -> Reply:
     """Each membership, live session and pending invitation ends with its event; the user's has
     the identifier only.
     """
-    scope = {"tenant_id": ask.tenant, "user_id": ask.path["id"]}
-    if ask.query.dry_run:
-        return await _preview(conn, ask, scope)
-    row = await LOCK.row(conn, **scope)
+    scope = {"tenant_id": request.tenant, "user_id": request.path["id"]}
+    if request.query.dry_run:
+        return await _preview(conn, request, scope)
+    row = await LOCK.fetch_one(conn, **scope)
     if row is None:
         raise not_found()
-    check_version(ask.context, row["version"])
-    await LOCK_ORGANIZATIONS.rows(conn, **scope)
-    if not ask.query.force:
+    check_version(request.context, row["version"])
+    await LOCK_ORGANIZATIONS.fetch_all(conn, **scope)
+    if not request.query.force:
         await _keep_owners(conn, scope)
-    left = sorted(await LEAVE_ALL.rows(conn, **scope))
-    events = [members.removed(ask.context, each) for each in left]
-    events += await sessions.ended(conn, ask.context, scope["user_id"], "user_deleted")
-    events += await _uninvited(conn, ask, row["email"])
-    await ERASE.run(conn, **scope)
+    left = sorted(await LEAVE_ALL.fetch_all(conn, **scope))
+    events = [members.removed(request.context, each) for each in left]
+    events += await sessions.ended(conn, request.context, scope["user_id"], "user_deleted")
+    events += await _uninvited(conn, request, row["email"])
+    await ERASE.execute(conn, **scope)
     gone = {"user_id": scope["user_id"]}
-    events.append(event(ask.context, UserDeleted, scope["user_id"], gone))
-    await record_all(conn, events)
-    return answer(ask)
+    events.append(create_entry(request.context, UserDeleted, scope["user_id"], gone))
+    await record(conn, events)
+    return reply_to(request)
 
 
-async def _preview(conn: Connection, ask: Ask[Any, Any], scope: Mapping[str, str]) -> Reply:
-    row = await FIND.row(conn, **scope)
+async def _preview(conn: Connection, request: Request[Any, Any], scope: Mapping[str, str]) -> Reply:
+    row = await FIND.fetch_one(conn, **scope)
     if row is None:
         raise not_found()
-    check_version(ask.context, row["version"])
+    check_version(request.context, row["version"])
     now = datetime.now(UTC)
     would_delete = {
-        "memberships": await COUNT_MEMBERSHIPS.value(conn, **scope),
-        "sessions": await sessions.COUNT_LIVE.value(conn, **scope, now=now),
-        "invitations": await COUNT_INVITATIONS.value(conn, **scope, email=row["email"], now=now),
+        "memberships": await COUNT_MEMBERSHIPS.fetch_value(conn, **scope),
+        "sessions": await sessions.COUNT_LIVE.fetch_value(conn, **scope, now=now),
+        "invitations": await COUNT_INVITATIONS.fetch_value(conn, **scope, email=row["email"], now=now),
     }
     return Reply(json_bytes({"would_delete": would_delete}))
 
 
 async def _keep_owners(conn: Connection, scope: Mapping[str, str]) -> None:
-    organization_id = await OWNED_ALONE.value(conn, **scope)
+    organization_id = await OWNED_ALONE.fetch_value(conn, **scope)
     if organization_id is not None:
         raise Problem(
             "last_owner",
@@ -141,14 +141,14 @@ async def _keep_owners(conn: Connection, scope: Mapping[str, str]) -> None:
         )
 
 
-async def _uninvited(conn: Connection, ask: Ask[Any, Any], email: str) -> list[Recorded]:
+async def _uninvited(conn: Connection, request: Request[Any, Any], email: str) -> list[OutboxEntry]:
     """What was pending reads as revoked once more, and is gone."""
     now = datetime.now(UTC)
-    rows = await ERASE_INVITATIONS.rows(conn, tenant_id=ask.tenant, email=email)
+    rows = await ERASE_INVITATIONS.fetch_all(conn, tenant_id=request.tenant, email=email)
     events = []
     for row in sorted(rows, key=lambda each: str(each["id"])):
         shown = {**row, "status": "revoked"}
         data = {"organization_id": shown.pop("organization_id"), "invitation": shown}
         if row["status"] == "pending" and row["expires_at"] > now:
-            events.append(event(ask.context, InvitationRevoked, row["id"], data))
+            events.append(create_entry(request.context, InvitationRevoked, row["id"], data))
     return events

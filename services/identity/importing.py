@@ -12,12 +12,12 @@ from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
-from chassis.ask import Ask, Reply, json_bytes, refusal
+from chassis.request import Request, Reply, json_bytes, validation_problem
 from chassis.database import ID, Connection
 from chassis.statements import Statement
 from contracts.problems import PROBLEMS, Problem
-from contracts.users import ImportUsers, NewUser
-from outbox.record import Recorded
+from contracts.users import ImportUsers, CreateUser
+from outbox.record import OutboxEntry
 from outbox.tables import OUTBOX
 from pydantic import ValidationError
 from sqlalchemy import (
@@ -47,7 +47,7 @@ _TAKEN = ("email", "username", "external_id")
 _SAME_FOR_ALL = (
     "last_sign_in_at", "version", "created_at", "updated_at", "subject", "ip_address", "user_agent",
 )  # fmt: skip
-_OF_EVENT = [field.name for field in fields(Recorded) if field.name != "tenant_id"]
+_OF_EVENT = [field.name for field in fields(OutboxEntry) if field.name != "tenant_id"]
 _EVENT = [OUTBOX.c[name] for name in _OF_EVENT]
 
 
@@ -119,28 +119,28 @@ FIND_TAKEN = Statement(
 )
 
 
-async def create_all(conn: Connection, ask: Ask[ImportUsers]) -> Reply:
+async def create_all(conn: Connection, request: Request[ImportUsers]) -> Reply:
     """One line of JSON for each line, in order: `contracts.users.ImportResult`.
 
     While the database writes some lines, the next ones are read.
     """
     results: dict[int, dict[str, Any]] = {}
-    await TAKE_TURN.run(conn, tenant_id=ask.tenant)
+    await TAKE_TURN.execute(conn, tenant_id=request.tenant)
     now = datetime.now(UTC)
     writing: asyncio.Task[None] | None = None
     try:
-        for start in range(0, len(ask.body.lines), STEP):
+        for start in range(0, len(request.body.lines), STEP):
             rows = []
-            for number, text in enumerate(ask.body.lines[start : start + STEP], start):
-                line = ask.body.first + number
+            for number, text in enumerate(request.body.lines[start : start + STEP], start):
+                line = request.body.first + number
                 try:
-                    rows.append(_row(ask, line, text, now))
+                    rows.append(_row(request, line, text, now))
                 except Problem as problem:
                     errors = problem.errors or [_error("line", problem.code, problem.detail)]
                     results[line] = _failed(line, problem.code, errors)
             if writing is not None:
                 await writing
-            writing = asyncio.create_task(_write(conn, ask.tenant, rows, results))
+            writing = asyncio.create_task(_write(conn, request.tenant, rows, results))
             await asyncio.sleep(0)
         if writing is not None:
             await writing
@@ -152,18 +152,18 @@ async def create_all(conn: Connection, ask: Ask[ImportUsers]) -> Reply:
     return Reply(b"".join(lines), headers={"Content-Type": "application/x-ndjson"})
 
 
-def _row(ask: Ask[ImportUsers], line: int, text: str | None, now: datetime) -> dict[str, Any]:
+def _row(request: Request[ImportUsers], line: int, text: str | None, now: datetime) -> dict[str, Any]:
     """What is written for a line, its event included. Raises Problem."""
     row = users.new_row(_user(text), now)
-    created = users.created(ask.context, row)
+    created = users.created(request.context, row)
     return {"line": line, **row, **{name: getattr(created, name) for name in _OF_EVENT}}
 
 
-def _user(text: str | None) -> NewUser:
+def _user(text: str | None) -> CreateUser:
     if text is None:
         raise Problem("malformed_json", "The line is not UTF-8.")
     try:
-        return NewUser.model_validate_json(text)
+        return CreateUser.model_validate_json(text)
     except ValidationError as error:
         raise refusal(error, "line") from None
 
@@ -181,14 +181,14 @@ async def _write(
         f"given_{name}": value if name in _SAME_FOR_ALL else [row[name] for row in rows]
         for name, value in rows[0].items()
     }
-    created = {row["id"] for row in await INSERT.rows(conn, tenant_id=tenant_id, **given)}
+    created = {row["id"] for row in await INSERT.fetch_all(conn, tenant_id=tenant_id, **given)}
     for row in rows:
         if row["id"] in created:
             results[row["line"]] = {"line": row["line"], "status": 201, "id": row["id"]}
     left = [row for row in rows if row["id"] not in created]
     if left:
         given = {f"given_{name}": [row[name] for row in left] for name in ("line", *_TAKEN)}
-        for taken in await FIND_TAKEN.rows(conn, tenant_id=tenant_id, **given):
+        for taken in await FIND_TAKEN.fetch_all(conn, tenant_id=tenant_id, **given):
             results[taken["line"]] = _refused(taken)
 
 

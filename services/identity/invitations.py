@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
-from chassis.ask import Ask, Reply, answer
+from chassis.request import Request, Reply, reply_to
 from chassis.database import TIME, Connection, violated
-from chassis.keys import Keys
-from chassis.listing import Listing, given
+from chassis.encryption import Keyring
+from chassis.listing import Listing, filters_of
 from chassis.statements import Statement, parameters
 from contracts.context import Context
 from contracts.ids import new_id
@@ -23,11 +23,11 @@ from contracts.invitations import (
     InvitationResent,
     InvitationRevoked,
     InvitationsQuery,
-    NewInvitation,
+    CreateInvitation,
 )
 from contracts.models import Body
 from contracts.problems import Problem, not_found
-from outbox.record import Recorded, event, recording
+from outbox.record import OutboxEntry, create_entry, with_outbox_entry
 from sqlalchemy import Text, and_, bindparam, case, delete, exists, func, insert, select, update
 
 from identity import members
@@ -77,7 +77,7 @@ CLOSE_EXPIRED = Statement(
     .values(status="expired")
 )
 INSERT = Statement(
-    recording(
+    with_outbox_entry(
         insert(INVITATIONS)
         .values(parameters(column for column in INVITATIONS.c if column.name != "email_key"))
         .returning(INVITATIONS.c.id)
@@ -88,7 +88,7 @@ LOCK = Statement(
     select(*SHOWN, _STATUS.label("status"), INVITATIONS.c.lifetime).where(*_ONE).with_for_update()
 )
 REVOKE = Statement(
-    recording(
+    with_outbox_entry(
         update(INVITATIONS)
         .where(*_ONE)
         .values(status=bindparam("new_status", type_=Text))
@@ -97,7 +97,7 @@ REVOKE = Statement(
     )
 )
 RENEW = Statement(
-    recording(
+    with_outbox_entry(
         update(INVITATIONS)
         .where(*_ONE)
         .values(
@@ -124,7 +124,7 @@ LIST = Listing(
 )
 
 
-def hashed(keys: Keys, token: str) -> str:
+def hashed(keys: Keyring, token: str) -> str:
     """What is stored of a token."""
     return keys.hash("invitation", token)
 
@@ -134,15 +134,15 @@ def _new_token() -> str:
     return f"inv_{secrets.token_urlsafe(32)}"
 
 
-async def create(conn: Connection, ask: Ask[NewInvitation]) -> Reply:
-    new, now = ask.body, datetime.now(UTC)
-    scope = {"tenant_id": ask.tenant, "organization_id": ask.path["id"]}
-    organization = await LOOK.row(conn, **scope, email=new.email)
+async def create(conn: Connection, request: Request[CreateInvitation]) -> Reply:
+    new, now = request.body, datetime.now(UTC)
+    scope = {"tenant_id": request.tenant, "organization_id": request.path["id"]}
+    organization = await LOOK.fetch_one(conn, **scope, email=new.email)
     if organization is None:
         raise not_found()
     if organization["is_member"]:
         raise Problem("already_member", "A member of this organization has this email.")
-    await CLOSE_EXPIRED.run(conn, **scope, email=new.email, now=now)
+    await CLOSE_EXPIRED.execute(conn, **scope, email=new.email, now=now)
     token = _new_token()
     row: dict[str, Any] = {
         "id": new_id("inv"),
@@ -150,19 +150,19 @@ async def create(conn: Connection, ask: Ask[NewInvitation]) -> Reply:
         "role": new.role,
         "permissions": new.permissions,
         "status": "pending",
-        "invited_by": ask.context.actor_id,
+        "invited_by": request.context.actor_id,
         "expires_at": now + timedelta(seconds=new.expires_in),
         "created_at": now,
         "accepted_at": None,
     }
     data = {"organization_id": scope["organization_id"], "invitation": row}
-    created = event(ask.context, InvitationCreated, row["id"], data)
-    stored = {**row, "token_hash": hashed(ask.keys, token), "lifetime": new.expires_in}
+    created = create_entry(request.context, InvitationCreated, row["id"], data)
+    stored = {**row, "token_hash": hashed(request.keys, token), "lifetime": new.expires_in}
     try:
-        await INSERT.row(conn, **scope, **stored, **created.parameters())
+        await INSERT.fetch_one(conn, **scope, **stored, **created.parameters())
     except asyncpg.UniqueViolationError as error:
         raise _pending(error) from None
-    return answer(ask, {**row, "token": token}, created=row["id"])
+    return reply_to(request, {**row, "token": token}, created=row["id"])
 
 
 def _pending(error: asyncpg.UniqueViolationError) -> Problem:
@@ -173,83 +173,83 @@ def _pending(error: asyncpg.UniqueViolationError) -> Problem:
     )
 
 
-async def find_all(conn: Connection, ask: Ask[Body, InvitationsQuery]) -> Reply:
-    scope = {"tenant_id": ask.tenant, "organization_id": ask.path["id"]}
+async def find_all(conn: Connection, request: Request[Body, InvitationsQuery]) -> Reply:
+    scope = {"tenant_id": request.tenant, "organization_id": request.path["id"]}
     values = {**scope, "now": datetime.now(UTC)}
-    rows, pagination = await LIST.page(conn, ask, values, given(ask.query))
-    if not rows and await members.FIND_ORGANIZATION.row(conn, **scope) is None:
+    rows, pagination = await LIST.page(conn, request, values, filters_of(request.query))
+    if not rows and await members.FIND_ORGANIZATION.fetch_one(conn, **scope) is None:
         raise not_found()
-    return answer(ask, {"invitations": rows, "pagination": pagination})
+    return reply_to(request, {"invitations": rows, "pagination": pagination})
 
 
-async def _locked(conn: Connection, ask: Ask[Any, Any], now: datetime) -> Mapping[str, Any]:
-    row: Mapping[str, Any] | None = await LOCK.row(conn, **_scope(ask), now=now)
+async def _locked(conn: Connection, request: Request[Any, Any], now: datetime) -> Mapping[str, Any]:
+    row: Mapping[str, Any] | None = await LOCK.fetch_one(conn, **_scope(request), now=now)
     if row is None:
         raise not_found()
     return row
 
 
-def _scope(ask: Ask[Any, Any]) -> dict[str, str]:
+def _scope(request: Request[Any, Any]) -> dict[str, str]:
     return {
-        "tenant_id": ask.tenant,
-        "organization_id": ask.path["id"],
-        "id": ask.path["inv_id"],
+        "tenant_id": request.tenant,
+        "organization_id": request.path["id"],
+        "id": request.path["inv_id"],
     }
 
 
-async def revoke(conn: Connection, ask: Ask) -> Reply:
+async def revoke(conn: Connection, request: Request) -> Reply:
     """Expired ones too: they could be sent again otherwise."""
-    row = await _locked(conn, ask, datetime.now(UTC))
+    row = await _locked(conn, request, datetime.now(UTC))
     if row["status"] == "revoked":
         raise not_found()
     if row["status"] == "accepted":
         raise Problem("invitation_closed", "The invitation was accepted already.", status=409)
-    revoked = revocation(ask.context, ask.path["id"], row)
-    await REVOKE.row(conn, **_scope(ask), new_status="revoked", **revoked.parameters())
-    return answer(ask)
+    revoked = revocation(request.context, request.path["id"], row)
+    await REVOKE.fetch_one(conn, **_scope(request), new_status="revoked", **revoked.parameters())
+    return reply_to(request)
 
 
-async def resend(conn: Connection, ask: Ask) -> Reply:
+async def resend(conn: Connection, request: Request) -> Reply:
     """A new token, and as long a time as before; the old token is dead."""
     now = datetime.now(UTC)
-    row = await _locked(conn, ask, now)
+    row = await _locked(conn, request, now)
     if row["status"] not in ("pending", "expired"):
         raise Problem(
             "invitation_closed", f"The invitation is {row['status']}. Make another.", status=409
         )
     token, expires_at = _new_token(), now + timedelta(seconds=row["lifetime"])
     renewed = {**_shown(row), "status": "pending", "expires_at": expires_at}
-    data = {"organization_id": ask.path["id"], "invitation": renewed}
-    resent = event(ask.context, InvitationResent, row["id"], data)
+    data = {"organization_id": request.path["id"], "invitation": renewed}
+    resent = create_entry(request.context, InvitationResent, row["id"], data)
     try:
-        await RENEW.row(
+        await RENEW.fetch_one(
             conn,
-            **_scope(ask),
+            **_scope(request),
             new_status="pending",
-            new_token_hash=hashed(ask.keys, token),
+            new_token_hash=hashed(request.keys, token),
             new_expires_at=expires_at,
             **resent.parameters(),
         )
     except asyncpg.UniqueViolationError as error:
         raise _pending(error) from None
-    return answer(ask, {**renewed, "token": token})
+    return reply_to(request, {**renewed, "token": token})
 
 
 def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: row[name] for name in Invitation.model_fields if name in row}
 
 
-def revocation(context: Context, organization_id: str, row: Mapping[str, Any]) -> Recorded:
+def revocation(context: Context, organization_id: str, row: Mapping[str, Any]) -> OutboxEntry:
     """The event of an invitation that is open no more."""
     data = {"organization_id": organization_id, "invitation": {**_shown(row), "status": "revoked"}}
-    return event(context, InvitationRevoked, row["id"], data)
+    return create_entry(context, InvitationRevoked, row["id"], data)
 
 
 async def revoked_with(
-    conn: Connection, ask: Ask[Any, Any], organization_id: str
-) -> list[Recorded]:
+    conn: Connection, request: Request[Any, Any], organization_id: str
+) -> list[OutboxEntry]:
     """The events of what was pending in an organization that is held and goes, the rest with it."""
-    scope = {"tenant_id": ask.tenant, "organization_id": organization_id}
-    rows = await DELETE_PENDING.rows(conn, **scope, now=datetime.now(UTC))
+    scope = {"tenant_id": request.tenant, "organization_id": organization_id}
+    rows = await DELETE_PENDING.fetch_all(conn, **scope, now=datetime.now(UTC))
     rows.sort(key=lambda row: str(row["id"]))
-    return [revocation(ask.context, organization_id, row) for row in rows]
+    return [revocation(request.context, organization_id, row) for row in rows]

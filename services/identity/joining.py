@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
-from chassis.ask import Ask, Reply, answer
+from chassis.request import Request, Reply, reply_to
 from chassis.database import Connection, violated
 from chassis.statements import Statement, parameters
 from contracts.context import Context
 from contracts.ids import is_id
-from contracts.members import MemberAdded, NewMember
+from contracts.members import MemberAdded, AddMember
 from contracts.problems import Problem, invalid, not_found
-from outbox.record import event, recording
+from outbox.record import create_entry, with_outbox_entry
 from sqlalchemy import bindparam, insert, or_, select, update
 
 from identity import members
@@ -29,7 +29,7 @@ FIND_USER = Statement(
     .with_for_update(read=True, key_share=True)
 )
 INSERT = Statement(
-    recording(
+    with_outbox_entry(
         insert(MEMBERS).values(parameters(MEMBERS.c)).returning(MEMBERS.c.user_id).cte("changed")
     )
 )
@@ -48,7 +48,7 @@ _free = (
     .cte("free")
 )
 JOIN = Statement(
-    recording(
+    with_outbox_entry(
         insert(MEMBERS)
         .from_select(
             [column.name for column in MEMBERS.c],
@@ -63,25 +63,25 @@ JOIN = Statement(
 """Nothing where the organization is absent or full."""
 
 
-async def add(conn: Connection, ask: Ask[NewMember]) -> Reply:
+async def add(conn: Connection, request: Request[AddMember]) -> Reply:
     """Two statements, a third for the refusal."""
-    new = ask.body
-    user = await _user(conn, ask.tenant, new.user_id)
+    new = request.body
+    user = await _user(conn, request.tenant, new.user_id)
     if user is None:
-        scope = {"tenant_id": ask.tenant, "organization_id": ask.path["id"]}
-        if await members.FIND_ORGANIZATION.row(conn, **scope) is None:
+        scope = {"tenant_id": request.tenant, "organization_id": request.path["id"]}
+        if await members.FIND_ORGANIZATION.fetch_one(conn, **scope) is None:
             raise not_found()
         raise _unknown("user_id")
     value = await join(
-        conn, ask.context, ask.path["id"], user, role=new.role, permissions=new.permissions
+        conn, request.context, request.path["id"], user, role=new.role, permissions=new.permissions
     )
-    return answer(ask, value, created=new.user_id)
+    return reply_to(request, value, created=new.user_id)
 
 
 async def _user(conn: Connection, tenant_id: str, user_id: str) -> Mapping[str, Any] | None:
     if not is_id("usr", user_id):
         return None
-    return await FIND_USER.row(conn, tenant_id=tenant_id, user_id=user_id)
+    return await FIND_USER.fetch_one(conn, tenant_id=tenant_id, user_id=user_id)
 
 
 def _unknown(field: str) -> Problem:
@@ -100,7 +100,7 @@ async def join(
     """Makes a user (id, email, name; held) a member; answers the member. Raises Problem."""
     values, value = _member(context, organization_id, user, role, permissions)
     try:
-        joined = await JOIN.row(conn, **values)
+        joined = await JOIN.fetch_one(conn, **values)
     except asyncpg.UniqueViolationError as error:
         if violated(error) != "members_pkey":
             raise
@@ -111,9 +111,9 @@ async def join(
 
 
 async def _refusal(conn: Connection, values: Mapping[str, Any]) -> Problem:
-    if await members.FIND_ORGANIZATION.row(conn, **values) is None:
+    if await members.FIND_ORGANIZATION.fetch_one(conn, **values) is None:
         return not_found()
-    if await members.FIND.row(conn, **values) is not None:
+    if await members.FIND.fetch_one(conn, **values) is not None:
         return _already()
     return Problem(
         "member_limit_reached", "The organization has all the members it may have. Allow more."
@@ -140,17 +140,17 @@ def _member(
     }
     value = members.shown({**row, "email": user["email"], "name": user["name"]})
     data = {"organization_id": organization_id, "member": value}
-    added = event(context, MemberAdded, user["id"], data)
+    added = create_entry(context, MemberAdded, user["id"], data)
     scope = {"tenant_id": context.tenant(), "organization_id": organization_id}
     return {**scope, **row, **added.parameters()}, value
 
 
 async def make_owner(
-    conn: Connection, ask: Ask[Any, Any], organization_id: str, user_id: str
+    conn: Connection, request: Request[Any, Any], organization_id: str, user_id: str
 ) -> None:
     """The first member of an organization that was made in this transaction, counted already."""
-    user = await _user(conn, ask.tenant, user_id)
+    user = await _user(conn, request.tenant, user_id)
     if user is None:
         raise _unknown("owner_id")
-    values, _ = _member(ask.context, organization_id, user, "owner", [])
-    await INSERT.row(conn, **values)
+    values, _ = _member(request.context, organization_id, user, "owner", [])
+    await INSERT.fetch_one(conn, **values)

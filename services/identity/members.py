@@ -7,16 +7,16 @@ organization that has an owner keeps one.
 from collections.abc import Mapping
 from typing import Any
 
-from chassis.ask import Ask, Reply, answer
+from chassis.request import Request, Reply, reply_to
 from chassis.database import Connection
-from chassis.listing import Listing, given
-from chassis.patches import apply_patch
+from chassis.listing import Listing, filters_of
+from chassis.merge_patch import apply_patch
 from chassis.statements import Statement, parameters
 from contracts.context import Context
-from contracts.members import MemberPatch, MemberRemoved, MembersQuery, MemberUpdated
+from contracts.members import UpdateMember, MemberRemoved, MembersQuery, MemberUpdated
 from contracts.models import Body
 from contracts.problems import Problem, not_found
-from outbox.record import Recorded, event, recording
+from outbox.record import OutboxEntry, create_entry, with_outbox_entry
 from sqlalchemy import bindparam, delete, exists, func, select, update
 
 from identity.tables import MEMBERS, ORGANIZATIONS, USERS
@@ -48,7 +48,7 @@ LOCK_ORGANIZATION = Statement(
 )
 FIND = Statement(select(*_COLUMNS).select_from(_WITH_USER).where(*_ONE))
 UPDATE = Statement(
-    recording(
+    with_outbox_entry(
         update(MEMBERS)
         .where(*_ONE)
         .values(parameters([MEMBERS.c.role, MEMBERS.c.permissions], "new_"))
@@ -66,7 +66,7 @@ _fewer = (
     .values(member_count=ORGANIZATIONS.c.member_count - 1)
     .cte("fewer")
 )
-LEAVE = Statement(recording(_gone).add_cte(_fewer))
+LEAVE = Statement(with_outbox_entry(_gone).add_cte(_fewer))
 OTHER_OWNER = Statement(
     select(
         exists().where(
@@ -110,70 +110,70 @@ def shown(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-async def find_all(conn: Connection, ask: Ask[Body, MembersQuery]) -> Reply:
-    scope = {"tenant_id": ask.tenant, "organization_id": ask.path["id"]}
-    rows, pagination = await LIST.page(conn, ask, scope, given(ask.query))
-    if not rows and await FIND_ORGANIZATION.row(conn, **scope) is None:
+async def find_all(conn: Connection, request: Request[Body, MembersQuery]) -> Reply:
+    scope = {"tenant_id": request.tenant, "organization_id": request.path["id"]}
+    rows, pagination = await LIST.page(conn, request, scope, filters_of(request.query))
+    if not rows and await FIND_ORGANIZATION.fetch_one(conn, **scope) is None:
         raise not_found()
-    return answer(ask, {"members": [shown(row) for row in rows], "pagination": pagination})
+    return reply_to(request, {"members": [shown(row) for row in rows], "pagination": pagination})
 
 
-async def _locked(conn: Connection, ask: Ask[Any, Any]) -> tuple[Mapping[str, Any], dict[str, str]]:
+async def _locked(conn: Connection, request: Request[Any, Any]) -> tuple[Mapping[str, Any], dict[str, str]]:
     scope = {
-        "tenant_id": ask.tenant,
-        "organization_id": ask.path["id"],
-        "user_id": ask.path["user_id"],
+        "tenant_id": request.tenant,
+        "organization_id": request.path["id"],
+        "user_id": request.path["user_id"],
     }
-    await LOCK_ORGANIZATION.row(conn, **scope)
-    row = await FIND.row(conn, **scope)
+    await LOCK_ORGANIZATION.fetch_one(conn, **scope)
+    row = await FIND.fetch_one(conn, **scope)
     if row is None:
         raise not_found()
     return row, scope
 
 
 async def _keep_an_owner(conn: Connection, scope: Mapping[str, str]) -> None:
-    if not await OTHER_OWNER.value(conn, **scope):
+    if not await OTHER_OWNER.fetch_value(conn, **scope):
         raise Problem("last_owner", "The member is the last owner. Name another owner first.")
 
 
-async def change(conn: Connection, ask: Ask[MemberPatch]) -> Reply:
-    row, scope = await _locked(conn, ask)
-    after, changes = apply_patch(row, ask.body.given())
+async def change(conn: Connection, request: Request[UpdateMember]) -> Reply:
+    row, scope = await _locked(conn, request)
+    after, changes = apply_patch(row, request.body.given())
     if not changes:
-        return answer(ask, shown(row))
+        return reply_to(request, shown(row))
     if row["role"] == "owner" and after["role"] != "owner":
         await _keep_an_owner(conn, scope)
     value = shown(after)
-    data = {"organization_id": ask.path["id"], "member": value, "changes": changes}
-    updated = event(ask.context, MemberUpdated, row["user_id"], data)
-    await UPDATE.row(
+    data = {"organization_id": request.path["id"], "member": value, "changes": changes}
+    updated = create_entry(request.context, MemberUpdated, row["user_id"], data)
+    await UPDATE.fetch_one(
         conn,
         **scope,
         new_role=after["role"],
         new_permissions=after["permissions"],
         **updated.parameters(),
     )
-    return answer(ask, value)
+    return reply_to(request, value)
 
 
-async def remove(conn: Connection, ask: Ask) -> Reply:
-    row, scope = await _locked(conn, ask)
+async def remove(conn: Connection, request: Request) -> Reply:
+    row, scope = await _locked(conn, request)
     if row["role"] == "owner":
         await _keep_an_owner(conn, scope)
-    gone = removed(ask.context, {**scope, "role": row["role"]})
-    await LEAVE.row(conn, **scope, **gone.parameters())
-    return answer(ask)
+    gone = removed(request.context, {**scope, "role": row["role"]})
+    await LEAVE.fetch_one(conn, **scope, **gone.parameters())
+    return reply_to(request)
 
 
-def removed(context: Context, row: Mapping[str, Any]) -> Recorded:
+def removed(context: Context, row: Mapping[str, Any]) -> OutboxEntry:
     """The event of a membership (organization_id, user_id, role) that is no more."""
     data = {name: row[name] for name in ("organization_id", "user_id", "role")}
-    return event(context, MemberRemoved, row["user_id"], data)
+    return create_entry(context, MemberRemoved, row["user_id"], data)
 
 
 async def removed_with(
-    conn: Connection, ask: Ask[Any, Any], organization_id: str
-) -> list[Recorded]:
+    conn: Connection, request: Request[Any, Any], organization_id: str
+) -> list[OutboxEntry]:
     """The events of all memberships of an organization that is held and goes, they with it."""
-    rows = await ALL_OF.rows(conn, tenant_id=ask.tenant, organization_id=organization_id)
-    return [removed(ask.context, row) for row in rows]
+    rows = await ALL_OF.fetch_all(conn, tenant_id=request.tenant, organization_id=organization_id)
+    return [removed(request.context, row) for row in rows]

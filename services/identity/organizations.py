@@ -6,24 +6,24 @@ from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
-from chassis.ask import Ask, Reply, answer, json_bytes, stored_json
+from chassis.request import Request, Reply, reply_to, json_bytes, stored_json
 from chassis.database import TIME, Connection, violated
-from chassis.listing import Listing, given
-from chassis.patches import apply_patch, check_version, encoded_object
+from chassis.listing import Listing, filters_of
+from chassis.merge_patch import apply_patch, check_version, encoded_object
 from chassis.statements import Statement, parameters
 from contracts.fields import slug_from
 from contracts.ids import new_id
 from contracts.models import Body, DeleteQuery
 from contracts.organizations import (
-    NewOrganization,
+    CreateOrganization,
     OrganizationCreated,
     OrganizationDeleted,
-    OrganizationPatch,
+    UpdateOrganization,
     OrganizationsQuery,
     OrganizationUpdated,
 )
 from contracts.problems import Problem, not_found
-from outbox.record import event, record_all, recording
+from outbox.record import create_entry, record, with_outbox_entry
 from sqlalchemy import bindparam, delete, exists, func, insert, select, update
 
 from identity import invitations, joining, members, tallies
@@ -39,7 +39,7 @@ _ONE = (
 )
 
 INSERT = Statement(
-    recording(
+    with_outbox_entry(
         insert(ORGANIZATIONS)
         .values(parameters([ORGANIZATIONS.c.tenant_id, *_COLUMNS]))
         .returning(ORGANIZATIONS.c.id)
@@ -49,7 +49,7 @@ INSERT = Statement(
 FIND = Statement(select(*_COLUMNS).where(*_ONE))
 LOCK = Statement(select(*_COLUMNS).where(*_ONE).with_for_update())
 UPDATE = Statement(
-    recording(
+    with_outbox_entry(
         update(ORGANIZATIONS)
         .where(*_ONE)
         .values(parameters(_CHANGEABLE, "new_"))
@@ -94,18 +94,18 @@ def shown(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _answer(ask: Ask[Any, Any], value: Mapping[str, Any], created: str | None = None) -> Reply:
+def _answer(request: Request[Any, Any], value: Mapping[str, Any], created: str | None = None) -> Reply:
     """Members come and go without the version: the count tells two answers of one version apart."""
-    reply = answer(ask, value, created=created)
+    reply = reply_to(request, value, created=created)
     if not value["member_count"]:
         return reply
     return replace(reply, version=f"{value['version']}.{value['member_count']}")
 
 
-async def create(conn: Connection, ask: Ask[NewOrganization]) -> Reply:
+async def create(conn: Connection, request: Request[CreateOrganization]) -> Reply:
     """One statement, and with an owner a second for the membership."""
     now = datetime.now(UTC)
-    new = ask.body
+    new = request.body
     organization_id = new_id("org")
     settings = encoded_object(new.settings, "settings")
     metadata = encoded_object(new.metadata, "metadata")
@@ -123,14 +123,14 @@ async def create(conn: Connection, ask: Ask[NewOrganization]) -> Reply:
         "updated_at": now,
     }
     value = {**row, "settings": stored_json(settings), "metadata": stored_json(metadata)}
-    created = event(ask.context, OrganizationCreated, organization_id, {"organization": value})
+    created = create_entry(request.context, OrganizationCreated, organization_id, {"organization": value})
     try:
-        await INSERT.row(conn, tenant_id=ask.tenant, **row, **created.parameters())
+        await INSERT.fetch_one(conn, tenant_id=request.tenant, **row, **created.parameters())
     except asyncpg.UniqueViolationError as error:
         raise _taken(error, str(row["slug"])) from None
     if new.owner_id is not None:
-        await joining.make_owner(conn, ask, organization_id, new.owner_id)
-    return _answer(ask, value, organization_id)
+        await joining.make_owner(conn, request, organization_id, new.owner_id)
+    return _answer(request, value, organization_id)
 
 
 def _taken(error: asyncpg.UniqueViolationError, slug: str) -> Problem:
@@ -139,57 +139,57 @@ def _taken(error: asyncpg.UniqueViolationError, slug: str) -> Problem:
     return Problem("slug_taken", f"The slug {slug} belongs to another organization. Give another.")
 
 
-async def find(conn: Connection, ask: Ask) -> Reply:
-    row = await FIND.row(conn, tenant_id=ask.tenant, id=ask.path["id"])
+async def find(conn: Connection, request: Request) -> Reply:
+    row = await FIND.fetch_one(conn, tenant_id=request.tenant, id=request.path["id"])
     if row is None:
         raise not_found()
-    return _answer(ask, shown(row))
+    return _answer(request, shown(row))
 
 
-async def find_all(conn: Connection, ask: Ask[Body, OrganizationsQuery]) -> Reply:
-    rows, pagination = await LIST.page(conn, ask, {"tenant_id": ask.tenant}, given(ask.query))
-    return answer(ask, {"organizations": [shown(row) for row in rows], "pagination": pagination})
+async def find_all(conn: Connection, request: Request[Body, OrganizationsQuery]) -> Reply:
+    rows, pagination = await LIST.page(conn, request, {"tenant_id": request.tenant}, filters_of(request.query))
+    return reply_to(request, {"organizations": [shown(row) for row in rows], "pagination": pagination})
 
 
-async def change(conn: Connection, ask: Ask[OrganizationPatch]) -> Reply:
-    row = await LOCK.row(conn, tenant_id=ask.tenant, id=ask.path["id"])
+async def change(conn: Connection, request: Request[UpdateOrganization]) -> Reply:
+    row = await LOCK.fetch_one(conn, tenant_id=request.tenant, id=request.path["id"])
     if row is None:
         raise not_found()
-    check_version(ask.context, row["version"])
-    after, changes = apply_patch(row, ask.body.given(), objects=("settings", "metadata"))
+    check_version(request.context, row["version"])
+    after, changes = apply_patch(row, request.body.given(), objects=("settings", "metadata"))
     if not changes:
-        return _answer(ask, shown(row))
+        return _answer(request, shown(row))
     if after["max_members"] is not None and after["max_members"] < row["member_count"]:
         raise Problem(
             "member_limit_reached",
             f"The organization has {row['member_count']} members. Remove some, or allow more.",
         )
     value = shown(after)
-    updated = event(
-        ask.context, OrganizationUpdated, row["id"], {"organization": value, "changes": changes}
+    updated = create_entry(
+        request.context, OrganizationUpdated, row["id"], {"organization": value, "changes": changes}
     )
     values = {f"new_{name}": field for name, field in after.items()}
     try:
-        await UPDATE.row(conn, tenant_id=ask.tenant, id=row["id"], **values, **updated.parameters())
+        await UPDATE.fetch_one(conn, tenant_id=request.tenant, id=row["id"], **values, **updated.parameters())
     except asyncpg.UniqueViolationError as error:
         raise _taken(error, after["slug"]) from None
-    return _answer(ask, value)
+    return _answer(request, value)
 
 
-async def remove(conn: Connection, ask: Ask[Body, DeleteQuery]) -> Reply:
+async def remove(conn: Connection, request: Request[Body, DeleteQuery]) -> Reply:
     """Takes the memberships and the pending invitations with it, each with its event."""
-    row = await LOCK.row(conn, tenant_id=ask.tenant, id=ask.path["id"])
+    row = await LOCK.fetch_one(conn, tenant_id=request.tenant, id=request.path["id"])
     if row is None:
         raise not_found()
-    check_version(ask.context, row["version"])
-    scope = {"tenant_id": ask.tenant, "id": row["id"]}
-    if ask.query.dry_run:
-        pending = await PENDING.value(conn, **scope, now=datetime.now(UTC))
+    check_version(request.context, row["version"])
+    scope = {"tenant_id": request.tenant, "id": row["id"]}
+    if request.query.dry_run:
+        pending = await PENDING.fetch_value(conn, **scope, now=datetime.now(UTC))
         gone = {"memberships": row["member_count"], "invitations": pending}
         return Reply(json_bytes({"would_delete": gone}))
-    events = await members.removed_with(conn, ask, row["id"])
-    events += await invitations.revoked_with(conn, ask, row["id"])
-    await DELETE.run(conn, **scope)
-    events.append(event(ask.context, OrganizationDeleted, row["id"], {"organization": shown(row)}))
-    await record_all(conn, events)
-    return answer(ask)
+    events = await members.removed_with(conn, request, row["id"])
+    events += await invitations.revoked_with(conn, request, row["id"])
+    await DELETE.execute(conn, **scope)
+    events.append(create_entry(request.context, OrganizationDeleted, row["id"], {"organization": shown(row)}))
+    await record(conn, events)
+    return reply_to(request)

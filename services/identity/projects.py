@@ -10,8 +10,8 @@ from typing import Any
 
 import jwt
 import orjson
-from chassis.ask import Reply
-from chassis.rpc import unavailable
+from chassis.request import Reply
+from chassis.rpc.client import unavailable
 from contracts.calls import Call
 from contracts.context import Context
 from contracts.problems import Problem, not_found
@@ -28,8 +28,8 @@ AWAY_SECONDS = 1.0
 class Projects:
     """Asks, and remembers for a second that nobody answered."""
 
-    def __init__(self, ask: Asking) -> None:
-        self._ask = ask
+    def __init__(self, request: Asking) -> None:
+        self._ask = request
         self._away = False
         self._away_until = 0.0
 

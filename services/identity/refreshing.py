@@ -7,8 +7,8 @@ near they are: a client that repeats a lost request sends the same Idempotency-K
 from datetime import UTC, datetime
 from typing import Any
 
-from chassis.ask import Ask, Reply, answer
-from chassis.boundary import problem_reply
+from chassis.request import Request, Reply, reply_to
+from chassis.unit_of_work import problem_reply
 from chassis.database import TIME, Connection
 from chassis.statements import Statement
 from contracts.problems import Problem
@@ -62,43 +62,43 @@ ROTATE = Statement(
 )
 
 
-async def refresh(conn: Connection, ask: Ask[RefreshSession], *, projects: Projects) -> Reply:
+async def refresh(conn: Connection, request: Request[RefreshSession], *, projects: Projects) -> Reply:
     """Two statements and a signature. One and the same 401, whatever is wrong with the token."""
-    token, now = ask.body.refresh_token, datetime.now(UTC)
+    token, now = request.body.refresh_token, datetime.now(UTC)
     family = refresh_tokens.family_of(token)
     if family is None:
         raise _refused()
-    row = await BY_FAMILY.row(conn, family_hash=family_hash(ask.keys, family), now=now)
+    row = await BY_FAMILY.fetch_one(conn, family_hash=family_hash(request.keys, family), now=now)
     if row is None:
         raise _refused()
-    old = token_hash(ask.keys, token)
+    old = token_hash(request.keys, token)
     if row["refresh_hash"] != old:
-        return await _reused(conn, ask, row)
+        return await _reused(conn, request, row)
     try:
         signed = await projects.sign(
-            ask.context, row["tenant_id"], row["project_id"], claims_of(row, row["role"])
+            request.context, row["tenant_id"], row["project_id"], claims_of(row, row["role"])
         )
     except Problem as problem:
         raise _refused() if problem.code == "not_found" else problem from None
     fresh = refresh_tokens.new_token(family)
-    rotated = await ROTATE.run(
+    rotated = await ROTATE.execute(
         conn,
         tenant_id=row["tenant_id"],
         session_id=row["id"],
         old_hash=old,
-        new_hash=token_hash(ask.keys, fresh),
+        new_hash=token_hash(request.keys, fresh),
         now=now,
     )
     if not rotated:
-        return await _reused(conn, ask, row)
-    return answer(ask, tokens(signed, fresh))
+        return await _reused(conn, request, row)
+    return reply_to(request, tokens(signed, fresh))
 
 
-async def _reused(conn: Connection, ask: Ask[RefreshSession], row: Any) -> Reply:
+async def _reused(conn: Connection, request: Request[RefreshSession], row: Any) -> Reply:
     """Answers the refusal rather than raise it: the revocation is to be committed."""
     one = {name: row[name] for name in ("tenant_id", "user_id", "id")}
-    await sessions.end(conn, ask.context, one, "refresh_token_reused")
-    return problem_reply(_refused(), ask)
+    await sessions.end(conn, request.context, one, "refresh_token_reused")
+    return problem_reply(_refused(), request)
 
 
 def _refused() -> Problem:

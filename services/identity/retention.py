@@ -31,7 +31,7 @@ async def purge(pool: Pool) -> int:
     before, gone = datetime.now(UTC) - KEPT, 0
     while True:
         async with pool.acquire() as conn:
-            step = await PURGE.run(conn, before=before)
+            step = await PURGE.execute(conn, before=before)
         gone += step
         if step < STEP:
             return gone

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from chassis.boundary import Routes
+from chassis.unit_of_work import Routes
 from contracts import invitations as invitation_calls
 from contracts import members as member_calls
 from contracts import organizations as calls

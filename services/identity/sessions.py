@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from chassis.ask import Ask, Reply, answer
+from chassis.request import Request, Reply, reply_to
 from chassis.database import TIME, Connection
 from chassis.statements import Statement
 from contracts.context import Context
 from contracts.problems import not_found
 from contracts.sessions import Session, SessionRevoked
-from outbox.record import Recorded, event, record_all, recording
+from outbox.record import OutboxEntry, create_entry, record, with_outbox_entry
 from sqlalchemy import bindparam, func, select, update
 
 from identity.tables import SESSIONS, USERS
@@ -49,7 +49,7 @@ REVOKE_ALL = Statement(
     .returning(SESSIONS.c.user_id, SESSIONS.c.id)
 )
 REVOKE_ONE = Statement(
-    recording(
+    with_outbox_entry(
         update(SESSIONS)
         .where(*_OF_USER, SESSIONS.c.id == bindparam("id"), *_LIVE)
         .values(status="revoked")
@@ -77,42 +77,42 @@ def shown(row: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     return session
 
 
-async def revoke_all(conn: Connection, ask: Ask) -> Reply:
+async def revoke_all(conn: Connection, request: Request) -> Reply:
     """All live sessions of a user; having none is a success too."""
-    user_id = ask.path["id"]
-    if await LOCK_USER.row(conn, tenant_id=ask.tenant, user_id=user_id) is None:
+    user_id = request.path["id"]
+    if await LOCK_USER.fetch_one(conn, tenant_id=request.tenant, user_id=user_id) is None:
         raise not_found()
-    await record_all(conn, await ended(conn, ask.context, user_id, "revoked"))
-    return answer(ask)
+    await record(conn, await ended(conn, request.context, user_id, "revoked"))
+    return reply_to(request)
 
 
-async def revoke(conn: Connection, ask: Ask) -> Reply:
+async def revoke(conn: Connection, request: Request) -> Reply:
     """One statement. A session that is not live any more is not found."""
-    one = {"tenant_id": ask.tenant, "user_id": ask.path["id"], "id": ask.path["sid"]}
-    if not await end(conn, ask.context, one, "revoked"):
+    one = {"tenant_id": request.tenant, "user_id": request.path["id"], "id": request.path["sid"]}
+    if not await end(conn, request.context, one, "revoked"):
         raise not_found()
-    return answer(ask)
+    return reply_to(request)
 
 
 async def end(conn: Connection, context: Context, one: Mapping[str, str], reason: Reason) -> bool:
     """Revokes the session of this `tenant_id`, `user_id` and `id` with its event, if it is live."""
     revoked = _revoked(context, one["tenant_id"], one["user_id"], one["id"], reason)
-    row = await REVOKE_ONE.row(conn, **one, now=datetime.now(UTC), **revoked.parameters())
+    row = await REVOKE_ONE.fetch_one(conn, **one, now=datetime.now(UTC), **revoked.parameters())
     return row is not None
 
 
-async def ended(conn: Connection, context: Context, user_id: str, reason: Reason) -> list[Recorded]:
+async def ended(conn: Connection, context: Context, user_id: str, reason: Reason) -> list[OutboxEntry]:
     """Revokes a user's live sessions; answers the events, to be recorded by the caller."""
     tenant_id = context.tenant()
-    rows = await REVOKE_ALL.rows(conn, tenant_id=tenant_id, user_id=user_id, now=datetime.now(UTC))
+    rows = await REVOKE_ALL.fetch_all(conn, tenant_id=tenant_id, user_id=user_id, now=datetime.now(UTC))
     return _events(context, tenant_id, rows, reason)
 
 
 async def revoked_of_project(
     conn: Connection, context: Context, tenant_id: str, project_id: str
-) -> list[Recorded]:
+) -> list[OutboxEntry]:
     """The same for all live sessions with a project."""
-    rows = await REVOKE_OF_PROJECT.rows(
+    rows = await REVOKE_OF_PROJECT.fetch_all(
         conn, tenant_id=tenant_id, project_id=project_id, now=datetime.now(UTC)
     )
     return _events(context, tenant_id, rows, "project_deleted")
@@ -120,7 +120,7 @@ async def revoked_of_project(
 
 def _events(
     context: Context, tenant_id: str, rows: Iterable[Mapping[str, str]], reason: Reason
-) -> list[Recorded]:
+) -> list[OutboxEntry]:
     return [
         _revoked(context, tenant_id, user_id, session_id, reason)
         for user_id, session_id in sorted((row["user_id"], row["id"]) for row in rows)
@@ -129,6 +129,6 @@ def _events(
 
 def _revoked(
     context: Context, tenant_id: str, user_id: str, session_id: str, reason: Reason
-) -> Recorded:
+) -> OutboxEntry:
     data = {"user_id": user_id, "session_id": session_id, "reason": reason}
-    return event(context, SessionRevoked, session_id, data, tenant_id=tenant_id)
+    return create_entry(context, SessionRevoked, session_id, data, tenant_id=tenant_id)

@@ -6,15 +6,15 @@ The statement holds the user's row, as whoever suspends the user does: no sessio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from chassis.ask import Ask, Reply, answer
+from chassis.request import Request, Reply, reply_to
 from chassis.database import ID, TIME, Connection
-from chassis.keys import Keys
+from chassis.encryption import Keyring
 from chassis.statements import Statement
 from contracts.ids import new_id
 from contracts.problems import Problem, invalid, not_found
-from contracts.sessions import NewSession, SessionCreated
+from contracts.sessions import CreateSession, SessionCreated
 from contracts.signing_keys import SignedToken
-from outbox.record import event, recording
+from outbox.record import create_entry, with_outbox_entry
 from sqlalchemy import bindparam, insert, select, update
 
 from identity import refresh_tokens, sessions
@@ -45,7 +45,7 @@ _signed_in = (
 )
 _row = [bindparam(each.name, type_=each.type).label(each.name) for each in SESSIONS.c]
 BEGIN = Statement(
-    recording(
+    with_outbox_entry(
         insert(SESSIONS)
         .from_select([each.name for each in SESSIONS.c], select(*_row).select_from(_signed_in))
         .returning(SESSIONS.c.id)
@@ -55,11 +55,11 @@ BEGIN = Statement(
 """Begins nothing where the user is not active."""
 
 
-async def create(conn: Connection, ask: Ask[NewSession], *, projects: Projects) -> Reply:
+async def create(conn: Connection, request: Request[CreateSession], *, projects: Projects) -> Reply:
     """Two statements and a signature. How long the session lives is for the project to say."""
-    new, user_id = ask.body, ask.path["id"]
-    user = await LOOK.row(
-        conn, tenant_id=ask.tenant, user_id=user_id, organization_id=new.organization_id
+    new, user_id = request.body, request.path["id"]
+    user = await LOOK.fetch_one(
+        conn, tenant_id=request.tenant, user_id=user_id, organization_id=new.organization_id
     )
     if user is None:
         raise not_found()
@@ -67,8 +67,8 @@ async def create(conn: Connection, ask: Ask[NewSession], *, projects: Projects) 
         raise _suspended()
     if new.organization_id is not None and user["role"] is None:
         raise invalid("organization_id", "must be one that the user is a member of")
-    row = {"tenant_id": ask.tenant, "id": new_id("ses"), "user_id": user_id} | new.model_dump()
-    signed = await _signed(ask, row, user["role"], projects)
+    row = {"tenant_id": request.tenant, "id": new_id("ses"), "user_id": user_id} | new.model_dump()
+    signed = await _signed(request, row, user["role"], projects)
     now = datetime.now(UTC)
     family = refresh_tokens.new_family()
     token = refresh_tokens.new_token(family)
@@ -80,22 +80,22 @@ async def create(conn: Connection, ask: Ask[NewSession], *, projects: Projects) 
         "expires_at": min(ends_at, now + timedelta(seconds=signed.session_idle_timeout)),
         "ends_at": ends_at,
         "idle_timeout": signed.session_idle_timeout,
-        "family_hash": family_hash(ask.keys, family),
-        "refresh_hash": token_hash(ask.keys, token),
+        "family_hash": family_hash(request.keys, family),
+        "refresh_hash": token_hash(request.keys, token),
     }
     session = sessions.shown(row, now)
-    begun = event(ask.context, SessionCreated, row["id"], {"user_id": user_id, "session": session})
-    if await BEGIN.row(conn, **row, now=now, **begun.parameters()) is None:
+    begun = create_entry(request.context, SessionCreated, row["id"], {"user_id": user_id, "session": session})
+    if await BEGIN.fetch_one(conn, **row, now=now, **begun.parameters()) is None:
         raise _suspended()
-    return answer(ask, {"session": session, **tokens(signed, token)}, created=row["id"])
+    return reply_to(request, {"session": session, **tokens(signed, token)}, created=row["id"])
 
 
 async def _signed(
-    ask: Ask[NewSession], row: dict[str, Any], role: str | None, projects: Projects
+    request: Request[CreateSession], row: dict[str, Any], role: str | None, projects: Projects
 ) -> SignedToken:
     try:
         return await projects.sign(
-            ask.context, ask.tenant, ask.body.project_id, claims_of(row, role)
+            request.context, request.tenant, request.body.project_id, claims_of(row, role)
         )
     except Problem as problem:
         if problem.code == "not_found":
@@ -126,11 +126,11 @@ def tokens(signed: SignedToken, refresh_token: str) -> dict[str, Any]:
     }
 
 
-def family_hash(keys: Keys, family: str) -> str:
+def family_hash(keys: Keyring, family: str) -> str:
     return keys.hash("refresh_family", family)
 
 
-def token_hash(keys: Keys, token: str) -> str:
+def token_hash(keys: Keyring, token: str) -> str:
     return keys.hash("refresh_token", token)
 
 

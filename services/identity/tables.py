@@ -6,7 +6,7 @@ Tenant first in every key, so that no query meets another tenant's rows.
 from datetime import datetime
 from typing import ClassVar
 
-from chassis.boundary import IDEMPOTENCY
+from chassis.idempotency import IDEMPOTENCY
 from chassis.database import ID, TIME
 from chassis.tables import id_field, table, time_field
 from outbox.tables import declare

@@ -44,4 +44,4 @@ def total(what: ColumnElement[bool]) -> Select[int]:
 async def fold(pool: Pool) -> None:
     """Makes one row of each tenant's new ones and its old one."""
     async with pool.acquire() as conn:
-        await FOLD.value(conn, at_most=AT_ONCE)
+        await FOLD.fetch_value(conn, at_most=AT_ONCE)

@@ -7,22 +7,22 @@ from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
-from chassis.ask import Ask, Reply, answer, stored_json
+from chassis.request import Request, Reply, reply_to, stored_json
 from chassis.database import Connection, violated
-from chassis.patches import apply_patch, check_version, encoded_object
+from chassis.merge_patch import apply_patch, check_version, encoded_object
 from chassis.statements import Statement, parameters
 from contracts.context import Context
 from contracts.ids import new_id
 from contracts.problems import Problem, not_found
 from contracts.users import (
-    NewUser,
+    CreateUser,
     UserCreated,
-    UserPatch,
+    UpdateUser,
     UserReactivated,
     UserSuspended,
     UserUpdated,
 )
-from outbox.record import Recorded, event, record_all, recording
+from outbox.record import OutboxEntry, create_entry, record, with_outbox_entry
 from sqlalchemy import bindparam, select, update
 from sqlalchemy.dialects.postgresql import insert
 
@@ -42,9 +42,9 @@ _TAKEN = {
 }
 
 _insert = insert(USERS).values(parameters([USERS.c.tenant_id, *COLUMNS]))
-INSERT = Statement(recording(_insert.returning(USERS.c.id).cte("changed")))
+INSERT = Statement(with_outbox_entry(_insert.returning(USERS.c.id).cte("changed")))
 INSERT_IF_NEW = Statement(
-    recording(
+    with_outbox_entry(
         _insert.on_conflict_do_nothing(index_elements=["tenant_id", "email_key"])
         .returning(USERS.c.id)
         .cte("changed")
@@ -54,7 +54,7 @@ INSERT_IF_NEW = Statement(
 FIND = Statement(select(*COLUMNS).where(*_ONE))
 LOCK = Statement(select(*COLUMNS).where(*_ONE).with_for_update(key_share=True))
 UPDATE = Statement(
-    recording(
+    with_outbox_entry(
         update(USERS)
         .where(*_ONE)
         .values(parameters(_CHANGEABLE, "new_"))
@@ -86,7 +86,7 @@ def shown(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**row, "metadata": stored_json(row["metadata"])}
 
 
-def new_row(new: NewUser, now: datetime) -> dict[str, Any]:
+def new_row(new: CreateUser, now: datetime) -> dict[str, Any]:
     """A new user's row, all but the tenant. Raises Problem when the metadata is too large."""
     return {
         "id": new_id("usr"),
@@ -104,9 +104,9 @@ def new_row(new: NewUser, now: datetime) -> dict[str, Any]:
     }
 
 
-def created(context: Context, row: Mapping[str, Any]) -> Recorded:
+def created(context: Context, row: Mapping[str, Any]) -> OutboxEntry:
     """The event of a new row."""
-    return event(context, UserCreated, row["id"], {"user": shown(row)})
+    return create_entry(context, UserCreated, row["id"], {"user": shown(row)})
 
 
 def taken(error: asyncpg.UniqueViolationError) -> Problem:
@@ -117,55 +117,55 @@ def taken(error: asyncpg.UniqueViolationError) -> Problem:
     return Problem(code, f"Another user has this {field}. Give another one.")
 
 
-async def create(conn: Connection, ask: Ask[NewUser]) -> Reply:
+async def create(conn: Connection, request: Request[CreateUser]) -> Reply:
     """One statement."""
-    row = new_row(ask.body, datetime.now(UTC))
-    event_of = created(ask.context, row)
+    row = new_row(request.body, datetime.now(UTC))
+    event_of = created(request.context, row)
     try:
-        await INSERT.row(conn, tenant_id=ask.tenant, **row, **event_of.parameters())
+        await INSERT.fetch_one(conn, tenant_id=request.tenant, **row, **event_of.parameters())
     except asyncpg.UniqueViolationError as error:
         raise taken(error) from None
-    return answer(ask, shown(row), created=row["id"])
+    return reply_to(request, shown(row), created=row["id"])
 
 
-async def find(conn: Connection, ask: Ask) -> Reply:
+async def find(conn: Connection, request: Request) -> Reply:
     """The user with live sessions and organizations: three statements, whatever there is."""
-    scope = {"tenant_id": ask.tenant, "id": ask.path["id"]}
-    row = await FIND.row(conn, **scope)
+    scope = {"tenant_id": request.tenant, "id": request.path["id"]}
+    row = await FIND.fetch_one(conn, **scope)
     if row is None:
         raise not_found()
-    live = await sessions.FIND_LIVE.rows(
-        conn, tenant_id=ask.tenant, user_id=row["id"], now=datetime.now(UTC)
+    live = await sessions.FIND_LIVE.fetch_all(
+        conn, tenant_id=request.tenant, user_id=row["id"], now=datetime.now(UTC)
     )
-    organizations = await ORGANIZATIONS_OF.rows(conn, **scope)
+    organizations = await ORGANIZATIONS_OF.fetch_all(conn, **scope)
     value = {
         **shown(row),
         "sessions": [dict(each) for each in live],
         "organizations": [dict(each) for each in organizations],
     }
-    reply = answer(ask, value)
+    reply = reply_to(request, value)
     # Sessions and memberships change without the user's version: the digest tells them apart.
     return replace(reply, version=f"{row['version']}.{hashlib.sha256(reply.body).hexdigest()[:8]}")
 
 
-async def change(conn: Connection, ask: Ask[UserPatch]) -> Reply:
-    row = await LOCK.row(conn, tenant_id=ask.tenant, id=ask.path["id"])
+async def change(conn: Connection, request: Request[UpdateUser]) -> Reply:
+    row = await LOCK.fetch_one(conn, tenant_id=request.tenant, id=request.path["id"])
     if row is None:
         raise not_found()
-    check_version(ask.context, row["version"])
-    after, changes = apply_patch(row, ask.body.given(), objects=("metadata",))
+    check_version(request.context, row["version"])
+    after, changes = apply_patch(row, request.body.given(), objects=("metadata",))
     if not changes:
-        return answer(ask, shown(row))
+        return reply_to(request, shown(row))
     value = shown(after)
     kind: type[UserUpdated | UserSuspended | UserReactivated] = UserUpdated
     if "status" in changes:
         kind = UserSuspended if after["status"] == "suspended" else UserReactivated
-    changed = event(ask.context, kind, row["id"], {"user": value, "changes": changes})
+    changed = create_entry(request.context, kind, row["id"], {"user": value, "changes": changes})
     values = {f"new_{name}": field for name, field in after.items()}
     try:
-        await UPDATE.row(conn, tenant_id=ask.tenant, id=row["id"], **values, **changed.parameters())
+        await UPDATE.fetch_one(conn, tenant_id=request.tenant, id=row["id"], **values, **changed.parameters())
     except asyncpg.UniqueViolationError as error:
         raise taken(error) from None
     if kind is UserSuspended:
-        await record_all(conn, await sessions.ended(conn, ask.context, row["id"], "user_suspended"))
-    return answer(ask, value)
+        await record(conn, await sessions.ended(conn, request.context, row["id"], "user_suspended"))
+    return reply_to(request, value)

@@ -6,7 +6,7 @@ One read and no write: that the session was used is noted, and written with othe
 from datetime import UTC, datetime
 from typing import Any
 
-from chassis.ask import Ask, Reply, answer
+from chassis.request import Request, Reply, reply_to
 from chassis.database import Connection
 from chassis.statements import Statement
 from contracts.ids import is_id
@@ -29,27 +29,27 @@ FIND = Statement(
 
 
 async def verify(
-    conn: Connection, ask: Ask[VerifySession], *, tokens: AccessTokens, activity: Activity
+    conn: Connection, request: Request[VerifySession], *, tokens: AccessTokens, activity: Activity
 ) -> Reply:
     """Only tokens of the caller's tenant verify; a key set is asked for only where one is named."""
-    read = access_tokens.read(ask.body.token)
+    read = access_tokens.read(request.body.token)
     if read is None:
-        return _verdict(ask, "invalid")
+        return _verdict(request, "invalid")
     kid, claims = read
     session_id = claims.get("sid")
     if not isinstance(session_id, str) or not is_id("ses", session_id):
-        return _verdict(ask, "invalid")
-    row = await FIND.row(conn, tenant_id=ask.tenant, id=session_id)
-    if row is None or (claims.get("tid"), claims.get("sub")) != (ask.tenant, row["user_id"]):
-        return _verdict(ask, "invalid")
-    if not await tokens.is_signed(ask.context, row["project_id"], kid, ask.body.token):
-        return _verdict(ask, "invalid")
+        return _verdict(request, "invalid")
+    row = await FIND.fetch_one(conn, tenant_id=request.tenant, id=session_id)
+    if row is None or (claims.get("tid"), claims.get("sub")) != (request.tenant, row["user_id"]):
+        return _verdict(request, "invalid")
+    if not await tokens.is_signed(request.context, row["project_id"], kid, request.body.token):
+        return _verdict(request, "invalid")
     now = datetime.now(UTC)
     session = sessions.shown(row, now)
     code = _code(row["user_status"], session["status"], claims["exp"] <= now.timestamp())
     if code == "valid":
-        activity.note(ask.tenant, session_id, now)
-    return _verdict(ask, code, claims, session)
+        activity.note(request.tenant, session_id, now)
+    return _verdict(request, code, claims, session)
 
 
 def _code(user_status: str, session_status: str, is_late: bool) -> str:
@@ -61,10 +61,10 @@ def _code(user_status: str, session_status: str, is_late: bool) -> str:
 
 
 def _verdict(
-    ask: Ask[VerifySession],
+    request: Request[VerifySession],
     code: str,
     claims: dict[str, Any] | None = None,
     session: dict[str, Any] | None = None,
 ) -> Reply:
     value = {"valid": code == "valid", "code": code, "claims": claims, "session": session}
-    return answer(ask, value)
+    return reply_to(request, value)

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from chassis.ask import Ask, Reply, answer
+from chassis.request import Request, Reply, reply_to
 from chassis.database import Connection
-from chassis.keys import Keys
-from chassis.listing import Listing, given
+from chassis.encryption import Keyring
+from chassis.listing import Listing, filters_of
 from chassis.statements import Statement, parameters
 from contracts.api_keys import (
     ApiKey,
@@ -15,7 +15,7 @@ from contracts.api_keys import (
     ApiKeyRevoked,
     ApiKeyRotated,
     ApiKeysQuery,
-    NewApiKey,
+    CreateApiKey,
     RotateApiKey,
 )
 from contracts.ids import new_id
@@ -23,7 +23,7 @@ from contracts.models import Body
 from contracts.problems import Problem, invalid, not_found
 from contracts.scopes import covers
 from contracts.secrets import KeyKind, digest, new_secret, shown_prefix
-from outbox.record import Recorded, event, recording
+from outbox.record import OutboxEntry, create_entry, with_outbox_entry
 from sqlalchemy import bindparam, case, func, insert, null, select, update
 
 from projects.tables import API_KEYS, PROJECTS
@@ -48,7 +48,7 @@ _ROTATED = [
 ]
 
 INSERT = Statement(
-    recording(insert(API_KEYS).values(parameters(API_KEYS.c)).returning(API_KEYS.c.id).cte("new"))
+    with_outbox_entry(insert(API_KEYS).values(parameters(API_KEYS.c)).returning(API_KEYS.c.id).cte("new"))
 )
 _ENVIRONMENT = select(PROJECTS.c.environment).where(
     PROJECTS.c.tenant_id == bindparam("tenant_id"), PROJECTS.c.id == bindparam("project_id")
@@ -66,7 +66,7 @@ LOCK = Statement(
     .with_for_update(of=API_KEYS)
 )
 REVOKE = Statement(
-    recording(
+    with_outbox_entry(
         update(API_KEYS)
         .where(API_KEYS.c.tenant_id == bindparam("tenant_id"), API_KEYS.c.id == bindparam("id"))
         .values(status="revoked", revoked_at=bindparam("now"))
@@ -81,7 +81,7 @@ REVOKE_ALL = Statement(
     .returning(*COLUMNS)
 )
 ROTATE = Statement(
-    recording(
+    with_outbox_entry(
         update(API_KEYS)
         .where(*_ONE)
         .values(
@@ -126,12 +126,12 @@ def shown(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def hashed(keys: Keys, secret_sha256: str) -> str:
+def hashed(keys: Keyring, secret_sha256: str) -> str:
     """What is stored of a secret, from the digest by which an edge names it."""
     return keys.hash("api_key", secret_sha256)
 
 
-def issue(ask: Ask[Any, Any], new: NewApiKey, kind: KeyKind) -> tuple[dict[str, Any], str]:
+def issue(request: Request[Any, Any], new: CreateApiKey, kind: KeyKind) -> tuple[dict[str, Any], str]:
     """The row of a fresh key, its project still to be said, and its secret."""
     secret = new_secret(kind)
     row: dict[str, Any] = {
@@ -142,51 +142,51 @@ def issue(ask: Ask[Any, Any], new: NewApiKey, kind: KeyKind) -> tuple[dict[str, 
         "prefix": shown_prefix(secret),
         "scopes": new.scopes,
         "status": "active",
-        "secret_hash": hashed(ask.keys, digest(secret)),
-        "created_by": ask.context.actor_id,
+        "secret_hash": hashed(request.keys, digest(secret)),
+        "created_by": request.context.actor_id,
         "created_at": datetime.now(UTC),
         "expires_at": new.expires_at,
     }
     return row, secret
 
 
-async def insert_issued(conn: Connection, ask: Ask[Any, Any], row: dict[str, Any]) -> None:
+async def insert_issued(conn: Connection, request: Request[Any, Any], row: dict[str, Any]) -> None:
     """Writes the row of a fresh key, and its event, in one statement."""
-    created = event(
-        ask.context,
+    created = create_entry(
+        request.context,
         ApiKeyCreated,
         row["id"],
         {"api_key": shown(row)},
         tenant_id=row["tenant_id"],
     )
-    await INSERT.row(conn, **row, **created.parameters())
+    await INSERT.fetch_one(conn, **row, **created.parameters())
 
 
-async def create(conn: Connection, ask: Ask[NewApiKey]) -> Reply:
-    new, project_id = ask.body, ask.path["id"]
-    environment = await HOLD_PROJECT.value(conn, tenant_id=ask.tenant, project_id=project_id)
+async def create(conn: Connection, request: Request[CreateApiKey]) -> Reply:
+    new, project_id = request.body, request.path["id"]
+    environment = await HOLD_PROJECT.fetch_value(conn, tenant_id=request.tenant, project_id=project_id)
     if environment is None:
         raise not_found()
     _check_scopes(new)
     if new.expires_at is not None and new.expires_at <= datetime.now(UTC):
         raise invalid("expires_at", "must lie in the future", "in_the_past")
-    _check_held(ask, new.scopes)
-    row, secret = issue(ask, new, _kind(new.type, environment))
-    row |= {"tenant_id": ask.tenant, "project_id": project_id}
-    await insert_issued(conn, ask, row)
-    return answer(ask, {**shown(row), "secret": secret}, created=row["id"])
+    _check_held(request, new.scopes)
+    row, secret = issue(request, new, _kind(new.type, environment))
+    row |= {"tenant_id": request.tenant, "project_id": project_id}
+    await insert_issued(conn, request, row)
+    return reply_to(request, {**shown(row), "secret": secret}, created=row["id"])
 
 
-def _check_scopes(new: NewApiKey) -> None:
+def _check_scopes(new: CreateApiKey) -> None:
     if new.type == "secret" and not new.scopes:
         raise invalid("scopes", "must name at least one scope for a secret key", "required")
     if new.type == "publishable" and new.scopes:
         raise invalid("scopes", "must be empty for a publishable key", "not_allowed")
 
 
-def _check_held(ask: Ask[Any, Any], scopes: Iterable[str]) -> None:
+def _check_held(request: Request[Any, Any], scopes: Iterable[str]) -> None:
     """Nobody gives, or comes by, what he has not."""
-    lacking = [scope for scope in scopes if not covers(ask.context.scopes, scope)]
+    lacking = [scope for scope in scopes if not covers(request.context.scopes, scope)]
     if lacking:
         raise Problem(
             "insufficient_scope",
@@ -200,66 +200,66 @@ def _kind(key_type: str, environment: str) -> KeyKind:
     return "live" if environment == "production" else "test"
 
 
-async def find_all(conn: Connection, ask: Ask[Body, ApiKeysQuery]) -> Reply:
-    scope = {"tenant_id": ask.tenant, "project_id": ask.path["id"]}
-    if await PROJECT.value(conn, **scope) is None:
+async def find_all(conn: Connection, request: Request[Body, ApiKeysQuery]) -> Reply:
+    scope = {"tenant_id": request.tenant, "project_id": request.path["id"]}
+    if await PROJECT.fetch_value(conn, **scope) is None:
         raise not_found()
-    rows, pagination = await LIST.page(conn, ask, scope, given(ask.query))
-    return answer(ask, {"api_keys": [shown(row) for row in rows], "pagination": pagination})
+    rows, pagination = await LIST.page(conn, request, scope, filters_of(request.query))
+    return reply_to(request, {"api_keys": [shown(row) for row in rows], "pagination": pagination})
 
 
-async def _locked(conn: Connection, ask: Ask[Any, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    scope = {"tenant_id": ask.tenant, "project_id": ask.path["id"], "id": ask.path["key_id"]}
-    row = await LOCK.row(conn, **scope)
+async def _locked(conn: Connection, request: Request[Any, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    scope = {"tenant_id": request.tenant, "project_id": request.path["id"], "id": request.path["key_id"]}
+    row = await LOCK.fetch_one(conn, **scope)
     if row is None:
         raise not_found()
     return dict(row), scope
 
 
-async def revoke(conn: Connection, ask: Ask) -> Reply:
-    row, _ = await _locked(conn, ask)
+async def revoke(conn: Connection, request: Request) -> Reply:
+    row, _ = await _locked(conn, request)
     if row["status"] == "revoked":
         raise not_found()
-    await revoke_locked(conn, ask, row, ask.tenant)
-    return answer(ask)
+    await revoke_locked(conn, request, row, request.tenant)
+    return reply_to(request)
 
 
 async def revoke_locked(
-    conn: Connection, ask: Ask[Any, Any], row: Mapping[str, Any], tenant_id: str
+    conn: Connection, request: Request[Any, Any], row: Mapping[str, Any], tenant_id: str
 ) -> None:
     """Revokes a key whose row the caller holds, and records it, in one statement."""
     now = datetime.now(UTC)
-    revoked = _revoked(ask, {**row, "status": "revoked", "revoked_at": now}, tenant_id)
-    await REVOKE.row(conn, tenant_id=tenant_id, id=row["id"], now=now, **revoked.parameters())
+    revoked = _revoked(request, {**row, "status": "revoked", "revoked_at": now}, tenant_id)
+    await REVOKE.fetch_one(conn, tenant_id=tenant_id, id=row["id"], now=now, **revoked.parameters())
 
 
-def _revoked(ask: Ask[Any, Any], row: Mapping[str, Any], tenant_id: str) -> Recorded:
+def _revoked(request: Request[Any, Any], row: Mapping[str, Any], tenant_id: str) -> OutboxEntry:
     data = {"api_key": shown(row)}
-    return event(ask.context, ApiKeyRevoked, row["id"], data, tenant_id=tenant_id)
+    return create_entry(request.context, ApiKeyRevoked, row["id"], data, tenant_id=tenant_id)
 
 
-async def revoked_with(conn: Connection, ask: Ask[Any, Any], project_id: str) -> list[Recorded]:
+async def revoked_with(conn: Connection, request: Request[Any, Any], project_id: str) -> list[OutboxEntry]:
     """Revokes every key of a project; answers the events to record, one for each."""
-    rows = await REVOKE_ALL.rows(
-        conn, tenant_id=ask.tenant, project_id=project_id, now=datetime.now(UTC)
+    rows = await REVOKE_ALL.fetch_all(
+        conn, tenant_id=request.tenant, project_id=project_id, now=datetime.now(UTC)
     )
-    return [_revoked(ask, row, ask.tenant) for row in rows]
+    return [_revoked(request, row, request.tenant) for row in rows]
 
 
-async def rotate(conn: Connection, ask: Ask[RotateApiKey]) -> Reply:
+async def rotate(conn: Connection, request: Request[RotateApiKey]) -> Reply:
     """A new secret; the one before works until its overlap ends, one older dies at once."""
-    row, scope = await _locked(conn, ask)
+    row, scope = await _locked(conn, request)
     if row["status"] != "active":
         raise Problem("key_not_active", f"The key is {row['status']}. Create a new one instead.")
-    _check_held(ask, row["scopes"])
+    _check_held(request, row["scopes"])
     secret, now = new_secret(_kind(row["type"], row["environment"])), datetime.now(UTC)
     rotated = {
         "prefix": shown_prefix(secret),
-        "previous_expires_at": now + timedelta(seconds=ask.body.overlap),
+        "previous_expires_at": now + timedelta(seconds=request.body.overlap),
     }
     value = shown({**row, **rotated, "previous_last_used_at": None})
-    recorded = event(ask.context, ApiKeyRotated, row["id"], {"api_key": value})
-    rotated |= {"secret_hash": hashed(ask.keys, digest(secret)), "rotated_at": now}
+    recorded = create_entry(request.context, ApiKeyRotated, row["id"], {"api_key": value})
+    rotated |= {"secret_hash": hashed(request.keys, digest(secret)), "rotated_at": now}
     values = {f"new_{name}": field for name, field in rotated.items()}
-    await ROTATE.row(conn, **scope, **values, **recorded.parameters())
-    return answer(ask, {**value, "secret": secret}, created=row["id"])
+    await ROTATE.fetch_one(conn, **scope, **values, **recorded.parameters())
+    return reply_to(request, {**value, "secret": secret}, created=row["id"])

@@ -5,14 +5,14 @@ The look-ups know no tenant yet, since it is the credential that decides it. The
 
 from datetime import UTC, datetime, timedelta
 
-from chassis.ask import Ask, Reply, answer
+from chassis.request import Request, Reply, reply_to
 from chassis.database import ID, TIME, Connection
 from chassis.statements import Statement
 from contracts.api_keys import VerifyApiKey
 from contracts.problems import not_found
 from contracts.scopes import covers
 from contracts.tenants import FindCredential, RecordUse, RefusedUse
-from outbox.record import lifecycle, recording
+from outbox.record import create_lifecycle_entry, with_outbox_entry
 from sqlalchemy import (
     ARRAY,
     Boolean,
@@ -95,7 +95,7 @@ _REFUSED = insert(REFUSALS).from_select(
     ).where(API_KEYS.c.tenant_id == bindparam("tenant_id"), API_KEYS.c.id == bindparam("key_id")),
 )
 REFUSE = Statement(
-    recording(
+    with_outbox_entry(
         _REFUSED.on_conflict_do_update(
             index_elements=list(REFUSALS.primary_key),
             set_={"recorded_at": _REFUSED.excluded.recorded_at},
@@ -156,56 +156,56 @@ USE = Statement(
 )
 
 
-async def find(conn: Connection, ask: Ask[FindCredential]) -> Reply:
-    wanted = ask.body
+async def find(conn: Connection, request: Request[FindCredential]) -> Reply:
+    wanted = request.body
     if wanted.secret_sha256 is not None:
-        row = await BY_HASH.row(conn, hash=api_keys.hashed(ask.keys, wanted.secret_sha256))
+        row = await BY_HASH.fetch_one(conn, hash=api_keys.hashed(request.keys, wanted.secret_sha256))
     else:
-        row = await BY_ID.row(conn, id=wanted.key_id or "")
+        row = await BY_ID.fetch_one(conn, id=wanted.key_id or "")
     if row is None:
         raise not_found()
-    return answer(ask, dict(row))
+    return reply_to(request, dict(row))
 
 
-async def record_refusal(conn: Connection, ask: Ask[RefusedUse]) -> Reply:
+async def record_refusal(conn: Connection, request: Request[RefusedUse]) -> Reply:
     """At most one a minute for each key and address, however many edges tell of it."""
-    refused, now = ask.body, datetime.now(UTC)
+    refused, now = request.body, datetime.now(UTC)
     data = {"resource_id": refused.key_id, "code": refused.code}
-    recorded = lifecycle(ask.context, "projects", "api_key.refused", refused.tenant_id, data)
-    await REFUSE.row(
+    recorded = create_lifecycle_entry(request.context, "projects", "api_key.refused", refused.tenant_id, data)
+    await REFUSE.fetch_one(
         conn,
         tenant_id=refused.tenant_id,
         key_id=refused.key_id,
-        ip_address=ask.context.ip_address or "",
+        ip_address=request.context.ip_address or "",
         now=now,
         since=now - REFUSAL_INTERVAL,
         **recorded.parameters(),
     )
-    return answer(ask)
+    return reply_to(request)
 
 
-async def record_use(conn: Connection, ask: Ask[RecordUse]) -> Reply:
+async def record_use(conn: Connection, request: Request[RecordUse]) -> Reply:
     """Never moves a time backwards, in whatever order the edges flush."""
-    uses = ask.body.uses
-    await USE.run(
+    uses = request.body.uses
+    await USE.execute(
         conn,
         tenant_ids=[use.tenant_id for use in uses],
         key_ids=[use.key_id for use in uses],
         times=[use.used_at for use in uses],
         previous=[use.previous for use in uses],
     )
-    return answer(ask)
+    return reply_to(request)
 
 
-async def verify(conn: Connection, ask: Ask[VerifyApiKey]) -> Reply:
+async def verify(conn: Connection, request: Request[VerifyApiKey]) -> Reply:
     """For a customer's own backend; knows the caller's tenant only."""
     row = None
-    if ask.body.secret_sha256 is not None:
-        hashed = api_keys.hashed(ask.keys, ask.body.secret_sha256)
-        row = await OF_TENANT.row(conn, tenant_id=ask.tenant, hash=hashed)
+    if request.body.secret_sha256 is not None:
+        hashed = api_keys.hashed(request.keys, request.body.secret_sha256)
+        row = await OF_TENANT.fetch_one(conn, tenant_id=request.tenant, hash=hashed)
     if row is None:
-        return answer(ask, {"valid": False, "code": "not_found", "key": None})
+        return reply_to(request, {"valid": False, "code": "not_found", "key": None})
     code = "valid" if row["status"] == "active" else row["status"]
-    if code == "valid" and not all(covers(row["scopes"], each) for each in ask.body.scopes):
+    if code == "valid" and not all(covers(row["scopes"], each) for each in request.body.scopes):
         code = "insufficient_scope"
-    return answer(ask, {"valid": code == "valid", "code": code, "key": api_keys.shown(row)})
+    return reply_to(request, {"valid": code == "valid", "code": code, "key": api_keys.shown(row)})

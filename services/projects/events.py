@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from chassis.boundary import IDEMPOTENCY
+from chassis.idempotency import IDEMPOTENCY
 from chassis.database import Connection
 from chassis.statements import Statement
 from contracts.tenants import TenantDeleted
-from outbox.inbox import Heard
-from outbox.record import event, record
+from outbox.inbox import ReceivedEvent
+from outbox.record import create_entry, record
 from outbox.tables import OUTBOX
 from sqlalchemy import Text, bindparam, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
@@ -43,21 +43,21 @@ ERASE = [
 ]
 
 
-async def take(conn: Connection, events: Sequence[Heard]) -> None:
+async def take(conn: Connection, events: Sequence[ReceivedEvent]) -> None:
     """Notes each confirmation; with the last one the tenant and all that it has here is gone."""
     for heard in events:
         if heard.type == "tenant.erased":
             await _confirmed(conn, heard)
 
 
-async def _confirmed(conn: Connection, heard: Heard) -> None:
+async def _confirmed(conn: Connection, heard: ReceivedEvent) -> None:
     tenant_id, service = heard.tenant_id, heard.event["source"].rsplit("/", 1)[-1]
-    if await LOCK.value(conn, id=tenant_id) is None or service not in ERASING:
+    if await LOCK.fetch_value(conn, id=tenant_id) is None or service not in ERASING:
         return
-    await CONFIRM.run(conn, tenant_id=tenant_id, service=service)
-    if await CONFIRMED.value(conn, tenant_id=tenant_id) < len(ERASING):
+    await CONFIRM.execute(conn, tenant_id=tenant_id, service=service)
+    if await CONFIRMED.fetch_value(conn, tenant_id=tenant_id) < len(ERASING):
         return
     for statement in ERASE:
         await statement.run(conn, tenant_id=tenant_id)
     gone = {"tenant_id": tenant_id}
-    await record(conn, event(heard.context(), TenantDeleted, tenant_id, gone))
+    await record(conn, create_entry(heard.context(), TenantDeleted, tenant_id, gone))

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from chassis.ask import Ask, Reply, json_bytes, stored_json
+from chassis.request import Request, Reply, json_bytes, stored_json
 from chassis.database import Connection
 from chassis.statements import Statement
 from contracts.problems import Problem, not_found
@@ -41,9 +41,9 @@ RETIRING = Statement(
 )
 
 
-async def jwks(conn: Connection, ask: Ask) -> Reply:
+async def jwks(conn: Connection, request: Request) -> Reply:
     """The public key set. A project always has keys: without any there is no project."""
-    rows = await KEY_SET.rows(conn, project_id=ask.path["id"])
+    rows = await KEY_SET.fetch_all(conn, project_id=request.path["id"])
     if not rows:
         raise not_found()
     body = json_bytes({"keys": [stored_json(row["public_jwk"]) for row in rows]})
@@ -56,7 +56,7 @@ async def jwks(conn: Connection, ask: Ask) -> Reply:
 
 async def check_room(conn: Connection, scope: Mapping[str, Any]) -> None:
     """Raises Problem if one more retiring key made the key set too large to be answered."""
-    found = await RETIRING.row(conn, **scope)
+    found = await RETIRING.fetch_one(conn, **scope)
     assert found is not None, "a count is always answered"
     if found["count"] >= MOST_RETIRING:
         raise too_soon(

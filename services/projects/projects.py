@@ -6,25 +6,25 @@ from typing import Any
 
 import asyncpg
 import orjson
-from chassis.ask import Ask, Reply, answer, json_bytes, revalidate, stored_json
+from chassis.request import Request, Reply, reply_to, json_bytes, revalidate, stored_json
 from chassis.database import Connection, violated
-from chassis.listing import Listing, given
-from chassis.patches import apply_patch, check_version, encoded_object, merge
+from chassis.listing import Listing, filters_of
+from chassis.merge_patch import apply_patch, check_version, encoded_object, merge
 from chassis.statements import Statement, parameters
 from contracts.fields import slug_from
 from contracts.ids import new_id
 from contracts.models import Body, DeleteQuery
 from contracts.problems import Problem, not_found
 from contracts.projects import (
-    NewProject,
+    CreateProject,
     ProjectCreated,
     ProjectDeleted,
-    ProjectPatch,
+    UpdateProject,
     ProjectSettings,
     ProjectsQuery,
     ProjectUpdated,
 )
-from outbox.record import event, record_all, recording
+from outbox.record import create_entry, record, with_outbox_entry
 from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from projects import api_keys, signing_keys
@@ -35,7 +35,7 @@ _CHANGEABLE = [column for column in _COLUMNS if column.name not in ("id", "creat
 _ONE = (PROJECTS.c.tenant_id == bindparam("tenant_id"), PROJECTS.c.id == bindparam("id"))
 
 INSERT = Statement(
-    recording(
+    with_outbox_entry(
         insert(PROJECTS)
         .values(parameters([PROJECTS.c.tenant_id, *_COLUMNS]))
         .returning(PROJECTS.c.id)
@@ -45,7 +45,7 @@ INSERT = Statement(
 FIND = Statement(select(*_COLUMNS).where(*_ONE))
 LOCK = Statement(select(*_COLUMNS).where(*_ONE).with_for_update())
 UPDATE = Statement(
-    recording(
+    with_outbox_entry(
         update(PROJECTS)
         .where(*_ONE)
         .values(parameters(_CHANGEABLE, "new_"))
@@ -97,11 +97,11 @@ def shown(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-async def create(conn: Connection, ask: Ask[NewProject]) -> Reply:
-    new = ask.body
+async def create(conn: Connection, request: Request[CreateProject]) -> Reply:
+    new = request.body
     project_id = new_id("prj")
     metadata = encoded_object(new.metadata, "metadata")
-    pair = await signing_keys.first_pair(ask.keys, new.settings.signing_algorithm)
+    pair = await signing_keys.first_pair(request.keys, new.settings.signing_algorithm)
     now = datetime.now(UTC)
     row = {
         "id": project_id,
@@ -117,17 +117,17 @@ async def create(conn: Connection, ask: Ask[NewProject]) -> Reply:
         "updated_at": now,
     }
     value = shown(row)
-    created = event(ask.context, ProjectCreated, project_id, {"project": value})
+    created = create_entry(request.context, ProjectCreated, project_id, {"project": value})
     try:
-        await INSERT.row(conn, tenant_id=ask.tenant, **row, **created.parameters())
+        await INSERT.fetch_one(conn, tenant_id=request.tenant, **row, **created.parameters())
     except asyncpg.UniqueViolationError as error:
         raise _taken(error, str(row["slug"])) from None
     except asyncpg.ForeignKeyViolationError:
         # The tenant was deleted while it asked.
         raise not_found() from None
-    of_project = {"tenant_id": ask.tenant, "project_id": project_id}
-    await signing_keys.INSERT.many(conn, [{**key, **of_project} for key in pair])
-    return answer(ask, value, created=project_id)
+    of_project = {"tenant_id": request.tenant, "project_id": project_id}
+    await signing_keys.INSERT.execute_many(conn, [{**key, **of_project} for key in pair])
+    return reply_to(request, value, created=project_id)
 
 
 def _taken(error: asyncpg.UniqueViolationError, slug: str) -> Problem:
@@ -136,37 +136,37 @@ def _taken(error: asyncpg.UniqueViolationError, slug: str) -> Problem:
     return Problem("slug_taken", f"The slug {slug} belongs to another project. Give another.")
 
 
-async def find(conn: Connection, ask: Ask) -> Reply:
-    row = await FIND.row(conn, tenant_id=ask.tenant, id=ask.path["id"])
+async def find(conn: Connection, request: Request) -> Reply:
+    row = await FIND.fetch_one(conn, tenant_id=request.tenant, id=request.path["id"])
     if row is None:
         raise not_found()
-    return answer(ask, shown(row))
+    return reply_to(request, shown(row))
 
 
-async def find_all(conn: Connection, ask: Ask[Body, ProjectsQuery]) -> Reply:
-    rows, pagination = await LIST.page(conn, ask, {"tenant_id": ask.tenant}, given(ask.query))
-    return answer(ask, {"projects": [shown(row) for row in rows], "pagination": pagination})
+async def find_all(conn: Connection, request: Request[Body, ProjectsQuery]) -> Reply:
+    rows, pagination = await LIST.page(conn, request, {"tenant_id": request.tenant}, filters_of(request.query))
+    return reply_to(request, {"projects": [shown(row) for row in rows], "pagination": pagination})
 
 
-async def change(conn: Connection, ask: Ask[ProjectPatch]) -> Reply:
-    row = await LOCK.row(conn, tenant_id=ask.tenant, id=ask.path["id"])
+async def change(conn: Connection, request: Request[UpdateProject]) -> Reply:
+    row = await LOCK.fetch_one(conn, tenant_id=request.tenant, id=request.path["id"])
     if row is None:
         raise not_found()
-    check_version(ask.context, row["version"])
-    patch = ask.body.given()
+    check_version(request.context, row["version"])
+    patch = request.body.given()
     if "settings" in patch:
         patch["settings"] = _merged_settings(row["settings"], patch["settings"])
     after, changes = apply_patch(row, patch, objects=("settings", "metadata"))
     if not changes:
-        return answer(ask, shown(row))
+        return reply_to(request, shown(row))
     value = shown(after)
-    updated = event(ask.context, ProjectUpdated, row["id"], {"project": value, "changes": changes})
+    updated = create_entry(request.context, ProjectUpdated, row["id"], {"project": value, "changes": changes})
     values = {f"new_{name}": field for name, field in after.items()}
     try:
-        await UPDATE.row(conn, tenant_id=ask.tenant, id=row["id"], **values, **updated.parameters())
+        await UPDATE.fetch_one(conn, tenant_id=request.tenant, id=row["id"], **values, **updated.parameters())
     except asyncpg.UniqueViolationError as error:
         raise _taken(error, after["slug"]) from None
-    return answer(ask, value)
+    return reply_to(request, value)
 
 
 def _merged_settings(before: str, patch: dict[str, Any]) -> dict[str, Any]:
@@ -177,19 +177,19 @@ def _merged_settings(before: str, patch: dict[str, Any]) -> dict[str, Any]:
     return settings.model_dump()
 
 
-async def remove(conn: Connection, ask: Ask[Body, DeleteQuery]) -> Reply:
+async def remove(conn: Connection, request: Request[Body, DeleteQuery]) -> Reply:
     """Revokes the API keys, each with its event; the signing keys go with the project."""
-    row = await LOCK.row(conn, tenant_id=ask.tenant, id=ask.path["id"])
+    row = await LOCK.fetch_one(conn, tenant_id=request.tenant, id=request.path["id"])
     if row is None:
         raise not_found()
-    check_version(ask.context, row["version"])
-    scope = {"tenant_id": ask.tenant, "id": row["id"]}
-    if ask.query.dry_run:
-        gone = await WOULD_DELETE.row(conn, **scope)
+    check_version(request.context, row["version"])
+    scope = {"tenant_id": request.tenant, "id": row["id"]}
+    if request.query.dry_run:
+        gone = await WOULD_DELETE.fetch_one(conn, **scope)
         assert gone is not None
         return Reply(json_bytes({"would_delete": dict(gone)}))
-    events = await api_keys.revoked_with(conn, ask, row["id"])
-    await DELETE.run(conn, **scope)
-    events.append(event(ask.context, ProjectDeleted, row["id"], {"project": shown(row)}))
-    await record_all(conn, events)
-    return answer(ask)
+    events = await api_keys.revoked_with(conn, request, row["id"])
+    await DELETE.execute(conn, **scope)
+    events.append(create_entry(request.context, ProjectDeleted, row["id"], {"project": shown(row)}))
+    await record(conn, events)
+    return reply_to(request)

@@ -31,7 +31,7 @@ async def retire(pool: Pool) -> int:
     retired = 0
     while True:
         async with pool.acquire() as conn:
-            done = await RETIRE_DUE.run(conn)
+            done = await RETIRE_DUE.execute(conn)
         retired += done
         if done < BATCH:
             return retired

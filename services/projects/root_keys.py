@@ -3,14 +3,14 @@
 A tenant always keeps one that works; whoever revokes one holds the tenant's row.
 """
 
-from chassis.ask import Ask, Reply, answer
+from chassis.request import Request, Reply, reply_to
 from chassis.database import Connection
-from chassis.listing import Listing, given
+from chassis.listing import Listing, filters_of
 from chassis.statements import Statement
-from contracts.api_keys import NewApiKey
+from contracts.api_keys import CreateApiKey
 from contracts.models import Body
 from contracts.problems import Problem, not_found
-from contracts.tenants import NewRootKey, RootKeysQuery
+from contracts.tenants import CreateRootKey, RootKeysQuery
 from sqlalchemy import bindparam, func, select
 
 from projects import api_keys
@@ -46,37 +46,37 @@ LIST = Listing(
 )
 
 
-async def create(conn: Connection, ask: Ask[NewRootKey]) -> Reply:
+async def create(conn: Connection, request: Request[CreateRootKey]) -> Reply:
     """Another key for everything, beside those that there are."""
-    tenant_id = ask.path["id"]
-    if await HOLD_TENANT.value(conn, tenant_id=tenant_id) is None:
+    tenant_id = request.path["id"]
+    if await HOLD_TENANT.fetch_value(conn, tenant_id=tenant_id) is None:
         raise not_found()
-    row, secret = api_keys.issue(ask, NewApiKey(name=ask.body.name, scopes=["*"]), "live")
+    row, secret = api_keys.issue(request, CreateApiKey(name=request.body.name, scopes=["*"]), "live")
     row |= {"tenant_id": tenant_id, "project_id": None}
-    await api_keys.insert_issued(conn, ask, row)
-    return answer(ask, {**api_keys.shown(row), "secret": secret}, created=row["id"])
+    await api_keys.insert_issued(conn, request, row)
+    return reply_to(request, {**api_keys.shown(row), "secret": secret}, created=row["id"])
 
 
-async def find_all(conn: Connection, ask: Ask[Body, RootKeysQuery]) -> Reply:
-    scope = {"tenant_id": ask.path["id"]}
-    if await TENANT.value(conn, **scope) is None:
+async def find_all(conn: Connection, request: Request[Body, RootKeysQuery]) -> Reply:
+    scope = {"tenant_id": request.path["id"]}
+    if await TENANT.fetch_value(conn, **scope) is None:
         raise not_found()
-    rows, pagination = await LIST.page(conn, ask, scope, {"root": True, **given(ask.query)})
+    rows, pagination = await LIST.page(conn, request, scope, {"root": True, **filters_of(request.query)})
     keys = [api_keys.shown(row) for row in rows]
-    return answer(ask, {"api_keys": keys, "pagination": pagination})
+    return reply_to(request, {"api_keys": keys, "pagination": pagination})
 
 
-async def revoke(conn: Connection, ask: Ask) -> Reply:
+async def revoke(conn: Connection, request: Request) -> Reply:
     """Never the last one that works: nobody could call for the tenant any more."""
-    scope = {"tenant_id": ask.path["id"]}
-    if await LOCK_TENANT.value(conn, **scope) is None:
+    scope = {"tenant_id": request.path["id"]}
+    if await LOCK_TENANT.fetch_value(conn, **scope) is None:
         raise not_found()
-    row = await LOCK.row(conn, **scope, id=ask.path["key_id"])
+    row = await LOCK.fetch_one(conn, **scope, id=request.path["key_id"])
     if row is None or row["status"] == "revoked":
         raise not_found()
-    if not await COUNT_OTHERS.value(conn, **scope, id=row["id"]):
+    if not await COUNT_OTHERS.fetch_value(conn, **scope, id=row["id"]):
         raise Problem(
             "last_root_key", "This is the tenant's last root key. Make another one first."
         )
-    await api_keys.revoke_locked(conn, ask, row, scope["tenant_id"])
-    return answer(ask)
+    await api_keys.revoke_locked(conn, request, row, scope["tenant_id"])
+    return reply_to(request)

@@ -1,6 +1,6 @@
 """Which call is answered by which function: the table of projects."""
 
-from chassis.boundary import Routes
+from chassis.unit_of_work import Routes
 from contracts import api_keys as key_calls
 from contracts import projects as project_calls
 from contracts import signing_keys as signing_calls

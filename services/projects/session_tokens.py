@@ -5,9 +5,9 @@ from functools import lru_cache
 
 import jwt
 import orjson
-from chassis.ask import Ask, Reply, answer
+from chassis.request import Request, Reply, reply_to
 from chassis.database import Connection
-from chassis.keys import Keys
+from chassis.encryption import Keyring
 from chassis.statements import Statement
 from contracts.ids import is_id
 from contracts.problems import Problem, not_found
@@ -15,7 +15,7 @@ from contracts.signing_keys import SignToken
 from sqlalchemy import bindparam, select
 
 from projects import key_material
-from projects.signing_keys import bound_to
+from projects.signing_keys import associated_data
 from projects.tables import PROJECTS, SIGNING_KEYS, TENANTS
 
 SIGNER = Statement(
@@ -41,16 +41,16 @@ SIGNER = Statement(
 
 
 @lru_cache(maxsize=1024)
-def _opened(keys: Keys, kid: str, sealed: str) -> key_material.PrivateKey:
-    return key_material.opened(keys.open(sealed, bound_to(kid)))
+def _opened(keys: Keyring, kid: str, sealed: str) -> key_material.PrivateKey:
+    return key_material.opened(keys.open(sealed, associated_data(kid)))
 
 
-async def sign(conn: Connection, ask: Ask[SignToken]) -> Reply:
+async def sign(conn: Connection, request: Request[SignToken]) -> Reply:
     """A JWT by the active key; who says so, to whom and until when is the project's to say."""
-    project_id = ask.body.project_id
+    project_id = request.body.project_id
     if not is_id("prj", project_id):
         raise not_found()
-    row = await SIGNER.row(conn, tenant_id=ask.tenant, project_id=project_id)
+    row = await SIGNER.fetch_one(conn, tenant_id=request.tenant, project_id=project_id)
     if row is None or row["tenant_status"] == "deleting":
         raise not_found()
     # A refresh carries no API key that the edge could refuse.
@@ -59,17 +59,17 @@ async def sign(conn: Connection, ask: Ask[SignToken]) -> Reply:
     settings, now = orjson.loads(row["settings"]), int(time.time())
     lifetime = settings["access_token_ttl"]
     claims = {
-        **ask.body.claims,
+        **request.body.claims,
         "iss": project_id,
         "aud": project_id,
         "pid": project_id,
         "iat": now,
         "exp": now + lifetime,
     }
-    key = _opened(ask.keys, row["id"], row["private_key"])
+    key = _opened(request.keys, row["id"], row["private_key"])
     token = jwt.encode(claims, key, algorithm=row["algorithm"], headers={"kid": row["id"]})
-    return answer(
-        ask,
+    return reply_to(
+        request,
         {
             "token": token,
             "expires_in": lifetime,

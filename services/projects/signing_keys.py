@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
-from chassis.ask import Ask, Reply, answer, stored_json
+from chassis.request import Request, Reply, reply_to, stored_json
 from chassis.database import Connection
-from chassis.keys import Keys
-from chassis.listing import Listing, given
+from chassis.encryption import Keyring
+from chassis.listing import Listing, filters_of
 from chassis.statements import Statement, parameters
 from contracts.ids import new_id
 from contracts.models import Body, ListQuery
@@ -23,7 +23,7 @@ from contracts.signing_keys import (
     SigningKeyRevoked,
     SigningKeyRotated,
 )
-from outbox.record import event, recording
+from outbox.record import create_entry, with_outbox_entry
 from sqlalchemy import and_, bindparam, case, func, insert, null, or_, select, update
 
 from projects import key_material, key_set
@@ -49,7 +49,7 @@ _ONE = (*_OF_PROJECT, SIGNING_KEYS.c.id == bindparam("id"))
 
 INSERT = Statement(insert(SIGNING_KEYS).values(parameters(SIGNING_KEYS.c)))
 INSERT_NEXT = Statement(
-    recording(
+    with_outbox_entry(
         insert(SIGNING_KEYS)
         .values(parameters(SIGNING_KEYS.c))
         .returning(SIGNING_KEYS.c.id)
@@ -83,7 +83,7 @@ RETIRE = Statement(
 )
 REVOKE = Statement(update(SIGNING_KEYS).where(*_ONE).values(status="revoked", private_key=null()))
 REVOKE_RETIRING = Statement(
-    recording(
+    with_outbox_entry(
         update(SIGNING_KEYS)
         .where(*_ONE)
         .values(status="revoked", private_key=null())
@@ -105,7 +105,7 @@ def shown(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**row, "public_jwk": stored_json(row["public_jwk"])}
 
 
-async def fresh(keys: Keys, algorithm: Algorithm) -> dict[str, Any]:
+async def fresh(keys: Keyring, algorithm: Algorithm) -> dict[str, Any]:
     """The row of a new next key, its project still to be said. Made beside the event loop."""
     material = await asyncio.to_thread(key_material.make, algorithm)
     kid = new_id("sgk")
@@ -114,62 +114,62 @@ async def fresh(keys: Keys, algorithm: Algorithm) -> dict[str, Any]:
         "algorithm": algorithm,
         "status": "next",
         "public_jwk": orjson.dumps(key_material.named(material.public, kid, algorithm)).decode(),
-        "private_key": keys.seal(material.private, bound_to(kid)),
+        "private_key": keys.seal(material.private, associated_data(kid)),
         "created_at": datetime.now(UTC),
         "activated_at": None,
         "retires_at": None,
     }
 
 
-def bound_to(kid: str) -> str:
+def associated_data(kid: str) -> str:
     """What a private key is sealed to."""
     return f"signing_key:{kid}"
 
 
-async def first_pair(keys: Keys, algorithm: Algorithm) -> list[dict[str, Any]]:
+async def first_pair(keys: Keyring, algorithm: Algorithm) -> list[dict[str, Any]]:
     """The active and the next key of a new project."""
     active, following = await fresh(keys, algorithm), await fresh(keys, algorithm)
     return [{**active, "status": "active", "activated_at": active["created_at"]}, following]
 
 
-async def find_all(conn: Connection, ask: Ask[Body, ListQuery]) -> Reply:
-    scope = {"tenant_id": ask.tenant, "project_id": ask.path["id"]}
-    if await PROJECT.value(conn, **scope) is None:
+async def find_all(conn: Connection, request: Request[Body, ListQuery]) -> Reply:
+    scope = {"tenant_id": request.tenant, "project_id": request.path["id"]}
+    if await PROJECT.fetch_value(conn, **scope) is None:
         raise not_found()
-    rows, pagination = await LIST.page(conn, ask, scope, given(ask.query))
-    return answer(ask, {"signing_keys": [shown(row) for row in rows], "pagination": pagination})
+    rows, pagination = await LIST.page(conn, request, scope, filters_of(request.query))
+    return reply_to(request, {"signing_keys": [shown(row) for row in rows], "pagination": pagination})
 
 
 async def _current(conn: Connection, scope: Mapping[str, str]) -> tuple[dict[str, Any], ...]:
     """The active and the next key, read after the lock and so as they are now."""
-    found = {row["status"]: dict(row) for row in await CURRENT.rows(conn, **scope)}
+    found = {row["status"]: dict(row) for row in await CURRENT.fetch_all(conn, **scope)}
     return found["active"], found["next"]
 
 
-async def rotate(conn: Connection, ask: Ask[RotateSigningKey]) -> Reply:
+async def rotate(conn: Connection, request: Request[RotateSigningKey]) -> Reply:
     """Next becomes active, active retires, and a fresh key is published as next."""
-    scope = {"tenant_id": ask.tenant, "project_id": ask.path["id"]}
-    before = await PROJECT.value(conn, **scope)
+    scope = {"tenant_id": request.tenant, "project_id": request.path["id"]}
+    before = await PROJECT.fetch_value(conn, **scope)
     if before is None:
         raise not_found()
-    new = await fresh(ask.keys, ask.body.algorithm or orjson.loads(before)["signing_algorithm"])
-    settings = await LOCK_PROJECT.value(conn, **scope)
+    new = await fresh(request.keys, request.body.algorithm or orjson.loads(before)["signing_algorithm"])
+    settings = await LOCK_PROJECT.fetch_value(conn, **scope)
     if settings is None:
         raise not_found()
     active, following = await _current(conn, scope)
     now = datetime.now(UTC)
-    if not ask.body.force:
+    if not request.body.force:
         _check_known_everywhere(following, now)
     await key_set.check_room(conn, scope)
-    grace = ask.body.grace_period
+    grace = request.body.grace_period
     if grace is None:
         grace = orjson.loads(settings)["signing_key_grace_period"]
     retires_at = now + timedelta(seconds=grace)
-    await RETIRE.run(conn, **scope, id=active["id"], new_retires_at=retires_at)
-    await ACTIVATE.run(conn, **scope, id=following["id"], now=now)
+    await RETIRE.execute(conn, **scope, id=active["id"], new_retires_at=retires_at)
+    await ACTIVATE.execute(conn, **scope, id=following["id"], now=now)
     value = shown({**following, "status": "active", "activated_at": now})
-    rotated = event(
-        ask.context,
+    rotated = create_entry(
+        request.context,
         SigningKeyRotated,
         following["id"],
         {
@@ -181,8 +181,8 @@ async def rotate(conn: Connection, ask: Ask[RotateSigningKey]) -> Reply:
         },
     )
     # Published from now on, not from when it was made before the lock.
-    await INSERT_NEXT.row(conn, **scope, **new | {"created_at": now}, **rotated.parameters())
-    return answer(ask, value, created=following["id"])
+    await INSERT_NEXT.fetch_one(conn, **scope, **new | {"created_at": now}, **rotated.parameters())
+    return reply_to(request, value, created=following["id"])
 
 
 def _check_known_everywhere(following: Mapping[str, Any], now: datetime) -> None:
@@ -192,21 +192,21 @@ def _check_known_everywhere(following: Mapping[str, Any], now: datetime) -> None
         raise key_set.too_soon(earliest, reason)
 
 
-async def revoke(conn: Connection, ask: Ask) -> Reply:
+async def revoke(conn: Connection, request: Request) -> Reply:
     """The key leaves the key set at once; what it was, active or next, another becomes."""
-    scope = {"tenant_id": ask.tenant, "project_id": ask.path["id"]}
-    kid = ask.path["kid"]
-    before = await FIND.row(conn, **scope, id=kid)
+    scope = {"tenant_id": request.tenant, "project_id": request.path["id"]}
+    kid = request.path["kid"]
+    before = await FIND.fetch_one(conn, **scope, id=kid)
     if before is None:
         raise not_found()
     new = None
     # A key that is neither active nor next will never again be.
     if before["status"] in ("active", "next"):
-        project = orjson.loads(await PROJECT.value(conn, **scope) or b"{}")
-        new = await fresh(ask.keys, project.get("signing_algorithm", before["algorithm"]))
-    if await LOCK_PROJECT.value(conn, **scope) is None:
+        project = orjson.loads(await PROJECT.fetch_value(conn, **scope) or b"{}")
+        new = await fresh(request.keys, project.get("signing_algorithm", before["algorithm"]))
+    if await LOCK_PROJECT.fetch_value(conn, **scope) is None:
         raise not_found()
-    row = await FIND.row(conn, **scope, id=kid)
+    row = await FIND.fetch_one(conn, **scope, id=kid)
     assert row is not None, "keys go only with their project"
     if row["status"] in ("retired", "revoked"):
         raise Problem("key_not_active", f"The key is {row['status']} and signs nothing any more.")
@@ -216,15 +216,15 @@ async def revoke(conn: Connection, ask: Ask) -> Reply:
     data = {"project_id": scope["project_id"], "signing_key": value}
     if row["status"] == "retiring":
         data |= {"active_key_id": active["id"], "next_key_id": following["id"]}
-        revoked = event(ask.context, SigningKeyRevoked, kid, data)
-        await REVOKE_RETIRING.row(conn, **scope, id=kid, **revoked.parameters())
-        return answer(ask, value)
+        revoked = create_entry(request.context, SigningKeyRevoked, kid, data)
+        await REVOKE_RETIRING.fetch_one(conn, **scope, id=kid, **revoked.parameters())
+        return reply_to(request, value)
     assert new is not None, "an active or next key was one before"
-    await REVOKE.run(conn, **scope, id=kid)
+    await REVOKE.execute(conn, **scope, id=kid)
     if row["status"] == "active":
-        await ACTIVATE.run(conn, **scope, id=following["id"], now=now)
+        await ACTIVATE.execute(conn, **scope, id=following["id"], now=now)
         active = following
     data |= {"active_key_id": active["id"], "next_key_id": new["id"]}
-    revoked = event(ask.context, SigningKeyRevoked, kid, data)
-    await INSERT_NEXT.row(conn, **scope, **new | {"created_at": now}, **revoked.parameters())
-    return answer(ask, value)
+    revoked = create_entry(request.context, SigningKeyRevoked, kid, data)
+    await INSERT_NEXT.fetch_one(conn, **scope, **new | {"created_at": now}, **revoked.parameters())
+    return reply_to(request, value)

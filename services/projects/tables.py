@@ -6,7 +6,7 @@ Tenant first in every key, so that no query meets another tenant's rows.
 from datetime import datetime
 from typing import Any, ClassVar
 
-from chassis.boundary import IDEMPOTENCY
+from chassis.idempotency import IDEMPOTENCY
 from chassis.tables import id_field, table, time_field
 from outbox.tables import declare
 from sqlalchemy import (

@@ -5,26 +5,26 @@ from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
-from chassis.ask import Ask, Reply, answer, json_bytes, stored_json
+from chassis.request import Request, Reply, reply_to, json_bytes, stored_json
 from chassis.database import Connection, violated
-from chassis.listing import Listing, given
-from chassis.patches import apply_patch, check_version, encoded_object
+from chassis.listing import Listing, filters_of
+from chassis.merge_patch import apply_patch, check_version, encoded_object
 from chassis.statements import Statement, parameters
-from contracts.api_keys import NewApiKey
+from contracts.api_keys import CreateApiKey
 from contracts.fields import slug_from
 from contracts.ids import new_id
 from contracts.models import Body, DeleteQuery
 from contracts.problems import Problem, not_found
 from contracts.tenants import (
-    NewTenant,
+    CreateTenant,
     TenantCreated,
-    TenantPatch,
+    UpdateTenant,
     TenantResumed,
     TenantsQuery,
     TenantSuspended,
     TenantUpdated,
 )
-from outbox.record import event, lifecycle, recording
+from outbox.record import create_entry, create_lifecycle_entry, with_outbox_entry
 from sqlalchemy import bindparam, func, insert, select, update
 
 from projects import api_keys
@@ -37,12 +37,12 @@ _CHANGEABLE = [column for column in _COLUMNS if column.name not in ("id", "creat
 _ONE = TENANTS.c.id == bindparam("id")
 
 INSERT = Statement(
-    recording(insert(TENANTS).values(parameters(_COLUMNS)).returning(TENANTS.c.id).cte("changed"))
+    with_outbox_entry(insert(TENANTS).values(parameters(_COLUMNS)).returning(TENANTS.c.id).cte("changed"))
 )
 FIND = Statement(select(*_COLUMNS).where(_ONE))
 LOCK = Statement(select(*_COLUMNS).where(_ONE).with_for_update())
 UPDATE = Statement(
-    recording(
+    with_outbox_entry(
         update(TENANTS)
         .where(_ONE)
         .values(parameters(_CHANGEABLE, "new_"))
@@ -84,32 +84,32 @@ def shown(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**row, "settings": stored_json(row["settings"])}
 
 
-async def create(conn: Connection, ask: Ask[NewTenant]) -> Reply:
+async def create(conn: Connection, request: Request[CreateTenant]) -> Reply:
     """The tenant and its root key, which holds every scope and belongs to no project."""
     now = datetime.now(UTC)
     tenant_id = new_id("ten")
     row = {
         "id": tenant_id,
-        "name": ask.body.name,
-        "slug": ask.body.slug or slug_from(ask.body.name, tenant_id.replace("_", "-")),
+        "name": request.body.name,
+        "slug": request.body.slug or slug_from(request.body.name, tenant_id.replace("_", "-")),
         "status": "active",
-        "settings": encoded_object(ask.body.settings, "settings"),
+        "settings": encoded_object(request.body.settings, "settings"),
         "version": 1,
         "created_at": now,
         "updated_at": now,
     }
-    created = event(
-        ask.context, TenantCreated, tenant_id, {"tenant": shown(row)}, tenant_id=tenant_id
+    created = create_entry(
+        request.context, TenantCreated, tenant_id, {"tenant": shown(row)}, tenant_id=tenant_id
     )
     try:
-        await INSERT.row(conn, **row, **created.parameters())
+        await INSERT.fetch_one(conn, **row, **created.parameters())
     except asyncpg.UniqueViolationError as error:
         raise _taken(error, str(row["slug"])) from None
-    key, secret = api_keys.issue(ask, NewApiKey(name="Root key", scopes=["*"]), "live")
+    key, secret = api_keys.issue(request, CreateApiKey(name="Root key", scopes=["*"]), "live")
     key |= {"tenant_id": tenant_id, "project_id": None}
-    await api_keys.insert_issued(conn, ask, key)
+    await api_keys.insert_issued(conn, request, key)
     value = {"tenant": shown(row), "api_key": {**api_keys.shown(key), "secret": secret}}
-    return answer(ask, value, created=tenant_id)
+    return reply_to(request, value, created=tenant_id)
 
 
 def _taken(error: asyncpg.UniqueViolationError, slug: str) -> Problem:
@@ -118,110 +118,110 @@ def _taken(error: asyncpg.UniqueViolationError, slug: str) -> Problem:
     return Problem("slug_taken", f"The slug {slug} belongs to another tenant. Give another.")
 
 
-async def find_all(conn: Connection, ask: Ask[Body, TenantsQuery]) -> Reply:
-    rows, pagination = await LIST.page(conn, ask, {}, given(ask.query))
-    return answer(ask, {"tenants": [shown(row) for row in rows], "pagination": pagination})
+async def find_all(conn: Connection, request: Request[Body, TenantsQuery]) -> Reply:
+    rows, pagination = await LIST.page(conn, request, {}, filters_of(request.query))
+    return reply_to(request, {"tenants": [shown(row) for row in rows], "pagination": pagination})
 
 
-async def find(conn: Connection, ask: Ask) -> Reply:
-    _check_own(ask)
-    row = await FIND.row(conn, id=ask.path["id"])
-    if row is None or _is_gone_to(ask, row):
+async def find(conn: Connection, request: Request) -> Reply:
+    _check_own(request)
+    row = await FIND.fetch_one(conn, id=request.path["id"])
+    if row is None or _is_gone_to(request, row):
         raise not_found()
-    return answer(ask, shown(row))
+    return reply_to(request, shown(row))
 
 
-def _is_operator(ask: Ask[Any, Any]) -> bool:
-    return ask.context.actor_type == "operator"
+def _is_operator(request: Request[Any, Any]) -> bool:
+    return request.context.actor_type == "operator"
 
 
-def _is_gone_to(ask: Ask[Any, Any], row: Mapping[str, Any]) -> bool:
+def _is_gone_to(request: Request[Any, Any], row: Mapping[str, Any]) -> bool:
     """A tenant that is being deleted is shown to the operator alone."""
-    return row["status"] == "deleting" and not _is_operator(ask)
+    return row["status"] == "deleting" and not _is_operator(request)
 
 
-def _check_own(ask: Ask[Any, Any]) -> None:
+def _check_own(request: Request[Any, Any]) -> None:
     """To a tenant, there is no other."""
-    if not _is_operator(ask) and ask.path["id"] != ask.context.tenant_id:
+    if not _is_operator(request) and request.path["id"] != request.context.tenant_id:
         raise not_found()
 
 
-async def change(conn: Connection, ask: Ask[TenantPatch]) -> Reply:
-    _check_own(ask)
-    patch = ask.body.given()
-    if not _is_operator(ask):
-        _check_allowed(ask, patch)
-    row = await LOCK.row(conn, id=ask.path["id"])
+async def change(conn: Connection, request: Request[UpdateTenant]) -> Reply:
+    _check_own(request)
+    patch = request.body.given()
+    if not _is_operator(request):
+        _check_allowed(request, patch)
+    row = await LOCK.fetch_one(conn, id=request.path["id"])
     if row is None or row["status"] == "deleting":
         raise not_found()
-    check_version(ask.context, row["version"])
+    check_version(request.context, row["version"])
     after, changes = apply_patch(row, patch, objects=("settings",))
     if not changes:
-        return answer(ask, shown(row))
+        return reply_to(request, shown(row))
     kind: type[TenantUpdated | TenantSuspended | TenantResumed] = TenantUpdated
     if "status" in changes:
         kind = TenantSuspended if after["status"] == "suspended" else TenantResumed
     data = {"tenant": shown(after), "changes": changes}
-    updated = event(ask.context, kind, row["id"], data, tenant_id=row["id"])
+    updated = create_entry(request.context, kind, row["id"], data, tenant_id=row["id"])
     values = {f"new_{name}": field for name, field in after.items()}
     try:
-        await UPDATE.row(conn, id=row["id"], **values, **updated.parameters())
+        await UPDATE.fetch_one(conn, id=row["id"], **values, **updated.parameters())
     except asyncpg.UniqueViolationError as error:
         raise _taken(error, after["slug"]) from None
-    return answer(ask, shown(after))
+    return reply_to(request, shown(after))
 
 
-def _check_allowed(ask: Ask[Any, Any], patch: dict[str, Any]) -> None:
+def _check_allowed(request: Request[Any, Any], patch: dict[str, Any]) -> None:
     """A tenant changes its name and settings, with a key that holds every scope."""
-    if "*" not in ask.context.scopes:
+    if "*" not in request.context.scopes:
         raise Problem("insufficient_scope", "The credential lacks the scope *.", scope="*")
     for name in ("slug", "status"):
         if name in patch:
             raise Problem("insufficient_scope", f"Only the operator may change {name}.")
 
 
-async def remove(conn: Connection, ask: Ask[Body, DeleteQuery]) -> Reply:
+async def remove(conn: Connection, request: Request[Body, DeleteQuery]) -> Reply:
     """Asks every service to erase its part; the tenant is gone when each has confirmed.
 
     Its credentials are refused from now on. A repeat, while that lasts, changes nothing more.
     """
-    row = await LOCK.row(conn, id=ask.path["id"])
+    row = await LOCK.fetch_one(conn, id=request.path["id"])
     if row is None:
         raise not_found()
     is_going = row["status"] == "deleting"
     if not is_going:
-        check_version(ask.context, row["version"])
-    if ask.query.dry_run:
-        counts = await PREVIEW.row(conn, id=row["id"])
+        check_version(request.context, row["version"])
+    if request.query.dry_run:
+        counts = await PREVIEW.fetch_one(conn, id=row["id"])
         return Reply(json_bytes({"would_delete": dict(counts or {})}))
     if is_going:
-        return answer(ask, shown(row))
+        return reply_to(request, shown(row))
     after = {
         **row,
         "status": "deleting",
         "version": row["version"] + 1,
         "updated_at": datetime.now(UTC),
     }
-    requested = lifecycle(ask.context, "projects", DELETION_REQUESTED, row["id"], {})
+    requested = create_lifecycle_entry(request.context, "projects", DELETION_REQUESTED, row["id"], {})
     values = {f"new_{name}": field for name, field in after.items()}
-    await UPDATE.row(conn, id=row["id"], **values, **requested.parameters())
-    return answer(ask, shown(after))
+    await UPDATE.fetch_one(conn, id=row["id"], **values, **requested.parameters())
+    return reply_to(request, shown(after))
 
 
-async def who_am_i(conn: Connection, ask: Ask) -> Reply:
-    row = await FIND.row(conn, id=ask.tenant)
-    if row is None or _is_gone_to(ask, row):
+async def who_am_i(conn: Connection, request: Request) -> Reply:
+    row = await FIND.fetch_one(conn, id=request.tenant)
+    if row is None or _is_gone_to(request, row):
         raise not_found()
-    keys = await api_keys.ROOT_KEYS.rows(conn, tenant_id=ask.tenant)
+    keys = await api_keys.ROOT_KEYS.fetch_all(conn, tenant_id=request.tenant)
     credential = {
-        "id": ask.context.actor_id,
-        "type": ask.context.credential,
-        "scopes": ask.context.scopes,
-        "expires_at": ask.context.credential_expires_at,
+        "id": request.context.actor_id,
+        "type": request.context.credential,
+        "scopes": request.context.scopes,
+        "expires_at": request.context.credential_expires_at,
     }
     value = {
         "tenant": shown(row),
         "credential": credential,
         "root_keys": [api_keys.shown(each) for each in keys],
     }
-    return answer(ask, value)
+    return reply_to(request, value)

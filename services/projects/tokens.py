@@ -9,9 +9,9 @@ from functools import lru_cache
 from typing import Any
 
 import jwt
-from chassis.ask import Ask, Reply, answer
+from chassis.request import Request, Reply, reply_to
 from chassis.database import Connection
-from chassis.keys import Keys
+from chassis.encryption import Keyring
 from contracts.ids import new_id
 from contracts.problems import Problem
 from contracts.scopes import SCOPES, covers
@@ -33,34 +33,34 @@ def _signer(seed: bytes) -> tuple[Ed25519PrivateKey, str]:
     return key, hashlib.sha256(public).hexdigest()[:16]
 
 
-def _of(keys: Keys) -> tuple[Ed25519PrivateKey, str]:
+def _of(keys: Keyring) -> tuple[Ed25519PrivateKey, str]:
     return _signer(keys.derive("access-token"))
 
 
-async def public_keys(_: Connection, ask: Ask) -> Reply:
-    key, kid = _of(ask.keys)
+async def public_keys(_: Connection, request: Request) -> Reply:
+    key, kid = _of(request.keys)
     jwk = jwt.algorithms.OKPAlgorithm.to_jwk(key.public_key(), as_dict=True)
-    return answer(ask, {"keys": [jwk | {"kid": kid, "use": "sig", "alg": "EdDSA"}]})
+    return reply_to(request, {"keys": [jwk | {"kid": kid, "use": "sig", "alg": "EdDSA"}]})
 
 
-async def issue(conn: Connection, ask: Ask[IssueToken]) -> Reply:
+async def issue(conn: Connection, request: Request[IssueToken]) -> Reply:
     """A token with the scopes asked for, or all that the key holds; it never outlives the key."""
-    if ask.body.grant_type != "client_credentials":
+    if request.body.grant_type != "client_credentials":
         raise Problem(
             "unsupported_grant_type",
             "Use grant_type=client_credentials.",
             error="unsupported_grant_type",
         )
     row = None
-    if ask.body.secret_sha256 is not None:
-        row = await BY_HASH.row(conn, hash=api_keys.hashed(ask.keys, ask.body.secret_sha256))
+    if request.body.secret_sha256 is not None:
+        row = await BY_HASH.fetch_one(conn, hash=api_keys.hashed(request.keys, request.body.secret_sha256))
     if (
         row is None
-        or row["key_id"] != ask.body.client_id
+        or row["key_id"] != request.body.client_id
         or (row["type"], row["status"], row["tenant_status"]) != ("secret", "active", "active")
     ):
         raise _invalid_client()
-    scopes = _scopes(row["scopes"], ask.body.scope)
+    scopes = _scopes(row["scopes"], request.body.scope)
     now = int(time.time())
     expires_at = now + LIFETIME
     if row["expires_at"] is not None:
@@ -76,14 +76,14 @@ async def issue(conn: Connection, ask: Ask[IssueToken]) -> Reply:
         "exp": expires_at,
         "jti": new_id("jti"),
     }
-    key, kid = _of(ask.keys)
+    key, kid = _of(request.keys)
     value = {
         "access_token": jwt.encode(claims, key, algorithm="EdDSA", headers={"kid": kid}),
         "token_type": "Bearer",
         "expires_in": expires_at - now,
         "scope": claims["scope"],
     }
-    return answer(ask, value)
+    return reply_to(request, value)
 
 
 def _invalid_client() -> Problem:

@@ -3,8 +3,8 @@
 import asyncio
 
 import structlog
-from chassis.process import Process, run_service
-from outbox.attach import attach
+from chassis.service import Service, run_service
+from outbox.register import register
 
 from webhooks import erasing, events, retention
 from webhooks.connecting import open_session
@@ -18,7 +18,7 @@ KEEP_SECONDS = 3600
 ERASE_SECONDS = 0.2
 
 
-async def start(process: Process) -> None:
+async def start(process: Service) -> None:
     """Answers calls, hears the stream, sends deliveries and publishes what is recorded."""
     settings = process.settings
     assert isinstance(settings, WebhooksSettings)
@@ -30,7 +30,7 @@ async def start(process: Process) -> None:
         relay.wake()
         dispatcher.wake()
 
-    relay = attach(process, events.take, after=committed)
+    relay = register(process, events.take, after=committed)
     dispatcher = Dispatcher(
         process.pool,
         process.keys,

@@ -183,7 +183,7 @@ async def claim(
     conn: Connection, wishes: Mapping[tuple[str, str, int], int], lease: str
 ) -> list[Record]:
     """As many of each (tenant, webhook, kind), or fewer when others were quicker; oldest first."""
-    return await CLAIM.rows(
+    return await CLAIM.fetch_all(
         conn,
         tenants=[tenant for tenant, _, _ in wishes],
         webhooks=[webhook for _, webhook, _ in wishes],

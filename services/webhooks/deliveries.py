@@ -6,9 +6,9 @@ An answer fits into one message of the broker however much receivers have said.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from chassis.ask import Ask, Reply, answer, stored_json
+from chassis.request import Request, Reply, reply_to, stored_json
 from chassis.database import ID, TIME, Connection
-from chassis.listing import Listing, given
+from chassis.listing import Listing, filters_of
 from chassis.statements import Statement
 from contracts.models import Body
 from contracts.problems import not_found
@@ -124,7 +124,7 @@ async def with_attempts(
     if not rows:
         return []
     times = [row["created_at"] for row in rows]
-    found = await FIND_ATTEMPTS.rows(
+    found = await FIND_ATTEMPTS.fetch_all(
         conn,
         tenant_id=tenant_id,
         ids=[row["id"] for row in rows],
@@ -142,24 +142,24 @@ def shown(row: Mapping[str, Any], attempts: Any) -> dict[str, Any]:
     return fields | {"attempts": attempts}
 
 
-async def find_all(conn: Connection, ask: Ask[Body, DeliveriesQuery]) -> Reply:
+async def find_all(conn: Connection, request: Request[Body, DeliveriesQuery]) -> Reply:
     """Newest first, by the time of the event."""
-    scope = {"tenant_id": ask.tenant, "webhook_id": ask.path["id"]}
-    if await webhooks.FIND.row(conn, tenant_id=ask.tenant, id=ask.path["id"]) is None:
+    scope = {"tenant_id": request.tenant, "webhook_id": request.path["id"]}
+    if await webhooks.FIND.fetch_one(conn, tenant_id=request.tenant, id=request.path["id"]) is None:
         raise not_found()
-    rows, pagination = await LIST.page(conn, ask, scope, given(ask.query))
-    deliveries = await with_attempts(conn, ask.tenant, rows)
-    return answer(ask, {"deliveries": deliveries, "pagination": pagination})
+    rows, pagination = await LIST.page(conn, request, scope, filters_of(request.query))
+    deliveries = await with_attempts(conn, request.tenant, rows)
+    return reply_to(request, {"deliveries": deliveries, "pagination": pagination})
 
 
-async def find(conn: Connection, ask: Ask) -> Reply:
+async def find(conn: Connection, request: Request) -> Reply:
     """One, with the body that was or will be sent."""
-    scope = {"tenant_id": ask.tenant, "id": ask.path["id"]}
-    webhook = await webhooks.FIND.row(conn, **scope)
-    row = webhook and await FIND.row(
-        conn, tenant_id=ask.tenant, webhook_id=ask.path["id"], id=ask.path["delivery_id"]
+    scope = {"tenant_id": request.tenant, "id": request.path["id"]}
+    webhook = await webhooks.FIND.fetch_one(conn, **scope)
+    row = webhook and await FIND.fetch_one(
+        conn, tenant_id=request.tenant, webhook_id=request.path["id"], id=request.path["delivery_id"]
     )
     if row is None:
         raise not_found()
-    (delivery,) = await with_attempts(conn, ask.tenant, [row])
-    return answer(ask, delivery | {"payload": stored_json(row["payload"])})
+    (delivery,) = await with_attempts(conn, request.tenant, [row])
+    return reply_to(request, delivery | {"payload": stored_json(row["payload"])})

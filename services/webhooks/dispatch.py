@@ -16,7 +16,7 @@ import aiohttp
 import structlog
 from asyncpg import Record
 from chassis.database import CONFLICTS, UNAVAILABLE, Connection, Pool
-from chassis.keys import Keys
+from chassis.encryption import Keyring
 from chassis.telemetry import DELIVERIES, DELIVERY_WAIT
 from contracts.ids import new_id
 
@@ -49,7 +49,7 @@ class Dispatcher:
     def __init__(
         self,
         pool: Pool,
-        keys: Keys,
+        keys: Keyring,
         session: aiohttp.ClientSession,
         *,
         allow_private: bool,
@@ -116,7 +116,7 @@ class Dispatcher:
 
     async def _give_back(self, unsent: list[tuple[Record, str]]) -> None:
         async with self._pool.acquire() as conn:
-            await claims.GIVE_BACK.run(
+            await claims.GIVE_BACK.execute(
                 conn,
                 tenants=[row["tenant_id"] for row, _ in unsent],
                 webhooks=[row["webhook_id"] for row, _ in unsent],
@@ -128,8 +128,8 @@ class Dispatcher:
         """Claims as much as may be started; answers how long there is nothing to do."""
         now = time.monotonic()
         if now >= self._wake_at:
-            await claims.WAKE.run(conn, limit=WAKE_AT_ONCE)
-            wait = await claims.NEXT_WAKE.value(conn)
+            await claims.WAKE.execute(conn, limit=WAKE_AT_ONCE)
+            wait = await claims.NEXT_WAKE.fetch_value(conn)
             wait = IDLE_SECONDS if wait is None else min(max(wait, 0.0), IDLE_SECONDS)
             self._wake_at = now + wait
         free = SLOTS - self._under_way.total()
@@ -154,16 +154,16 @@ class Dispatcher:
 
     async def _lanes(self, conn: Connection, now: float) -> tuple[list[Lane], bool]:
         """The next webhooks with something due, and whether there are others beyond these."""
-        found = await due.TENANTS.rows(conn, after=self._tenant_after, limit=TENANTS_AT_ONCE)
+        found = await due.TENANTS.fetch_all(conn, after=self._tenant_after, limit=TENANTS_AT_ONCE)
         tenants = [row["tenant_id"] for row in found]
         started_at_first = not self._tenant_after
         whole = len(tenants) < TENANTS_AT_ONCE
         self._tenant_after = "" if whole else tenants[-1]
         if not tenants:
             return [], not started_at_first
-        await due.TAKE_TURN.row(conn)
+        await due.TAKE_TURN.fetch_one(conn)
         afters = [self._webhook_after.pop(tenant, "") for tenant in tenants]
-        rows = await due.LANES.rows(conn, tenants=tenants, afters=afters, each=LANES_AT_ONCE)
+        rows = await due.LANES.fetch_all(conn, tenants=tenants, afters=afters, each=LANES_AT_ONCE)
         seen = Counter(row["tenant_id"] for row in rows)
         wide = {tenant for tenant, count in seen.items() if count == LANES_AT_ONCE}
         self._webhook_after |= {
@@ -194,12 +194,12 @@ class Dispatcher:
 
     async def _send(self, row: Record, lease: str) -> None:
         try:
-            bound_to = sealed_for(row["webhook_id"])
+            associated_data = sealed_for(row["webhook_id"])
             parcel = Parcel(
                 row["url"],
                 row["event_id"],
                 row["payload"].encode(),
-                [self._keys.open(sealed, bound_to) for sealed in row["secrets"]],
+                [self._keys.open(sealed, associated_data) for sealed in row["secrets"]],
             )
             result = await attempt(self._session, parcel, allow_private=self._allow_private)
         except Exception:

@@ -7,13 +7,13 @@ nothing is stored. `tenant.erased` is recorded in the transaction that finds not
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from chassis.boundary import IDEMPOTENCY
+from chassis.idempotency import IDEMPOTENCY
 from chassis.database import TIME, Connection, Pool
 from chassis.statements import Statement
 from contracts.context import Context
 from outbox import dead_letters
-from outbox.inbox import Heard
-from outbox.record import lifecycle, record
+from outbox.inbox import ReceivedEvent
+from outbox.record import create_lifecycle_entry, record
 from outbox.tables import OUTBOX
 from sqlalchemy import (
     BindParameter,
@@ -72,24 +72,24 @@ def _some(table: Table) -> Statement:
 STEPS = [_some(each) for each in (QUEUE, ATTEMPTS, DELIVERIES, EVENTS, IDEMPOTENCY, OUTBOX)]
 
 
-async def begin(conn: Connection, heard: Heard) -> None:
+async def begin(conn: Connection, heard: ReceivedEvent) -> None:
     """In the transaction of the event that asks for it."""
     context = heard.context()
-    await REMEMBER.run(
+    await REMEMBER.execute(
         conn,
         tenant_id=heard.tenant_id,
         request_id=context.request_id,
         traceparent=context.traceparent,
         now=datetime.now(UTC),
     )
-    await DELETE_WEBHOOKS.run(conn, tenant_id=heard.tenant_id)
+    await DELETE_WEBHOOKS.execute(conn, tenant_id=heard.tenant_id)
 
 
 async def go_on(pool: Pool, recorded: Callable[[], None]) -> None:
     """Every open erasure, to its end. `recorded` is told when one is confirmed."""
     while True:
         async with pool.acquire() as conn, conn.transaction():
-            row = await OPEN.row(conn)
+            row = await OPEN.fetch_one(conn)
             if row is None:
                 return
             if await _step(conn, row["tenant_id"]):
@@ -100,8 +100,8 @@ async def go_on(pool: Pool, recorded: Callable[[], None]) -> None:
                 request_id=row["request_id"],
                 traceparent=row["traceparent"],
             )
-            await CLOSE.run(conn, tenant_id=row["tenant_id"], now=datetime.now(UTC))
-            gone = lifecycle(context, "webhooks", "tenant.erased", row["tenant_id"], {})
+            await CLOSE.execute(conn, tenant_id=row["tenant_id"], now=datetime.now(UTC))
+            gone = create_lifecycle_entry(context, "webhooks", "tenant.erased", row["tenant_id"], {})
             await record(conn, gone)
         recorded()
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from chassis.database import Connection
 from contracts.events import EVENTS_PREFIX, lifecycle_subject
-from outbox.inbox import Heard
+from outbox.inbox import ReceivedEvent
 
 from webhooks import erasing
 from webhooks.fanout import fan_out
@@ -12,7 +12,7 @@ from webhooks.fanout import fan_out
 DELETION_REQUESTED = lifecycle_subject("projects", "tenant.deletion_requested")
 
 
-async def take(conn: Connection, events: Sequence[Heard]) -> None:
+async def take(conn: Connection, events: Sequence[ReceivedEvent]) -> None:
     """The effect of a batch, in one transaction; one statement, whatever its size, if none goes."""
     for each in events:
         if each.subject == DELETION_REQUESTED:

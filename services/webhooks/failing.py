@@ -13,7 +13,7 @@ from chassis.database import ID, TIME, Connection, Pool
 from chassis.statements import Statement
 from contracts.context import Context
 from contracts.webhooks import WebhookDisabled
-from outbox.record import event, record
+from outbox.record import create_entry, record
 from sqlalchemy import ARRAY, Text, bindparam, column, func, null, or_, tuple_, update
 
 from webhooks import waiting
@@ -123,7 +123,7 @@ async def _disable(conn: Connection, outcome: Outcome, reason: str, now: datetim
     claimed = outcome.claimed
     scope = {"tenant_id": claimed["tenant_id"], "id": claimed["webhook_id"]}
     async with conn.transaction():
-        row = await DISABLE.row(
+        row = await DISABLE.fetch_one(
             conn,
             **scope,
             url=claimed["url"],
@@ -139,7 +139,7 @@ async def _disable(conn: Connection, outcome: Outcome, reason: str, now: datetim
             request_id=cause["requestid"],
             traceparent=cause["traceparent"],
         )
-        await record(conn, event(context, WebhookDisabled, row["id"], {"webhook": shown(row)}))
-        await waiting.PARK.run(conn, **scope)
+        await record(conn, create_entry(context, WebhookDisabled, row["id"], {"webhook": shown(row)}))
+        await waiting.PARK.execute(conn, **scope)
     log.warning("webhook_disabled", **scope, reason=reason)
     return True

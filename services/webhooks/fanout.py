@@ -10,7 +10,7 @@ from typing import Any
 
 from chassis.database import ID, TIME, Connection
 from chassis.statements import Statement
-from outbox.inbox import Heard
+from outbox.inbox import ReceivedEvent
 from sqlalchemy import (
     ARRAY,
     BindParameter,
@@ -88,9 +88,9 @@ _made = (
 FAN_OUT = Statement(waiting.put(_made, FIRST).add_cte(_stored))
 
 
-async def fan_out(conn: Connection, events: Sequence[Heard]) -> None:
+async def fan_out(conn: Connection, events: Sequence[ReceivedEvent]) -> None:
     """Stores the events and queues a delivery for each webhook that wants one."""
-    await FAN_OUT.run(
+    await FAN_OUT.execute(
         conn,
         tenant_id=[each.tenant_id for each in events],
         id=[each.id for each in events],

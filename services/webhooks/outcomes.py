@@ -199,4 +199,4 @@ async def write(pool: Pool, outcomes: Sequence[Outcome], now: datetime) -> None:
     rows = [each.row(now) for each in outcomes]
     columns = {name: [row[name] for row in rows] for name in _FIELDS}
     async with pool.acquire() as conn:
-        await WRITE.run(conn, **columns)
+        await WRITE.execute(conn, **columns)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from asyncpg import Record
-from chassis.ask import Ask, Reply, answer
+from chassis.request import Request, Reply, reply_to
 from chassis.database import ID, TIME, Connection
 from chassis.statements import Statement
 from contracts.problems import Problem, invalid, not_found
@@ -140,13 +140,13 @@ _awaited = (
 REPLAY = Statement(select(func.count()).select_from(_awaited))
 
 
-async def hold(conn: Connection, ask: Ask[Any, Any]) -> dict[str, str]:
+async def hold(conn: Connection, request: Request[Any, Any]) -> dict[str, str]:
     """The scope of the webhook, which stays there until the end of the transaction.
 
     Raises Problem (404, 409).
     """
-    scope = {"tenant_id": ask.tenant, "webhook_id": ask.path["id"]}
-    status = await HOLD.value(conn, **scope)
+    scope = {"tenant_id": request.tenant, "webhook_id": request.path["id"]}
+    status = await HOLD.fetch_value(conn, **scope)
     if status is None:
         raise not_found()
     if status == "disabled":
@@ -154,34 +154,34 @@ async def hold(conn: Connection, ask: Ask[Any, Any]) -> dict[str, str]:
     return scope
 
 
-async def retry(conn: Connection, ask: Ask) -> Reply:
+async def retry(conn: Connection, request: Request) -> Reply:
     """Due now, whatever became of it before; one that is being sent just now stays as it is."""
-    scope = await hold(conn, ask) | {"id": ask.path["delivery_id"]}
+    scope = await hold(conn, request) | {"id": request.path["delivery_id"]}
     now = datetime.now(UTC)
-    await QUEUE_ONE.run(conn, **scope, now=now)
-    await AWAIT_ONE.run(conn, **scope, now=now)
-    row: Record | None = await FIND.row(conn, **scope)
+    await QUEUE_ONE.execute(conn, **scope, now=now)
+    await AWAIT_ONE.execute(conn, **scope, now=now)
+    row: Record | None = await FIND.fetch_one(conn, **scope)
     if row is None:
         raise not_found()
-    (shown,) = await deliveries.with_attempts(conn, ask.tenant, [row])
-    return answer(ask, shown)
+    (shown,) = await deliveries.with_attempts(conn, request.tenant, [row])
+    return reply_to(request, shown)
 
 
-async def replay(conn: Connection, ask: Ask[Replay]) -> Reply:
+async def replay(conn: Connection, request: Request[Replay]) -> Reply:
     """One statement. Events without a delivery count too: the webhook was disabled, or younger."""
     now = datetime.now(UTC)
-    since, until = ask.body.since, ask.body.until or now
+    since, until = request.body.since, request.body.until or now
     if since > now:
         raise invalid("since", "must not lie in the future")
     if until < since:
         raise invalid("until", "must not be before since")
-    scope = await hold(conn, ask)
-    queued = await REPLAY.value(
+    scope = await hold(conn, request)
+    queued = await REPLAY.fetch_value(
         conn,
         **scope,
         since=max(since, now - KEPT),
         until=until,
-        patterns=ask.body.events or ["*"],
+        patterns=request.body.events or ["*"],
         now=now,
     )
-    return answer(ask, {"queued": queued})
+    return reply_to(request, {"queued": queued})

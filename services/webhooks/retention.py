@@ -19,5 +19,5 @@ DROP_EXPIRED = Statement(
 async def keep(pool: Pool) -> None:
     """One round; fails when a partition is in use for too long, then the next round does it."""
     async with pool.acquire() as conn:
-        await KEEP_PARTITIONS.value(conn)
-        await DROP_EXPIRED.run(conn)
+        await KEEP_PARTITIONS.fetch_value(conn)
+        await DROP_EXPIRED.execute(conn)

@@ -2,12 +2,12 @@
 
 from datetime import UTC, datetime
 
-from chassis.rewrapping import Rewrapping
+from chassis.key_rotation import KeyRotation
 
 from webhooks.tables import SECRETS
 from webhooks.webhooks import sealed_for
 
-rewrap = Rewrapping(
+rewrap = KeyRotation(
     SECRETS.c.sealed,
     {
         SECRETS.c.tenant_id: "",

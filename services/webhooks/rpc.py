@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from chassis.boundary import Routes
+from chassis.unit_of_work import Routes
 from contracts import webhooks as calls
 
 from webhooks import deliveries, resending, testing, webhooks

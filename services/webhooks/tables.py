@@ -7,7 +7,7 @@ the event's time, which its deliveries and their attempts share; the queue holds
 from datetime import datetime
 from typing import Any, ClassVar
 
-from chassis.boundary import IDEMPOTENCY
+from chassis.idempotency import IDEMPOTENCY
 from chassis.database import ID
 from chassis.tables import id_field, table, time_field
 from outbox.tables import declare

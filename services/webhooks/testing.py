@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from chassis.ask import Ask, Reply, answer, json_bytes
+from chassis.request import Request, Reply, reply_to, json_bytes
 from chassis.database import Connection
 from chassis.statements import Statement, parameters
 from contracts.catalogue import EVENT_TYPES
@@ -54,34 +54,34 @@ INSERT = Statement(
 )
 
 
-async def send_test(conn: Connection, ask: Ask[SendTest]) -> Reply:
+async def send_test(conn: Connection, request: Request[SendTest]) -> Reply:
     """The event is stored for this webhook alone, whatever it subscribes to."""
-    event_type = ask.body.event_type
+    event_type = request.body.event_type
     if event_type != TEST_EVENT and event_type not in EVENT_TYPES:
         raise invalid(
             "event_type",
             "must be an event type; GET /v1/admin/event-types lists them",
             "unknown_event_type",
         )
-    scope = await resending.hold(conn, ask)
-    event = _sample(ask, event_type)
-    row = await INSERT.row(
+    scope = await resending.hold(conn, request)
+    event = _sample(request, event_type)
+    row = await INSERT.fetch_one(
         conn,
-        tenant_id=ask.tenant,
+        tenant_id=request.tenant,
         id=event["id"],
         created_at=event["time"],
         type=event_type,
-        actor_id=ask.context.actor_id,
+        actor_id=request.context.actor_id,
         only_webhook_id=scope["webhook_id"],
         payload=json_bytes(event).decode(),
     )
     assert row is not None
-    return answer(ask, deliveries.shown(row, []))
+    return reply_to(request, deliveries.shown(row, []))
 
 
-def _sample(ask: Ask[Any, Any], event_type: str) -> dict[str, Any]:
+def _sample(request: Request[Any, Any], event_type: str) -> dict[str, Any]:
     """An event as it could have happened in the caller's tenant."""
-    webhook_id = ask.path["id"]
+    webhook_id = request.path["id"]
     if event_type == TEST_EVENT:
         sample = {
             "specversion": "1.0",
@@ -96,9 +96,9 @@ def _sample(ask: Ask[Any, Any], event_type: str) -> dict[str, Any]:
     return sample | {
         "id": new_id("evt"),
         "time": datetime.now(UTC),
-        "tenantid": ask.tenant,
-        "actortype": ask.context.actor_type,
-        "actorid": ask.context.actor_id,
-        "requestid": ask.context.request_id,
-        "traceparent": ask.context.traceparent,
+        "tenantid": request.tenant,
+        "actortype": request.context.actor_type,
+        "actorid": request.context.actor_id,
+        "requestid": request.context.request_id,
+        "traceparent": request.context.traceparent,
     }

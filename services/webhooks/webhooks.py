@@ -9,24 +9,24 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from chassis.ask import Ask, Reply, answer, json_bytes
+from chassis.request import Request, Reply, reply_to, json_bytes
 from chassis.database import TIME, Connection
-from chassis.listing import Listing, given
-from chassis.patches import apply_patch, check_version
+from chassis.listing import Listing, filters_of
+from chassis.merge_patch import apply_patch, check_version
 from chassis.statements import Statement, parameters
 from contracts.ids import new_id
 from contracts.models import Body, DeleteQuery
 from contracts.problems import invalid, not_found
 from contracts.webhooks import (
-    NewWebhook,
+    CreateWebhook,
     WebhookCreated,
     WebhookDeleted,
-    WebhookPatch,
+    UpdateWebhook,
     WebhookSecretRotated,
     WebhooksQuery,
     WebhookUpdated,
 )
-from outbox.record import event, recording
+from outbox.record import create_entry, with_outbox_entry
 from sqlalchemy import Boolean, Text, bindparam, case, delete, insert, null, select, update
 
 from webhooks import waiting
@@ -55,7 +55,7 @@ _rotated = (
 )
 
 INSERT = Statement(
-    recording(_created).add_cte(
+    with_outbox_entry(_created).add_cte(
         insert(SECRETS)
         .from_select(_SECRET, select(*_created.c, bindparam("sealed", type_=Text)))
         .cte("secret")
@@ -65,7 +65,7 @@ FIND = Statement(select(*COLUMNS).where(*_ONE))
 LOCK = Statement(select(*COLUMNS).where(*_ONE).with_for_update(key_share=True))
 LOCK_TO_DELETE = Statement(select(*COLUMNS).where(*_ONE).with_for_update())
 UPDATE = Statement(
-    recording(
+    with_outbox_entry(
         update(WEBHOOKS)
         .where(*_ONE)
         .values(
@@ -89,7 +89,7 @@ EXPIRE_SECRETS = Statement(
     .values(expires_at=bindparam("until", type_=TIME))
 )
 ROTATE = Statement(
-    recording(_rotated).add_cte(
+    with_outbox_entry(_rotated).add_cte(
         insert(SECRETS)
         .from_select(_SECRET, select(*_rotated.c, bindparam("sealed", type_=Text)))
         .cte("secret")
@@ -102,7 +102,7 @@ FORGET_SECRETS = Statement(
         SECRETS.c.expires_at <= bindparam("now", type_=TIME),
     )
 )
-DELETE = Statement(recording(delete(WEBHOOKS).where(*_ONE).returning(WEBHOOKS.c.id).cte("changed")))
+DELETE = Statement(with_outbox_entry(delete(WEBHOOKS).where(*_ONE).returning(WEBHOOKS.c.id).cte("changed")))
 
 LIST = Listing(
     source=WEBHOOKS,
@@ -123,9 +123,9 @@ def sealed_for(webhook_id: str) -> str:
     return f"webhook:{webhook_id}"
 
 
-async def create(conn: Connection, ask: Ask[NewWebhook], *, allow_private: bool) -> Reply:
+async def create(conn: Connection, request: Request[CreateWebhook], *, allow_private: bool) -> Reply:
     """One statement: the webhook, its secret and the event."""
-    new = ask.body
+    new = request.body
     _check(new.url, allow_private=allow_private)
     now = datetime.now(UTC)
     webhook_id, secret = new_id("whk"), os.urandom(SECRET_BYTES)
@@ -141,15 +141,15 @@ async def create(conn: Connection, ask: Ask[NewWebhook], *, allow_private: bool)
         "created_at": now,
         "updated_at": now,
     }
-    created = event(ask.context, WebhookCreated, webhook_id, {"webhook": value})
-    await INSERT.row(
+    created = create_entry(request.context, WebhookCreated, webhook_id, {"webhook": value})
+    await INSERT.fetch_one(
         conn,
-        tenant_id=ask.tenant,
+        tenant_id=request.tenant,
         **value,
-        sealed=ask.keys.seal(secret, sealed_for(webhook_id)),
+        sealed=request.keys.seal(secret, sealed_for(webhook_id)),
         **created.parameters(),
     )
-    return answer(ask, {**value, "secret": shown_secret(secret)}, created=webhook_id)
+    return reply_to(request, {**value, "secret": shown_secret(secret)}, created=webhook_id)
 
 
 def _check(url: str, *, allow_private: bool) -> None:
@@ -159,39 +159,39 @@ def _check(url: str, *, allow_private: bool) -> None:
         raise invalid("url", str(refused), "refused_url") from None
 
 
-async def find(conn: Connection, ask: Ask) -> Reply:
-    row = await FIND.row(conn, tenant_id=ask.tenant, id=ask.path["id"])
+async def find(conn: Connection, request: Request) -> Reply:
+    row = await FIND.fetch_one(conn, tenant_id=request.tenant, id=request.path["id"])
     if row is None:
         raise not_found()
-    return answer(ask, shown(row))
+    return reply_to(request, shown(row))
 
 
-async def find_all(conn: Connection, ask: Ask[Body, WebhooksQuery]) -> Reply:
-    rows, pagination = await LIST.page(conn, ask, {"tenant_id": ask.tenant}, given(ask.query))
-    return answer(ask, {"webhooks": [shown(row) for row in rows], "pagination": pagination})
+async def find_all(conn: Connection, request: Request[Body, WebhooksQuery]) -> Reply:
+    rows, pagination = await LIST.page(conn, request, {"tenant_id": request.tenant}, filters_of(request.query))
+    return reply_to(request, {"webhooks": [shown(row) for row in rows], "pagination": pagination})
 
 
-async def change(conn: Connection, ask: Ask[WebhookPatch], *, allow_private: bool) -> Reply:
+async def change(conn: Connection, request: Request[UpdateWebhook], *, allow_private: bool) -> Reply:
     """Disabled, its pending deliveries wait; enabled again, they go on."""
-    scope = {"tenant_id": ask.tenant, "id": ask.path["id"]}
-    patch = ask.body.given()
+    scope = {"tenant_id": request.tenant, "id": request.path["id"]}
+    patch = request.body.given()
     if "url" in patch:
         _check(patch["url"], allow_private=allow_private)
-    row = await LOCK.row(conn, **scope)
+    row = await LOCK.fetch_one(conn, **scope)
     if row is None:
         raise not_found()
-    check_version(ask.context, row["version"])
+    check_version(request.context, row["version"])
     if "status" in patch:
         stays = row["status"] == patch["status"]
         reason = "by_request" if patch["status"] == "disabled" else None
         patch["disabled_reason"] = row["disabled_reason"] if stays else reason
     after, changes = apply_patch(row, patch)
     if not changes:
-        return answer(ask, shown(row))
+        return reply_to(request, shown(row))
     value = shown(after)
-    updated = event(ask.context, WebhookUpdated, row["id"], {"webhook": value, "changes": changes})
+    updated = create_entry(request.context, WebhookUpdated, row["id"], {"webhook": value, "changes": changes})
     enabled = "status" in changes and after["status"] == "active"
-    await UPDATE.row(
+    await UPDATE.fetch_one(
         conn,
         **scope,
         **{f"new_{name}": field for name, field in value.items()},
@@ -200,41 +200,41 @@ async def change(conn: Connection, ask: Ask[WebhookPatch], *, allow_private: boo
     )
     if "status" in changes:
         await (waiting.RESUME if enabled else waiting.PARK).run(conn, **scope)
-    return answer(ask, value)
+    return reply_to(request, value)
 
 
-async def remove(conn: Connection, ask: Ask[Body, DeleteQuery]) -> Reply:
+async def remove(conn: Connection, request: Request[Body, DeleteQuery]) -> Reply:
     """What is pending goes with it; what was sent is out of reach and ends with its 30 days."""
-    scope = {"tenant_id": ask.tenant, "id": ask.path["id"]}
-    row = await LOCK_TO_DELETE.row(conn, **scope)
+    scope = {"tenant_id": request.tenant, "id": request.path["id"]}
+    row = await LOCK_TO_DELETE.fetch_one(conn, **scope)
     if row is None:
         raise not_found()
-    check_version(ask.context, row["version"])
-    if ask.query.dry_run:
-        pending = await waiting.COUNT.value(conn, **scope)
+    check_version(request.context, row["version"])
+    if request.query.dry_run:
+        pending = await waiting.COUNT.fetch_value(conn, **scope)
         return Reply(json_bytes({"would_delete": {"deliveries": pending}}))
-    await waiting.DROP.run(conn, **scope)
-    deleted = event(ask.context, WebhookDeleted, row["id"], {"webhook": shown(row)})
-    await DELETE.row(conn, **scope, **deleted.parameters())
-    return answer(ask)
+    await waiting.DROP.execute(conn, **scope)
+    deleted = create_entry(request.context, WebhookDeleted, row["id"], {"webhook": shown(row)})
+    await DELETE.fetch_one(conn, **scope, **deleted.parameters())
+    return reply_to(request)
 
 
-async def rotate_secret(conn: Connection, ask: Ask) -> Reply:
+async def rotate_secret(conn: Connection, request: Request) -> Reply:
     """The new secret signs from now on, those before it until their 24 hours are over."""
-    scope = {"tenant_id": ask.tenant, "id": ask.path["id"]}
-    row = await LOCK.row(conn, **scope)
+    scope = {"tenant_id": request.tenant, "id": request.path["id"]}
+    row = await LOCK.fetch_one(conn, **scope)
     if row is None:
         raise not_found()
     now, secret = datetime.now(UTC), os.urandom(SECRET_BYTES)
     value = shown(row) | {"version": row["version"] + 1, "updated_at": now}
-    rotated = event(ask.context, WebhookSecretRotated, row["id"], {"webhook": value})
-    await FORGET_SECRETS.run(conn, **scope, now=now)
-    await EXPIRE_SECRETS.run(conn, **scope, until=now + OVERLAP)
-    await ROTATE.row(
+    rotated = create_entry(request.context, WebhookSecretRotated, row["id"], {"webhook": value})
+    await FORGET_SECRETS.execute(conn, **scope, now=now)
+    await EXPIRE_SECRETS.execute(conn, **scope, until=now + OVERLAP)
+    await ROTATE.fetch_one(
         conn,
         **scope,
         now=now,
-        sealed=ask.keys.seal(secret, sealed_for(row["id"])),
+        sealed=request.keys.seal(secret, sealed_for(row["id"])),
         **rotated.parameters(),
     )
-    return answer(ask, {**value, "secret": shown_secret(secret)})
+    return reply_to(request, {**value, "secret": shown_secret(secret)})

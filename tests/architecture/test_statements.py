@@ -4,7 +4,7 @@ import asyncio
 
 import asyncpg
 import pytest
-from chassis import boundary, migrate
+from chassis import boundary, migrations
 from chassis.statements import Statement
 from identity.tables import MEMBERS, ORGANIZATIONS, USERS
 from sqlalchemy import bindparam, delete, exists, insert, select, update
@@ -89,7 +89,7 @@ def test_an_unbound_table_is_noticed_wherever_it_hides() -> None:
 
 @pytest.mark.parametrize("service", SERVICES)
 async def test_every_statement_can_be_prepared(service: str, servers: Servers) -> None:
-    await asyncio.to_thread(migrate.upgrade, service, servers.migration_url(service))
+    await asyncio.to_thread(migrations.upgrade, service, servers.migration_url(service))
     conn = await asyncpg.connect(servers.database_url(service), statement_cache_size=0)
     try:
         for name, statement in statements_of(service).items():
@@ -104,5 +104,5 @@ async def test_every_statement_can_be_prepared(service: str, servers: Servers) -
 @pytest.mark.parametrize("service", SERVICES)
 async def test_the_tables_and_the_migrations_agree(service: str, servers: Servers) -> None:
     url = servers.migration_url(service)
-    await asyncio.to_thread(migrate.upgrade, service, url)
-    assert await asyncio.to_thread(migrate.pending, service, url) == []
+    await asyncio.to_thread(migrations.upgrade, service, url)
+    assert await asyncio.to_thread(migrations.pending, service, url) == []

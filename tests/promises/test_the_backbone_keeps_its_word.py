@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from chassis import migrate, streams
-from chassis.broker import connect
+from chassis import migrations, streams
+from chassis.nats_client import connect
 from chassis.database import Pool, open_pool
 from contracts.context import Context
 from contracts.events import STREAM
@@ -18,9 +18,9 @@ from contracts.organizations import OrganizationDeleted
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from outbox import dead_letters
-from outbox.inbox import Heard
-from outbox.listening import BATCH, Listener
-from outbox.record import event, record_all
+from outbox.inbox import ReceivedEvent
+from outbox.consumer import BATCH, Consumer
+from outbox.record import create_entry, record
 from outbox.relay import Relay
 from outbox.republish import republish
 from support.owner import TRACE
@@ -45,15 +45,15 @@ class Scene:
     async def happen(self, count: int = 1, *, recorded: bool = True) -> list[str]:
         """Events in one transaction, which is rolled back unless they are `recorded`."""
         context = Context(tenant_id=new_id("ten"), request_id="req_1", traceparent=TRACE)
-        made = [event(context, OrganizationDeleted, new_id("org"), {}) for _ in range(count)]
+        made = [create_entry(context, OrganizationDeleted, new_id("org"), {}) for _ in range(count)]
         async with self.pool.acquire() as conn:
             transaction = conn.transaction()
             await transaction.start()
-            await record_all(conn, made)
+            await record(conn, made)
             await (transaction.commit() if recorded else transaction.rollback())
         return [each.event_id for each in made]
 
-    async def effect(self, _: object, events: Sequence[Heard]) -> None:
+    async def effect(self, _: object, events: Sequence[ReceivedEvent]) -> None:
         if any(each.id in self.poison for each in events):
             raise ValueError
         self.heard += [each.id for each in events]
@@ -68,8 +68,8 @@ class Scene:
             yield relay
 
     @asynccontextmanager
-    async def listening(self) -> AsyncIterator[Listener]:
-        listener = Listener(
+    async def listening(self) -> AsyncIterator[Consumer]:
+        listener = Consumer(
             HEARS_ALL,
             self.pool,
             self.nats,
@@ -131,7 +131,7 @@ async def own_servers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator
     """Its NATS is killed, so it is not the one that all tests share."""
     folder = tmp_path_factory.mktemp("backbone")
     async with servers_on(folder, with_redis=False) as running:
-        await asyncio.to_thread(migrate.upgrade, "identity", running.migration_url("identity"))
+        await asyncio.to_thread(migrations.upgrade, "identity", running.migration_url("identity"))
         yield running
 
 

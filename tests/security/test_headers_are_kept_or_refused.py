@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import jwt
 import pytest
-from chassis.patches import check_version
+from chassis.merge_patch import check_version
 from contracts.context import Context
 from contracts.problems import Problem
 from contracts.secrets import is_secret

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from chassis import migrate
-from chassis.ask import Reply, understand
-from chassis.boundary import Boundary, Routes
+from chassis import migrations
+from chassis.request import Reply, validate_request
+from chassis.unit_of_work import UnitOfWork, Routes
 from chassis.database import Pool, open_pool
-from chassis.keys import Keys
+from chassis.encryption import Keyring
 from chassis.settings import ServiceSettings
 from contracts.calls import Call
 from contracts.context import Context
@@ -43,8 +43,8 @@ class Owner:
     def __init__(self, routes: Routes, pool: Pool, settings: ServiceSettings) -> None:
         self.pool = pool
         self.settings = settings
-        self.keys = Keys(settings)
-        self._boundary = Boundary(pool, self.keys, lambda: None)
+        self.keys = Keyring(settings)
+        self._boundary = UnitOfWork(pool, self.keys, lambda: None)
         self._routes = routes
 
     async def ask(
@@ -76,7 +76,7 @@ class Owner:
         )
         data = body if isinstance(body, bytes) else b"" if body is None else orjson.dumps(body)
         try:
-            asked = understand(call, circumstances, data, self.keys)
+            asked = validate_request(call, circumstances, data, self.keys)
             if call in self._routes.reads:
                 reply = await self._boundary.read(self._routes.reads[call], asked)
             else:
@@ -101,7 +101,7 @@ async def owner_of(
     service: str, routes: Routes, servers: Servers, kind: type[ServiceSettings] = ServiceSettings
 ) -> AsyncIterator[Owner]:
     """The service on its migrated database."""
-    await asyncio.to_thread(migrate.upgrade, service, servers.migration_url(service))
+    await asyncio.to_thread(migrations.upgrade, service, servers.migration_url(service))
     settings = kind(
         database_url=servers.database_url(service),
         hash_key=HASH_KEY,

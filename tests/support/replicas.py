@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import asyncpg
-from outbox import listening, relay
+from outbox import consumer, relay
 from tenantry import services
 from tenantry.keys import SERVICES
 from tenantry.loopback import HOST, free_ports
@@ -12,7 +12,7 @@ from tenantry.supervisor import Child
 from support.fire.stack import CabledStack
 
 PROCESSES = (*SERVICES, "edge")
-LEADING = {"relay": relay.LOCK, "listener": listening.LOCK}
+LEADING = {"relay": relay.LOCK, "listener": consumer.LOCK}
 
 # Of a lock by a bigint PostgreSQL shows the two halves.
 _HOLDERS = """

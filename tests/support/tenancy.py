@@ -11,7 +11,7 @@ from itertools import combinations
 from typing import Any
 
 from chassis.listing import Listing
-from chassis.rewrapping import Rewrapping
+from chassis.key_rotation import KeyRotation
 from chassis.statements import Statement
 from sqlalchemy import (
     CTE,
@@ -56,7 +56,7 @@ def _statements(value: Any) -> Iterator[tuple[str, Statement]]:
         yield from ((f"[{n}]", each) for n, each in enumerate(value) if isinstance(each, Statement))
     elif isinstance(value, dict):
         yield from ((f"[{n}]", each) for n, each in value.items() if isinstance(each, Statement))
-    elif isinstance(value, Rewrapping):
+    elif isinstance(value, KeyRotation):
         yield from ((f".{name}", each) for name, each in vars(value).items()
                     if isinstance(each, Statement))  # fmt: skip
     elif isinstance(value, Listing):

@@ -26,9 +26,7 @@ def nodes(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def test_it_has_the_routes_and_no_other() -> None:
-    found = {
-        (path, method) for path, methods in DOCUMENT["paths"].items() for method in methods
-    }
+    found = {(path, method) for path, methods in DOCUMENT["paths"].items() for method in methods}
     assert found == {(route.path, route.method.lower()) for route in ROUTES}
 
 

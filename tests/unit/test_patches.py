@@ -1,7 +1,7 @@
 """JSON Merge Patch and versions."""
 
 import pytest
-from chassis.patches import apply_patch, check_version, merge
+from chassis.merge_patch import apply_patch, check_version, merge
 from contracts.context import Context
 from contracts.problems import Problem
 

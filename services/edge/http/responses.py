@@ -1,7 +1,7 @@
 """Makes responses: a problem as of RFC 9457, an owner's reply with its ETag and Location."""
 
 import orjson
-from chassis.ask import Reply, problem_headers
+from chassis.request import Reply, problem_headers
 from contracts.problems import Problem
 from starlette.requests import Request
 from starlette.responses import Response

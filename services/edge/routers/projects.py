@@ -3,7 +3,7 @@
 from typing import Any
 
 import orjson
-from chassis.rpc import ask
+from chassis.rpc.client import call_service
 from contracts import api_keys, projects, signing_keys
 from contracts.models import Body
 from contracts.problems import Problem, invalid
@@ -47,7 +47,9 @@ async def verify_api_key(gateway: Gateway, request: AuthorizedRequest) -> Respon
     if "secret_sha256" in body:
         raise invalid("secret_sha256", "is not known here: check its spelling", "unknown")
     body["secret_sha256"] = digest(secret) if is_secret(secret) else None
-    reply = await ask(gateway.nats, request.route.call, request.context, orjson.dumps(body))
+    reply = await call_service(
+        gateway.nats, request.route.call, request.context, orjson.dumps(body)
+    )
     if reply.status == 200:
         _record_use(gateway, request, secret, orjson.loads(reply.body))
     return reply_response(request.route, request.request, reply)

@@ -8,7 +8,7 @@ from typing import Literal
 from urllib.parse import parse_qsl, unquote_plus
 
 import orjson
-from chassis.rpc import ask
+from chassis.rpc.client import call_service
 from contracts import tenants as calls
 from contracts.problems import Problem
 from contracts.secrets import digest, is_secret
@@ -61,7 +61,7 @@ async def _is_erased(gateway: Gateway, request: AuthorizedRequest) -> bool:
     until = time.monotonic() + ERASURE_WAIT_SECONDS
     while time.monotonic() < until:
         context.deadline = time.time() + ANSWER_SECONDS / 2
-        if (await ask(gateway.nats, calls.GET_TENANT, context)).status == 404:
+        if (await call_service(gateway.nats, calls.GET_TENANT, context)).status == 404:
             return True
         await asyncio.sleep(0.05)
     return False
@@ -85,7 +85,9 @@ async def issue_token(gateway: Gateway, request: AuthorizedRequest) -> Response:
         "secret_sha256": digest(secret) if is_secret(secret) else None,
         "scope": form.get("scope"),
     }
-    reply = await ask(gateway.nats, request.route.call, request.context, orjson.dumps(body))
+    reply = await call_service(
+        gateway.nats, request.route.call, request.context, orjson.dumps(body)
+    )
     if reply.status >= 400:
         problem = orjson.loads(reply.body)
         if problem["code"] in calls.ISSUE_TOKEN.problems:

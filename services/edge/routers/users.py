@@ -37,7 +37,11 @@ router.post(
     responses={200: {"content": _RESULTS}},
 )(
     Endpoint(
-        calls.IMPORT_USERS, import_users, body=calls.NewUser, media_type=MEDIA_TYPE, reads_body=True
+        calls.IMPORT_USERS,
+        import_users,
+        body=calls.CreateUser,
+        media_type=MEDIA_TYPE,
+        reads_body=True,
     )
 )
 router.get("/admin/users", summary="List users", dependencies=READ)(Endpoint(calls.LIST_USERS))

@@ -8,7 +8,7 @@ from audit.rpc import ROUTES
 from audit.settings import AuditSettings
 from chassis.database import Pool, open_pool
 from contracts.ids import new_id
-from outbox.inbox import Heard, take_in
+from outbox.inbox import ReceivedEvent, process_once
 from support.owner import Owner, owner_of
 from tenantry.servers import Servers
 
@@ -35,9 +35,9 @@ async def behind(audit: Owner, servers: Servers) -> AsyncIterator[Pool]:
 def hear(audit: Owner) -> Hear:
     """Takes events in as one batch, through the inbox, in one transaction."""
 
-    async def take_all(*events: Heard) -> None:
+    async def take_all(*events: ReceivedEvent) -> None:
         async with audit.pool.acquire() as conn:
-            await take_in(conn, take, events)
+            await process_once(conn, take, events)
 
     return take_all
 

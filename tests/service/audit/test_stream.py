@@ -10,7 +10,7 @@ import pytest
 from chassis.streams import bootstrap
 from contracts.events import ADDRESS_HEADER, AGENT_HEADER, STREAM
 from contracts.ids import new_id
-from outbox.inbox import Heard
+from outbox.inbox import ReceivedEvent
 from support.heard import heard, heard_lifecycle
 from support.owner import ENCRYPTION_KEYS, HASH_KEY, Owner
 from support.waiting import until
@@ -45,7 +45,7 @@ async def running(servers: Servers) -> AsyncIterator[asyncio.subprocess.Process]
         await process.wait()
 
 
-async def publish(servers: Servers, events: list[Heard]) -> None:
+async def publish(servers: Servers, events: list[ReceivedEvent]) -> None:
     client = await nats.connect(servers.nats_url("admin"), inbox_prefix=b"_INBOX_admin")
     try:
         for each in events:

@@ -9,7 +9,7 @@ from audit import totals
 from audit.filters import understood
 from contracts import audit as calls
 from contracts.ids import new_id
-from outbox.inbox import Heard
+from outbox.inbox import ReceivedEvent
 from support.heard import heard
 from support.owner import Owner
 
@@ -28,7 +28,7 @@ class Log:
         self.requests = ["req_a", "req_b"]
         self.events = [self._event(number, size) for number in range(size)]
 
-    def _event(self, number: int, size: int) -> Heard:
+    def _event(self, number: int, size: int) -> ReceivedEvent:
         """In the course of eight days over two months; each third event is more or less late."""
         time = START + timedelta(days=8) * number / size
         if self.random.random() < 0.3:

@@ -5,10 +5,10 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import pytest
-from chassis.boundary import Boundary
-from chassis.broker import connect
+from chassis.unit_of_work import UnitOfWork
+from chassis.nats_client import connect
 from chassis.health import Health
-from chassis.serve import Server
+from chassis.rpc.server import Server
 from contracts import api_keys as key_calls
 from contracts import projects as project_calls
 from contracts import tenants as calls
@@ -60,7 +60,7 @@ async def projects(servers: Servers) -> AsyncIterator[Owner]:
 async def answering(owner: Owner, servers: Servers) -> AsyncIterator[None]:
     """Projects answers its calls over NATS, as long as this lasts."""
     async with nats_as("projects", servers) as nats:
-        server = Server("projects", Boundary(owner.pool, owner.keys, lambda: None), owner.keys)
+        server = Server("projects", UnitOfWork(owner.pool, owner.keys, lambda: None), owner.keys)
         await server.start(nats, ROUTES, Health())
         # The first PING of nats-py overtakes the subscriptions that it flushes.
         await nats.flush()

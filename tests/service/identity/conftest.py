@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from chassis.ask import Reply
+from chassis.request import Reply
 from contracts.calls import Call
 from contracts.context import Context
 from identity.activity import Activity

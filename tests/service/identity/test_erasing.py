@@ -10,7 +10,7 @@ from contracts import users as user_calls
 from contracts.events import event_subject
 from contracts.ids import new_id
 from identity import erasure, events
-from outbox.inbox import Heard, take_in
+from outbox.inbox import ReceivedEvent, process_once
 from support.heard import heard, heard_lifecycle
 from support.owner import Owner
 
@@ -30,9 +30,9 @@ TABLES = (
 def hear(identity: Owner) -> Hear:
     """Takes events in as one batch, through the inbox, in one transaction."""
 
-    async def take(*heard: Heard) -> None:
+    async def take(*heard: ReceivedEvent) -> None:
         async with identity.pool.acquire() as conn:
-            await take_in(conn, events.take, heard)
+            await process_once(conn, events.take, heard)
 
     return take
 
@@ -139,7 +139,7 @@ async def test_a_deleted_project_ends_its_live_sessions(
     await _session(identity, tenant, user.body["id"], project, hours=-1)
     await _session(identity, tenant, user.body["id"], new_id("prj"))
     made = heard(tenant, "project.deleted", project)
-    told = Heard(made.event, event_subject("projects", "project.deleted"), b"", None, None)
+    told = ReceivedEvent(made.event, event_subject("projects", "project.deleted"), b"", None, None)
     await hear(told)
     await hear(told)
     revoked = (await identity.events(tenant))[1:]

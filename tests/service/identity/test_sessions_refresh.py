@@ -8,7 +8,7 @@ from contracts import projects as project_calls
 from contracts.context import Context
 from contracts.sessions import SessionTokens
 from identity import sessions
-from outbox.record import record_all
+from outbox.record import record
 from service.identity.people import People
 from support.owner import TRACE, Answer
 from support.waiting import until
@@ -166,6 +166,6 @@ async def test_a_deleted_project_refreshes_nothing(people: People) -> None:
     context = Context(request_id="req_1", traceparent=TRACE)
     async with people.identity.pool.acquire() as conn, conn.transaction():
         ended = await sessions.revoked_of_project(conn, context, people.tenant, people.project)
-        await record_all(conn, ended)
+        await record(conn, ended)
     assert _is_refused(await people.refresh(begun["refresh_token"]))
     assert await people.ended() == [(begun["session"]["id"], "project_deleted")]

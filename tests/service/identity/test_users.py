@@ -11,7 +11,7 @@ from contracts import users as calls
 from contracts.context import Context
 from contracts.ids import new_id
 from identity import sessions
-from outbox.record import record_all
+from outbox.record import record
 from support.owner import TRACE, Owner
 
 
@@ -220,7 +220,7 @@ async def test_a_project_takes_its_live_sessions_with_it(identity: Owner, tenant
     context = Context(actor_type="system", request_id=new_id("req"), traceparent=TRACE)
     async with identity.pool.acquire() as conn, conn.transaction():
         events = await sessions.revoked_of_project(conn, context, tenant, project)
-        await record_all(conn, events)
+        await record(conn, events)
     assert [each["id"] for each in (await _found(identity, tenant, user))["sessions"]] == [kept]
     last = (await identity.events(tenant))[-1]
     data = {"user_id": user, "session_id": gone, "reason": "project_deleted"}

@@ -45,5 +45,5 @@ async def new_tenant(projects: Owner) -> str:
     row = {"id": tenant, "name": "Test", "slug": tenant.replace("_", "-"), "status": "active"}
     row |= {"settings": "{}", "version": 1, "created_at": now, "updated_at": now}
     async with projects.pool.acquire() as conn:
-        await _INSERT.run(conn, **row)
+        await _INSERT.execute(conn, **row)
     return tenant

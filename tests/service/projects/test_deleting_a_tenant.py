@@ -6,8 +6,8 @@ import orjson
 from contracts import tenants as calls
 from contracts.context import Context
 from contracts.projects import CREATE_PROJECT
-from outbox.inbox import Heard, take_in
-from outbox.record import lifecycle
+from outbox.inbox import ReceivedEvent, process_once
+from outbox.record import create_lifecycle_entry
 from projects import events
 from service.projects.world import World
 from support.owner import TRACE
@@ -16,17 +16,17 @@ ERASERS = ("identity", "webhooks", "audit")
 TABLES = ("projects", "api_keys", "signing_keys", "refusals", "erasures", "idempotency")
 
 
-def erased(tenant: str, service: str) -> Heard:
+def erased(tenant: str, service: str) -> ReceivedEvent:
     """A service's word that it has nothing of the tenant any more."""
     context = Context(tenant_id=tenant, request_id="req_1", traceparent=TRACE)
-    said = lifecycle(context, service, "tenant.erased", tenant, {})
-    return Heard(orjson.loads(said.payload), said.subject, said.payload, None, None)
+    said = create_lifecycle_entry(context, service, "tenant.erased", tenant, {})
+    return ReceivedEvent(orjson.loads(said.payload), said.subject, said.payload, None, None)
 
 
-async def hear(world: World, *said: Heard) -> None:
+async def hear(world: World, *said: ReceivedEvent) -> None:
     """What the stream brings in one batch."""
     async with world.owner.pool.acquire() as conn:
-        await take_in(conn, events.take, said)
+        await process_once(conn, events.take, said)
 
 
 async def deleting(world: World) -> tuple[str, str]:

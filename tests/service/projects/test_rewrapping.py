@@ -5,8 +5,8 @@ import base64
 from collections import Counter
 
 import pytest
-from chassis import rewrapping
-from chassis.keys import Keys
+from chassis import key_rotation
+from chassis.encryption import Keyring
 from contracts import signing_keys as calls
 from projects.rewrapping import rewrap
 from projects.rpc import ROUTES
@@ -56,10 +56,10 @@ async def test_the_first_key_seals_and_all_open(clean: World, tenant: str) -> No
 async def test_after_rewrapping_the_old_key_can_go(
     clean: World, tenant: str, other_tenant: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rewrapping, "BATCH", 3)
+    monkeypatch.setattr(key_rotation, "BATCH", 3)
     homes = [(each, await clean.new_project(each)) for each in (tenant, other_tenant) * 4]
     await clean.ask(calls.ROTATE_SIGNING_KEY, tenant, {"force": True}, homes[0][1])
-    both = Keys(keyed(clean.owner, f"{SECOND},{ENCRYPTION_KEYS}").settings)
+    both = Keyring(keyed(clean.owner, f"{SECOND},{ENCRYPTION_KEYS}").settings)
     async with clean.owner.pool.acquire() as conn:
         assert await rewrap(conn, both) == 16
         assert await rewrap(conn, both) == 0
@@ -78,8 +78,8 @@ async def test_what_was_stopped_goes_on_where_it_was(
         unknown,
         projects[-1],
     )
-    both = Keys(keyed(clean.owner, f"{SECOND},{ENCRYPTION_KEYS}").settings)
-    monkeypatch.setattr(rewrapping, "BATCH", 1)
+    both = Keyring(keyed(clean.owner, f"{SECOND},{ENCRYPTION_KEYS}").settings)
+    monkeypatch.setattr(key_rotation, "BATCH", 1)
     async with clean.owner.pool.acquire() as conn:
         with pytest.raises(KeyError, match="k0"):
             await rewrap(conn, both)
@@ -121,7 +121,7 @@ async def test_keys_that_rotate_meanwhile_are_neither_lost_nor_brought_back(
 
 async def test_a_row_that_is_held_is_waited_for_at_the_end(clean: World, tenant: str) -> None:
     project = await clean.new_project(tenant)
-    both = Keys(keyed(clean.owner, f"{SECOND},{ENCRYPTION_KEYS}").settings)
+    both = Keyring(keyed(clean.owner, f"{SECOND},{ENCRYPTION_KEYS}").settings)
     async with clean.owner.pool.acquire() as conn, clean.owner.pool.acquire() as holder:
         held = holder.transaction()
         await held.start()

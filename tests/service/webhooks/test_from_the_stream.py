@@ -8,7 +8,7 @@ import aiohttp
 import nats
 import orjson
 import pytest
-from chassis import migrate, rpc, streams
+from chassis import migrations, rpc, streams
 from contracts import webhooks as calls
 from contracts.context import Context
 from contracts.events import CONTENT_TYPE, STREAM
@@ -26,7 +26,7 @@ from tenantry.servers import Servers
 @pytest.fixture(scope="module")
 async def service(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
     """`python -m webhooks`, ready; answers where its health is."""
-    await asyncio.to_thread(migrate.upgrade, "webhooks", servers.migration_url("webhooks"))
+    await asyncio.to_thread(migrations.upgrade, "webhooks", servers.migration_url("webhooks"))
     await streams.bootstrap(servers.nats_url("admin"))
     log = tmp_path_factory.mktemp("service") / "log"
     async with running(servers, log) as started:

@@ -11,7 +11,7 @@ from contracts import webhooks as calls
 from contracts.context import Context
 from contracts.ids import new_id
 from outbox import dead_letters
-from outbox.record import lifecycle
+from outbox.record import create_lifecycle_entry
 from service.webhooks.world import World, heard, heard_as
 from support.owner import TRACE
 from support.receivers import Receiver
@@ -35,7 +35,7 @@ async def test_an_erased_tenant_leaves_nothing_and_stays_erased(
     neighbour = new_id("ten")
     theirs = await world.subscribe(neighbour, URL)
     await world.happen(neighbour)
-    wish = lifecycle(
+    wish = create_lifecycle_entry(
         Context(tenant_id=tenant, request_id="req_erase", traceparent=TRACE),
         "projects",
         "tenant.deletion_requested",
@@ -152,7 +152,7 @@ async def test_an_event_older_than_what_is_kept_is_ignored(world: World, tenant:
 
 async def test_a_message_between_services_reaches_no_webhook(world: World, tenant: str) -> None:
     made = await world.subscribe(tenant, URL)
-    said = lifecycle(
+    said = create_lifecycle_entry(
         Context(tenant_id=tenant, request_id="req", traceparent=TRACE),
         "projects",
         "tenant.refused_use",

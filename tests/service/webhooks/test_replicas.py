@@ -80,7 +80,7 @@ async def test_who_hangs_with_the_turn_in_hand_holds_up_nobody_for_long(
     stopped = await asyncpg.connect(servers.database_url("webhooks"))
     turn = stopped.transaction()
     await turn.start()
-    await due.TAKE_TURN.row(stopped)
+    await due.TAKE_TURN.fetch_one(stopped)
     made = await world.subscribe(tenant, endpoint.url)
     await world.happen(tenant)
     sending.wake()

@@ -5,8 +5,8 @@ import base64
 from collections import Counter
 
 import pytest
-from chassis import rewrapping
-from chassis.keys import Keys
+from chassis import key_rotation
+from chassis.encryption import Keyring
 from contracts import webhooks as calls
 from service.webhooks.world import World
 from support.owner import ENCRYPTION_KEYS
@@ -19,15 +19,15 @@ SECOND = "k2:" + base64.b64encode(b"the-second-key-of-exactly-32-by!").decode()
 URL = "https://hooks.example.com"
 
 
-def keyed(world: World, encryption_keys: str) -> Keys:
+def keyed(world: World, encryption_keys: str) -> Keyring:
     """The keys of a process with others in its environment."""
     settings = world.owner.settings
     secret = type(settings.encryption_keys)(encryption_keys)
-    return Keys(settings.model_copy(update={"encryption_keys": secret}))
+    return Keyring(settings.model_copy(update={"encryption_keys": secret}))
 
 
 @pytest.fixture
-async def both(world: World) -> Keys:
+async def both(world: World) -> Keyring:
     """Both keys, the second first; no webhook of an earlier test, since it knows no tenant."""
     await world.owner.pool.execute("DELETE FROM webhooks")
     return keyed(world, f"{SECOND},{ENCRYPTION_KEYS}")
@@ -43,9 +43,9 @@ async def sealed_by(world: World) -> Counter[str]:
 
 
 async def test_after_rewrapping_the_old_key_can_go(
-    world: World, tenant: str, both: Keys, monkeypatch: pytest.MonkeyPatch
+    world: World, tenant: str, both: Keyring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rewrapping, "BATCH", 3)
+    monkeypatch.setattr(key_rotation, "BATCH", 3)
     made = [await world.subscribe(tenant, URL) for _ in range(7)]
     path = {"id": made[0]["id"]}
     rotated = await world.ask(calls.ROTATE_SECRET, tenant, None, path=path)
@@ -62,7 +62,7 @@ async def test_after_rewrapping_the_old_key_can_go(
 
 
 async def test_secrets_that_rotate_meanwhile_are_neither_lost_nor_brought_back(
-    world: World, tenant: str, both: Keys
+    world: World, tenant: str, both: Keyring
 ) -> None:
     made = [await world.subscribe(tenant, URL) for _ in range(10)]
     shown = {each["secret"] for each in made}
@@ -94,7 +94,7 @@ async def test_secrets_that_rotate_meanwhile_are_neither_lost_nor_brought_back(
 
 
 async def test_a_row_that_is_held_is_waited_for_at_the_end(
-    world: World, tenant: str, both: Keys
+    world: World, tenant: str, both: Keyring
 ) -> None:
     made = [await world.subscribe(tenant, URL) for _ in range(2)]
     async with world.owner.pool.acquire() as conn, world.owner.pool.acquire() as holder:

@@ -7,14 +7,14 @@ from contracts import webhooks as calls
 from contracts.context import Context
 from contracts.events import EVENT_TYPES
 from contracts.ids import new_id
-from outbox.inbox import Heard
-from outbox.record import event
+from outbox.inbox import ReceivedEvent
+from outbox.record import create_entry
 from support.owner import TRACE, Answer, Owner
 from support.waiting import until
 from webhooks import events
 
 
-def heard(tenant: str, kind: str = "user.created", actor: str | None = None) -> Heard:
+def heard(tenant: str, kind: str = "user.created", actor: str | None = None) -> ReceivedEvent:
     """An event of another service as the stream brings it."""
     context = Context(
         tenant_id=tenant,
@@ -23,12 +23,12 @@ def heard(tenant: str, kind: str = "user.created", actor: str | None = None) -> 
         request_id=new_id("req"),
         traceparent=TRACE,
     )
-    made = event(context, EVENT_TYPES[kind], new_id("usr"), {"user": {"name": "Ada"}})
+    made = create_entry(context, EVENT_TYPES[kind], new_id("usr"), {"user": {"name": "Ada"}})
     return heard_as(made.subject, made.payload)
 
 
-def heard_as(subject: str, payload: bytes) -> Heard:
-    return Heard(orjson.loads(payload), subject, payload, None, None)
+def heard_as(subject: str, payload: bytes) -> ReceivedEvent:
+    return ReceivedEvent(orjson.loads(payload), subject, payload, None, None)
 
 
 class World:
@@ -53,7 +53,7 @@ class World:
         await self.take(*batch)
         return [each.id for each in batch]
 
-    async def take(self, *batch: Heard) -> None:
+    async def take(self, *batch: ReceivedEvent) -> None:
         async with self.owner.pool.acquire() as conn, conn.transaction():
             await events.take(conn, batch)
 

@@ -14,7 +14,7 @@ from contracts.problems import Problem, not_found
 from pydantic import ValidationError
 from typing_extensions import TypeVar
 
-from chassis.keys import Keys
+from chassis.encryption import Keyring
 
 B = TypeVar("B", bound=Body, default=Body)
 Q = TypeVar("Q", bound=Query, default=Query)
@@ -23,14 +23,14 @@ _JSON_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NAIVE_UTC
 
 
 @dataclass(slots=True)
-class Ask(Generic[B, Q]):
+class Request(Generic[B, Q]):
     """One request, understood: who asks in `context`, what in `body`, `query` and `path`."""
 
     call: Call
     context: Context
     body: B
     query: Q
-    keys: Keys
+    keys: Keyring
     encoded: bytes = b""
 
     @property
@@ -66,15 +66,18 @@ def stored_json(text: str) -> orjson.Fragment:
 
 
 def answer(
-    ask: Ask[Any, Any], value: Mapping[str, Any] | None = None, *, created: str | None = None
+    request: Request[Any, Any],
+    value: Mapping[str, Any] | None = None,
+    *,
+    created: str | None = None,
 ) -> Reply:
     """The call's success: its status, the value as JSON, and the version as ETag if it has one."""
     if value is None:
-        return Reply(status=ask.call.status)
+        return Reply(status=request.call.status)
     version = value.get("version")
     return Reply(
         body=json_bytes(value),
-        status=ask.call.status,
+        status=request.call.status,
         version=None if version is None else str(version),
         created=created,
     )
@@ -87,7 +90,7 @@ def problem_headers(problem: Problem) -> dict[str, str]:
     return {}
 
 
-def understand(call: Call, context: Context, body: bytes, keys: Keys) -> Ask[Any, Any]:
+def validate_request(call: Call, context: Context, body: bytes, keys: Keyring) -> Request[Any, Any]:
     """Path, query and body checked in that order. Raises Problem (404, 422, 400)."""
     for name, prefix in call.path.items():
         if not is_id(prefix, context.path[name]):
@@ -99,7 +102,7 @@ def understand(call: Call, context: Context, body: bytes, keys: Keys) -> Ask[Any
         raise refusal(error, "body") from None
     if call.body is None and body.strip() not in (b"", b"{}"):
         raise Problem("validation_failed", "This request takes no body. Send it without one.")
-    return Ask(call, context, parsed, query, keys, body)
+    return Request(call, context, parsed, query, keys, body)
 
 
 def _query(call: Call, context: Context) -> Query:

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from chassis.settings import ServiceSettings, decode_key
 
 
-class Keys:
+class Keyring:
     """Hashes, seals and opens; the first encryption key seals, any opens."""
 
     def __init__(self, settings: ServiceSettings) -> None:
@@ -42,18 +42,18 @@ class Keys:
             self._derived[purpose] = hmac.new(self._hash_key, text, hashlib.sha256).digest()
         return self._derived[purpose]
 
-    def seal(self, value: bytes, bound_to: str) -> str:
+    def seal(self, value: bytes, associated_data: str) -> str:
         """`value` encrypted as `key-id.base64url`; opens only with the same `bound_to`."""
         nonce = os.urandom(12)
-        sealed = self._ciphers[self._active].encrypt(nonce, value, bound_to.encode())
+        sealed = self._ciphers[self._active].encrypt(nonce, value, associated_data.encode())
         return f"{self._active}.{base64.urlsafe_b64encode(nonce + sealed).decode()}"
 
-    def open(self, sealed: str, bound_to: str) -> bytes:
+    def open(self, sealed: str, associated_data: str) -> bytes:
         """What was sealed. Raises KeyError for a key that is gone, InvalidTag for tampering."""
         name, _, text = sealed.partition(".")
         data = base64.urlsafe_b64decode(text)
-        return self._ciphers[name].decrypt(data[:12], data[12:], bound_to.encode())
+        return self._ciphers[name].decrypt(data[:12], data[12:], associated_data.encode())
 
-    def reseal(self, sealed: str, bound_to: str) -> str:
+    def reseal(self, sealed: str, associated_data: str) -> str:
         """The same under the key that seals now."""
-        return self.seal(self.open(sealed, bound_to), bound_to)
+        return self.seal(self.open(sealed, associated_data), associated_data)

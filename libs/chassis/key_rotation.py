@@ -11,13 +11,13 @@ from asyncpg import Record
 from sqlalchemy import ARRAY, Column, Integer, Text, bindparam, func, select, tuple_, update
 
 from chassis.database import Connection
-from chassis.keys import Keys
+from chassis.encryption import Keyring
 from chassis.statements import Statement
 
 BATCH = 500
 
 
-class Rewrapping:
+class KeyRotation:
     """Of one column `sealed`, null where nothing is sealed any more.
 
     `start` maps the columns that name a row, in order, to values that come before all others.
@@ -29,13 +29,13 @@ class Rewrapping:
         self,
         sealed: Column[Any],
         start: Mapping[Column[Any], Any],
-        bound_to: Callable[[Record], str],
+        associated_data: Callable[[Record], str],
     ) -> None:
         key = tuple(start)
         self._names = tuple(column.name for column in key)
         self._start = tuple(start.values())
         self._sealed = sealed.name
-        self._bound_to = bound_to
+        self._bound_to = associated_data
         stale = (
             select(*key, sealed)
             .where(func.split_part(sealed, ".", 1) != bindparam("active", type_=Text))
@@ -62,7 +62,7 @@ class Rewrapping:
             .values({sealed: anew.c.sealed})
         )
 
-    async def __call__(self, conn: Connection, keys: Keys) -> int:
+    async def __call__(self, conn: Connection, keys: Keyring) -> int:
         """Seals anew what another key than the first has sealed; answers how many secrets.
 
         Raises KeyError if a key of that id is not among the given ones.
@@ -77,7 +77,7 @@ class Rewrapping:
         return rewrapped
 
     async def _batch(
-        self, conn: Connection, keys: Keys, claim: Statement, *place: Any
+        self, conn: Connection, keys: Keyring, claim: Statement, *place: Any
     ) -> list[Record]:
         after = {f"after_{name}": value for name, value in zip(self._names, place, strict=False)}
         async with conn.transaction():

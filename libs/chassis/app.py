@@ -17,7 +17,7 @@ import uvloop
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
-from chassis.broker import connect
+from chassis.nats_client import connect
 from chassis.health import Health
 from chassis.http import HttpServer
 from chassis.settings import ProcessSettings
@@ -33,7 +33,7 @@ PING_SECONDS = 60
 """Longer than a connection lives that answers no ping."""
 
 
-class Host:
+class App:
     """What every process has: NATS, health, HTTP, background tasks and an orderly stop."""
 
     def __init__(self, name: str, settings: ProcessSettings, drain_seconds: float = 0) -> None:

@@ -27,9 +27,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import BIGINT
 
-from chassis.ask import Ask, Reply, json_bytes, problem_headers
+from chassis.request import Request, Reply, json_bytes, problem_headers
 from chassis.database import CONFLICTS, ID, TIME, Connection, Pool
-from chassis.keys import Keys
+from chassis.encryption import Keyring
 from chassis.statements import Statement
 
 Function = Callable[[Connection, Any], Awaitable[Reply]]
@@ -90,54 +90,59 @@ EXPIRE = Statement(
 )
 
 
-class Boundary:
+class UnitOfWork:
     """Runs handlers on the pool. `after_commit` is told of every committed write."""
 
-    def __init__(self, pool: Pool, keys: Keys, after_commit: Callable[[], None]) -> None:
+    def __init__(self, pool: Pool, keys: Keyring, after_commit: Callable[[], None]) -> None:
         self._pool = pool
         self._keys = keys
         self._after_commit = after_commit
 
-    async def read(self, function: Function, ask: Ask[Any, Any]) -> Reply:
+    async def read(self, function: Function, request: Request[Any, Any]) -> Reply:
         async with self._pool.acquire() as conn:
-            return await function(conn, ask)
+            return await function(conn, request)
 
     async def write(
-        self, function: Function, ask: Ask[Any, Any], single: Callable[[Any], bool] | None = None
+        self,
+        function: Function,
+        request: Request[Any, Any],
+        single: Callable[[Any], bool] | None = None,
     ) -> Reply:
-        if ask.context.idempotency_key is not None:
+        if request.context.idempotency_key is not None:
             once = self._idempotent
-        elif single is not None and single(ask.body):
+        elif single is not None and single(request.body):
             once = self.read
         else:
             once = self._transaction
         try:
-            reply = await once(function, ask)
+            reply = await once(function, request)
         except CONFLICTS:
-            reply = await once(function, ask)
+            reply = await once(function, request)
         self._after_commit()
         return reply
 
-    async def _transaction(self, function: Function, ask: Ask[Any, Any]) -> Reply:
+    async def _transaction(self, function: Function, request: Request[Any, Any]) -> Reply:
         async with self._pool.acquire() as conn, conn.transaction():
-            return await function(conn, ask)
+            return await function(conn, request)
 
-    async def _idempotent(self, function: Function, ask: Ask[Any, Any]) -> Reply:
+    async def _idempotent(self, function: Function, request: Request[Any, Any]) -> Reply:
         try:
-            return await self._first_or_stored(function, ask)
+            return await self._first_or_stored(function, request)
         except asyncpg.UniqueViolationError as error:
             if error.table_name != IDEMPOTENCY.name:
                 raise
             # The first committed between our look and our lock: its answer is there now.
-            return await self._first_or_stored(function, ask)
+            return await self._first_or_stored(function, request)
 
-    async def _first_or_stored(self, function: Function, ask: Ask[Any, Any]) -> Reply:
-        fingerprint = _fingerprint(ask)
-        owner = _owner(ask, fingerprint)
-        key = ask.context.idempotency_key or ""
-        bound_to = f"idempotency:{owner}:{key}"
+    async def _first_or_stored(self, function: Function, request: Request[Any, Any]) -> Reply:
+        fingerprint = _fingerprint(request)
+        owner = _owner(request, fingerprint)
+        key = request.context.idempotency_key or ""
+        associated_data = f"idempotency:{owner}:{key}"
         async with self._pool.acquire() as conn, conn.transaction():
-            found = await _FIND.row(conn, lock=_lock(bound_to), tenant_id=owner, key=key)
+            found = await _FIND.fetch_one(
+                conn, lock=_lock(associated_data), tenant_id=owner, key=key
+            )
             assert found is not None
             if found["answer"] is not None:
                 if found["fingerprint"] != fingerprint:
@@ -145,7 +150,7 @@ class Boundary:
                         "idempotency_key_reused",
                         "This Idempotency-Key belongs to another request. Use a fresh one.",
                     )
-                return _replayed(self._keys.open(found["answer"], bound_to))
+                return _replayed(self._keys.open(found["answer"], associated_data))
             if not found["mine"]:
                 raise Problem(
                     "idempotency_in_flight",
@@ -153,34 +158,36 @@ class Boundary:
                 )
             try:
                 async with conn.transaction():
-                    reply = await function(conn, ask)
+                    reply = await function(conn, request)
             except Problem as problem:
-                reply = problem_reply(problem, ask)
-            sealed = self._keys.seal(_stored(reply), bound_to)
-            await _STORE.run(conn, tenant_id=owner, key=key, fingerprint=fingerprint, answer=sealed)
+                reply = problem_reply(problem, request)
+            sealed = self._keys.seal(_stored(reply), associated_data)
+            await _STORE.execute(
+                conn, tenant_id=owner, key=key, fingerprint=fingerprint, answer=sealed
+            )
         return reply
 
 
-def problem_reply(problem: Problem, ask: Ask[Any, Any]) -> Reply:
+def problem_reply(problem: Problem, request: Request[Any, Any]) -> Reply:
     """A refusal as an answer that can be stored and repeated."""
-    body = json_bytes(problem.body(ask.context.request_id, ask.context.trace_id))
+    body = json_bytes(problem.body(request.context.request_id, request.context.trace_id))
     return Reply(body, problem.status, headers=problem_headers(problem))
 
 
-def _owner(ask: Ask[Any, Any], fingerprint: str) -> str:
+def _owner(request: Request[Any, Any], fingerprint: str) -> str:
     """Whose keys they are. Who has no credential shares them with the same request alone: what
     strangers send has nothing to do with it.
     """
-    if ask.context.tenant_id is not None:
-        return ask.context.tenant_id
-    return "operator" if ask.context.actor_type == "operator" else f"anyone:{fingerprint}"
+    if request.context.tenant_id is not None:
+        return request.context.tenant_id
+    return "operator" if request.context.actor_type == "operator" else f"anyone:{fingerprint}"
 
 
-def _fingerprint(ask: Ask[Any, Any]) -> str:
+def _fingerprint(request: Request[Any, Any]) -> str:
     """What is asked, and with what rights: an answer may hold what only these may see."""
-    scopes = sorted(ask.context.scopes)
-    parts = [ask.call.subject, ask.context.path, ask.context.query, scopes]
-    return hashlib.sha256(orjson.dumps(parts) + b"\0" + ask.encoded).hexdigest()
+    scopes = sorted(request.context.scopes)
+    parts = [request.call.subject, request.context.path, request.context.query, scopes]
+    return hashlib.sha256(orjson.dumps(parts) + b"\0" + request.encoded).hexdigest()
 
 
 def _lock(name: str) -> int:

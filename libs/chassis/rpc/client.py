@@ -11,7 +11,7 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.errors import TimeoutError as NatsTimeoutError
 
-from chassis.ask import Reply
+from chassis.request import Reply
 
 _CONTEXT = [each.name for each in fields(Context)]
 

@@ -23,7 +23,7 @@ from nats.js import JetStreamContext
 from nats.js.api import ConsumerInfo
 
 from outbox import dead_letters
-from outbox.inbox import PASSING, Effect, Heard, heard, passes, take_in
+from outbox.inbox import TRANSIENT, Handler, ReceivedEvent, parse_event, is_transient, process_once
 
 log = structlog.get_logger()
 
@@ -41,7 +41,7 @@ RETRY_SECONDS = (1, 5, 15, 30)
 
 _TRY_LOCK = "SELECT pg_try_advisory_lock($1)"
 _UNLOCK = "SELECT pg_advisory_unlock($1)"
-_PASSING = (*PASSING, NatsError)
+_PASSING = (*TRANSIENT, NatsError)
 
 
 class Listener:
@@ -55,7 +55,7 @@ class Listener:
         service: str,
         pool: Pool,
         nats: Client,
-        effect: Effect,
+        effect: Handler,
         *,
         after: Callable[[], None],
         consumed: Callable[[int], None],
@@ -71,7 +71,7 @@ class Listener:
         self._settled = False
         self._next_number = 0
 
-    def unsettle(self) -> None:
+    def expect_redelivery(self) -> None:
         """A connection broke: some of what was sent may never have come."""
         self._settled = False
 
@@ -180,11 +180,11 @@ class Listener:
         finally:
             await _give_back(message for message, _ in known)
 
-    async def _take_all(self, conn: Connection, known: Sequence[tuple[Msg, Heard]]) -> None:
+    async def _take_all(self, conn: Connection, known: Sequence[tuple[Msg, ReceivedEvent]]) -> None:
         try:
-            self._consumed(await take_in(conn, self._effect, [each for _, each in known]))
+            self._consumed(await process_once(conn, self._effect, [each for _, each in known]))
         except Exception as error:
-            if passes(error):
+            if is_transient(error):
                 raise
             # One of them is poison: find it.
             for message, each in known:
@@ -193,11 +193,11 @@ class Listener:
         for message, _ in known:
             await message.ack()
 
-    async def _take_one(self, conn: Connection, message: Msg, each: Heard) -> None:
+    async def _take_one(self, conn: Connection, message: Msg, each: ReceivedEvent) -> None:
         try:
-            self._consumed(await take_in(conn, self._effect, [each]))
+            self._consumed(await process_once(conn, self._effect, [each]))
         except Exception as error:
-            if passes(error):
+            if is_transient(error):
                 raise
             tries = message.metadata.num_delivered or 1
             log.exception("event_failed", event_id=each.id, type=each.type, tries=tries)
@@ -224,7 +224,7 @@ async def _readable(messages: Sequence[Msg]) -> list[tuple[Msg, Any]]:
     """Each with its event; what is no event is ended."""
     known = []
     for message in messages:
-        each = heard(message)
+        each = parse_event(message)
         if each is None:
             log.error("event_unreadable", subject=message.subject)
             await message.term()

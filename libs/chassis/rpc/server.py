@@ -24,12 +24,12 @@ from nats.micro import add_service
 from nats.micro.request import Request
 from nats.micro.service import Service, ServiceConfig
 
-from chassis.ask import Ask, Reply, json_bytes, problem_headers, understand
-from chassis.boundary import Boundary, Routes
+from chassis.request import Request, Reply, json_bytes, problem_headers, validate_request
+from chassis.unit_of_work import UnitOfWork, Routes
 from chassis.database import CONFLICTS, UNAVAILABLE
 from chassis.health import Health
-from chassis.keys import Keys
-from chassis.rpc import decoded, unavailable
+from chassis.encryption import Keyring
+from chassis.rpc.client import decode_context, unavailable
 from chassis.telemetry import CALL_SECONDS, VERSION
 from chassis.tracing import span
 
@@ -38,13 +38,13 @@ _seconds = cache(CALL_SECONDS.labels)
 DRAIN_SECONDS = 2.0
 HEADROOM = 64 * 1024
 """What is left of a message of NATS for the headers of an answer."""
-Run = Callable[[Ask[Any, Any]], Awaitable[Reply]]
+Run = Callable[[Request[Any, Any]], Awaitable[Reply]]
 
 
 class Server:
     """Answers the calls of one service, at most `limit` at a time."""
 
-    def __init__(self, service: str, boundary: Boundary, keys: Keys, limit: int = 256) -> None:
+    def __init__(self, service: str, boundary: UnitOfWork, keys: Keyring, limit: int = 256) -> None:
         self._name = service
         self._boundary = boundary
         self._keys = keys
@@ -102,7 +102,7 @@ class Server:
 
     async def _handle(self, call: Call, run: Run, msg: Msg) -> None:
         started = time.perf_counter()
-        context = decoded((msg.headers or {})[CONTEXT_HEADER])
+        context = decode_context((msg.headers or {})[CONTEXT_HEADER])
         if time.time() >= context.deadline:
             return
         with span(f"{self._name}.{call.name}", "SERVER", context.traceparent) as current:
@@ -118,7 +118,7 @@ class Server:
     async def _outcome(self, call: Call, run: Run, context: Context, body: bytes) -> Reply:
         try:
             async with asyncio.timeout(context.deadline - time.time()):
-                return await run(understand(call, context, body, self._keys))
+                return await run(validate_request(call, context, body, self._keys))
         except Problem as problem:
             return _problem_reply(problem, context)
         except asyncpg.DataError:

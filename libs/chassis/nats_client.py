@@ -17,7 +17,7 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class Address:
+class NatsAddress:
     """Servers of one cluster, and who connects to any of them.
 
     The credentials stand apart from the servers: those that a server tells of need them as well,
@@ -37,7 +37,7 @@ class Address:
         return ", ".join(urlsplit(each).netloc for each in self.servers)
 
 
-class Broker(Client):
+class NatsClient(Client):
     """A client whose requests cost half: numbers for tokens, and a timer instead of a task.
 
     All replies come to one inbox (ADR 7).
@@ -94,7 +94,7 @@ def _give_up(reply: "asyncio.Future[Msg]") -> None:
         reply.set_exception(NatsTimeoutError())
 
 
-def address(urls: str) -> Address:
+def address(urls: str) -> NatsAddress:
     """Reads `nats://user:password@host:4222`, or several by commas; the first may speak for all.
 
     Raises ValueError, with no secret in it, when they cannot be read or name two users.
@@ -113,7 +113,7 @@ def address(urls: str) -> Address:
     if len(set(credentials)) > 1:
         raise ValueError("must name the same user and password at every server")
     user, password = credentials[0] if credentials else (None, None)
-    return Address(servers, user, password)
+    return NatsAddress(servers, user, password)
 
 
 def _parts(url: str) -> SplitResult:
@@ -132,7 +132,7 @@ async def connect(
     on_close: Callable[[], None] = lambda: None,
     *,
     lasting: bool = True,
-) -> Broker:
+) -> NatsClient:
     """Waits until a server is there; `lasting` reconnects for ever, to whichever is.
 
     `on_close` hears of an end for good. A connection that does not last delivers what was sent
@@ -154,7 +154,7 @@ async def connect(
     async def closed() -> None:
         on_close()
 
-    broker = Broker()
+    broker = NatsClient()
     await broker.connect(
         where.servers,
         user=where.user,

@@ -6,7 +6,7 @@ Both are shown in its health, its readiness and its metrics.
 from collections.abc import Callable
 from typing import Any
 
-from chassis.process import Process
+from chassis.service import Service
 from chassis.telemetry import (
     DEAD_LETTERS,
     EVENTS_CONSUMED,
@@ -16,8 +16,8 @@ from chassis.telemetry import (
 )
 
 from outbox import dead_letters, inbox
-from outbox.inbox import Effect
-from outbox.listening import Listener
+from outbox.inbox import Handler
+from outbox.consumer import Consumer
 from outbox.relay import Relay, oldest_unpublished
 
 LATE_SECONDS = 30
@@ -26,14 +26,14 @@ WATCH_SECONDS = 5
 FORGET_SECONDS = 3600
 
 
-def attach(process: Process, effect: Effect, *, after: Callable[[], None] | None = None) -> Relay:
+def attach(process: Service, effect: Handler, *, after: Callable[[], None] | None = None) -> Relay:
     """Publishes the service's outbox and gives `effect` what its durable consumer brings.
 
     `after` is called when effects are committed; else the relay is woken, to publish what they
     recorded. Not ready when the consumer is gone; degraded with late events or dead letters.
     """
     relay = Relay(process.settings.database_url, process.settings.nats_url, EVENTS_PUBLISHED.inc)
-    listener = Listener(
+    listener = Consumer(
         process.name,
         process.pool,
         process.nats,
@@ -68,7 +68,7 @@ def attach(process: Process, effect: Effect, *, after: Callable[[], None] | None
     process.health.add("dead_letters", given_up, needed=False)
     process.background("relay", relay.run)
     process.background("listen", listener.run)
-    process.on_reconnect(listener.unsettle)
+    process.on_reconnect(listener.expect_redelivery)
     process.on_stop(listener.stop)
     for name, watch in {"pending": consumer, "outbox": unpublished, "dead": given_up}.items():
         process.every(WATCH_SECONDS, f"watch_{name}", watch)
