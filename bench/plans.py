@@ -9,9 +9,9 @@ from urllib.parse import parse_qsl, urlsplit
 
 import asyncpg
 from audit import trail
-from chassis.request import validate_request
 from chassis.database import PLANNING
 from chassis.encryption import Keyring
+from chassis.request import validate_request
 from chassis.settings import ServiceSettings
 from contracts.audit import LIST_EVENTS
 from contracts.calls import Call

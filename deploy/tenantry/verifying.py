@@ -56,7 +56,9 @@ async def _verdict(conn: Connection, tenant_id: str) -> dict[str, Any]:
             break
         ends = again  # Retention took its beginning away meanwhile.
     broken = (
-        None if valid else await _EVENT.fetch_one(conn, tenant_id=tenant_id, sequence=chain.first_broken)
+        None
+        if valid
+        else await _EVENT.fetch_one(conn, tenant_id=tenant_id, sequence=chain.first_broken)
     )
     return {
         "tenant_id": tenant_id,

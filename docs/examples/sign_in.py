@@ -19,12 +19,12 @@ import jwt
 from tenantry_client import Client, api
 from tenantry_client.errors import TenantryError
 from tenantry_client.models import (
-    DeleteUserQuery,
-    Event,
     CreateProject,
     CreateSession,
     CreateUser,
     CreateWebhook,
+    DeleteUserQuery,
+    Event,
     RefreshSession,
     VerifySession,
 )

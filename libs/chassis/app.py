@@ -1,8 +1,8 @@
-"""How a process starts, is watched and stops.
+"""The life of a process: it starts, reports its health, and stops.
 
-Live at once, ready when everything it needs answers. SIGTERM drains: after `drain_seconds`, in
-which only readiness ends, nothing new is taken, and what is under way is finished. A background
-task that fails ends the process, so that it is started anew.
+It is live at once, and ready when everything it needs answers. SIGTERM drains: for `drain_seconds`
+it only reports that it is not ready; then it takes nothing new and finishes what has begun. A
+background task that fails ends the process, so that it is started again.
 """
 
 import asyncio
@@ -14,12 +14,11 @@ from typing import Any
 
 import structlog
 import uvloop
-from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
-from chassis.nats_client import connect
 from chassis.health import Health
-from chassis.http import HttpServer
+from chassis.http_server import HttpServer
+from chassis.nats_client import NatsClient, connect
 from chassis.settings import ProcessSettings
 from chassis.telemetry import LOOP_LAG, configure_logging
 from chassis.tracing import configure_tracing
@@ -39,7 +38,7 @@ class App:
     def __init__(self, name: str, settings: ProcessSettings, drain_seconds: float = 0) -> None:
         self.name = name
         self.nats_url = settings.nats_url
-        self.nats: Client
+        self.nats: NatsClient
         self.health = Health()
         self.health.add("nats", self._check_nats)
         self._ping: asyncio.Task[None] | None = None
@@ -100,7 +99,7 @@ class App:
         self._on_stop.append(stop)
 
     async def run(self, http: HttpServer, start: Callable[[], Awaitable[None]]) -> int:
-        """Serves until SIGTERM; answers the exit code."""
+        """Serves until SIGTERM; returns the exit code."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
@@ -122,7 +121,7 @@ class App:
     async def _start(self, start: Callable[[], Awaitable[None]]) -> None:
         self.nats = await connect(self.nats_url, self._reconnected, self._nats_closed)
         await start()
-        # What there is now stays: collections of garbage need not walk through it again.
+        # These objects stay: garbage collections need not look at them again.
         gc.collect()
         gc.freeze()
         log.info("started")
@@ -130,7 +129,7 @@ class App:
     async def _stop(self, http: HttpServer, serving: "asyncio.Task[None]") -> None:
         if self._drain_seconds and not self._failed:
             self.health.leaving = True
-            http.part()
+            http.close_connections()
             await asyncio.wait({serving}, timeout=self._drain_seconds)
         http.should_exit = True
         await serving
@@ -146,7 +145,7 @@ class App:
             log.warning("nats_not_drained", error=type(error).__name__)
 
     async def _check_nats(self) -> None:
-        """One ping at a time, never given up: nats-py goes deaf by the pong of one that was."""
+        """One ping at a time, never cancelled: nats-py fails at the pong of a cancelled one."""
         if self._ping is None or self._ping.done():
             self._ping = asyncio.create_task(self.nats.flush(timeout=PING_SECONDS))
         ping = self._ping

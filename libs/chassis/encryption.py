@@ -1,7 +1,7 @@
-"""The keys of a service: what is looked up is a keyed hash, what is read again is encrypted.
+"""Encryption at rest: what is looked up is a keyed hash, what is read again is encrypted.
 
-HMAC-SHA256 (RFC 2104) and AES-256-GCM with a random 96-bit nonce (NIST SP 800-38D). A sealed text
-carries the id of its key, so that keys can be rotated.
+HMAC-SHA256 (RFC 2104) and AES-256-GCM with a random 96-bit nonce (NIST SP 800-38D). An encrypted
+text carries the id of its key, so that keys can be rotated.
 """
 
 import base64
@@ -15,7 +15,7 @@ from chassis.settings import ServiceSettings, decode_key
 
 
 class Keyring:
-    """Hashes, seals and opens; the first encryption key seals, any opens."""
+    """Hashes, encrypts and decrypts; the first encryption key encrypts, any of them decrypts."""
 
     def __init__(self, settings: ServiceSettings) -> None:
         self._hash_key = decode_key(settings.hash_key.get_secret_value())
@@ -27,7 +27,7 @@ class Keyring:
 
     @property
     def active(self) -> str:
-        """The id of the key that seals."""
+        """The id of the key that encrypts."""
         return self._active
 
     def hash(self, purpose: str, value: str) -> str:
@@ -42,18 +42,18 @@ class Keyring:
             self._derived[purpose] = hmac.new(self._hash_key, text, hashlib.sha256).digest()
         return self._derived[purpose]
 
-    def seal(self, value: bytes, associated_data: str) -> str:
-        """`value` encrypted as `key-id.base64url`; opens only with the same `bound_to`."""
+    def encrypt(self, value: bytes, associated_data: str) -> str:
+        """`key-id.base64url` of the value; decrypts only with the same `associated_data`."""
         nonce = os.urandom(12)
-        sealed = self._ciphers[self._active].encrypt(nonce, value, associated_data.encode())
-        return f"{self._active}.{base64.urlsafe_b64encode(nonce + sealed).decode()}"
+        encrypted = self._ciphers[self._active].encrypt(nonce, value, associated_data.encode())
+        return f"{self._active}.{base64.urlsafe_b64encode(nonce + encrypted).decode()}"
 
-    def open(self, sealed: str, associated_data: str) -> bytes:
-        """What was sealed. Raises KeyError for a key that is gone, InvalidTag for tampering."""
-        name, _, text = sealed.partition(".")
+    def decrypt(self, encrypted: str, associated_data: str) -> bytes:
+        """The encrypted value. Raises KeyError for a key that is gone, InvalidTag for tampering."""
+        name, _, text = encrypted.partition(".")
         data = base64.urlsafe_b64decode(text)
         return self._ciphers[name].decrypt(data[:12], data[12:], associated_data.encode())
 
-    def reseal(self, sealed: str, associated_data: str) -> str:
-        """The same under the key that seals now."""
-        return self.seal(self.open(sealed, associated_data), associated_data)
+    def reencrypt(self, encrypted: str, associated_data: str) -> str:
+        """The same text under the key that encrypts now."""
+        return self.encrypt(self.decrypt(encrypted, associated_data), associated_data)

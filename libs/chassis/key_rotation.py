@@ -1,7 +1,7 @@
-"""Rewrapping: secrets sealed anew under the first encryption key, so that others can go.
+"""Key rotation: secrets are encrypted again under the first encryption key, so that others can go.
 
-Batch by batch, each committed by itself: stopped half-way, it goes on where it was. It waits for a
-row only while it holds none, and so deadlocks with nothing that goes on beside it.
+Batch by batch, each committed by itself: stopped half-way, it continues where it was. It waits for
+a row only while it holds none, so it cannot deadlock with the running service.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,72 +18,75 @@ BATCH = 500
 
 
 class KeyRotation:
-    """Of one column `sealed`, null where nothing is sealed any more.
+    """The rotation of one encrypted column, null where there is no secret any more.
 
     `start` maps the columns that name a row, in order, to values that come before all others.
-    `bound_to` is what the secret of a row is sealed for. The statements meet all tenants: they
+    `associated_data` is that of a row's secret. The statements read the rows of all tenants: they
     share the installation's encryption keys.
     """
 
     def __init__(
         self,
-        sealed: Column[Any],
+        encrypted: Column[Any],
         start: Mapping[Column[Any], Any],
         associated_data: Callable[[Record], str],
     ) -> None:
         key = tuple(start)
         self._names = tuple(column.name for column in key)
         self._start = tuple(start.values())
-        self._sealed = sealed.name
-        self._bound_to = associated_data
-        stale = (
-            select(*key, sealed)
-            .where(func.split_part(sealed, ".", 1) != bindparam("active", type_=Text))
+        self._encrypted = encrypted.name
+        self._associated_data = associated_data
+        outdated = (
+            select(*key, encrypted)
+            .where(func.split_part(encrypted, ".", 1) != bindparam("active", type_=Text))
             .order_by(*key)
         )
         after = tuple_(*(bindparam(f"after_{each.name}", type_=each.type) for each in key))
-        anew = (
+        renewed = (
             func.unnest(
                 *(bindparam(f"{each.name}s", type_=ARRAY(each.type)) for each in key),
-                bindparam("sealed", type_=ARRAY(Text)),
+                bindparam("encrypted", type_=ARRAY(Text)),
             )
-            .table_valued(*self._names, "sealed", name="anew")
+            .table_valued(*self._names, "encrypted", name="renewed")
             .render_derived()
         )
-        self.claim = Statement(
-            stale.where(tuple_(*key) > after)
+        self.lock_batch = Statement(
+            outdated.where(tuple_(*key) > after)
             .limit(bindparam("batch", type_=Integer))
             .with_for_update(key_share=True, skip_locked=True)
         )
-        self.claim_busy = Statement(stale.limit(1).with_for_update(key_share=True))
-        self.reseal = Statement(
-            update(sealed.table)
-            .where(*(each == anew.c[each.name] for each in key))
-            .values({sealed: anew.c.sealed})
+        self.lock_one = Statement(outdated.limit(1).with_for_update(key_share=True))
+        self.update = Statement(
+            update(encrypted.table)
+            .where(*(each == renewed.c[each.name] for each in key))
+            .values({encrypted: renewed.c.encrypted})
         )
 
-    async def __call__(self, conn: Connection, keys: Keyring) -> int:
-        """Seals anew what another key than the first has sealed; answers how many secrets.
+    async def __call__(self, conn: Connection, keyring: Keyring) -> int:
+        """Encrypts again what another key than the first has encrypted; returns how many secrets.
 
         Raises KeyError if a key of that id is not among the given ones.
         """
-        rewrapped, place = 0, self._start
-        while rows := await self._batch(conn, keys, self.claim, *place):
-            rewrapped += len(rows)
-            place = tuple(rows[-1][name] for name in self._names)
-        # What others held when it was passed by, or was sealed behind us by a process of old.
-        while rows := await self._batch(conn, keys, self.claim_busy):
-            rewrapped += len(rows)
-        return rewrapped
+        rotated, position = 0, self._start
+        while rows := await self._batch(conn, keyring, self.lock_batch, *position):
+            rotated += len(rows)
+            position = tuple(rows[-1][name] for name in self._names)
+        # Rows that were locked when we came by, or that an older process has encrypted meanwhile.
+        while rows := await self._batch(conn, keyring, self.lock_one):
+            rotated += len(rows)
+        return rotated
 
     async def _batch(
-        self, conn: Connection, keys: Keyring, claim: Statement, *place: Any
+        self, conn: Connection, keyring: Keyring, lock: Statement, *position: Any
     ) -> list[Record]:
-        after = {f"after_{name}": value for name, value in zip(self._names, place, strict=False)}
+        after = {f"after_{name}": value for name, value in zip(self._names, position, strict=False)}
         async with conn.transaction():
-            rows = await claim.rows(conn, active=keys.active, batch=BATCH, **after)
+            rows = await lock.fetch_all(conn, active=keyring.active, batch=BATCH, **after)
             if rows:
                 values = {f"{name}s": [row[name] for row in rows] for name in self._names}
-                sealed = [keys.reseal(row[self._sealed], self._bound_to(row)) for row in rows]
-                await self.reseal.run(conn, **values, sealed=sealed)
+                encrypted = [
+                    keyring.reencrypt(row[self._encrypted], self._associated_data(row))
+                    for row in rows
+                ]
+                await self.update.execute(conn, **values, encrypted=encrypted)
         return rows

@@ -1,14 +1,18 @@
-"""Changing a resource: JSON Merge Patch (RFC 7396), versions (RFC 9110 13.1.1), what changed."""
+"""Changes of a resource: JSON Merge Patch (RFC 7396), versions (RFC 9110 13.1.1), what changed."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from contracts.context import Context
 from contracts.fields import METADATA_BYTES, check_json_object
 from contracts.problems import Problem, invalid
 from pydantic_core import PydanticCustomError
+
+from chassis.rows import changed_row
+
+R = TypeVar("R")
 
 
 def merge(target: Any, patch: Any) -> Any:
@@ -55,26 +59,29 @@ def check_version(context: Context, version: int) -> None:
 
 
 def apply_patch(
-    row: Mapping[str, Any], patch: Mapping[str, Any], objects: tuple[str, ...] = ()
-) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    row: R, patch: Mapping[str, Any], json_columns: Collection[str] = ()
+) -> tuple[R, dict[str, dict[str, Any]]]:
     """The row after the patch, and `{field: {"from": ..., "to": ...}}` for what really changes.
 
-    `objects` are the JSON columns: their patch merges, and their new value is text for PostgreSQL.
-    A row with a version is at its next one if anything changes, and updated now.
-    Raises Problem when a merged object breaks the limits.
+    The patch of a JSON column merges; its new value is text for PostgreSQL. A row with a version
+    gets the next one if anything changes, and is updated now. Raises Problem when a merged object
+    breaks the limits.
     """
-    after, changes = dict(row), {}
+    before = vars(row)
+    after: dict[str, Any] = {}
+    changes = {}
     for name, value in patch.items():
-        before = orjson.loads(row[name]) if name in objects else row[name]
-        to = merge(before, value) if name in objects else value
-        kept = encoded_object(to, name) if name in objects else to
-        if _canonical(to) == _canonical(before):
+        is_json = name in json_columns
+        old = orjson.loads(before[name]) if is_json else before[name]
+        new = merge(old, value) if is_json else value
+        stored = encoded_object(new, name) if is_json else new
+        if _canonical(new) == _canonical(old):
             continue
-        changes[name] = {"from": before, "to": to}
-        after[name] = kept
-    if changes and "version" in row:
-        after |= {"version": row["version"] + 1, "updated_at": datetime.now(UTC)}
-    return after, changes
+        changes[name] = {"from": old, "to": new}
+        after[name] = stored
+    if changes and "version" in before:
+        after |= {"version": before["version"] + 1, "updated_at": datetime.now(UTC)}
+    return changed_row(row, **after), changes
 
 
 def _canonical(value: Any) -> bytes:

@@ -13,11 +13,10 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from contracts.topology import Lock
 from sqlalchemy import Connection, MetaData, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-LOCK = 7_306_841_512
-"""The advisory lock that lets one migration run at a time."""
 PATIENCE = "10s"
 """How long a step waits for a table that is in use; whoever comes behind it waits as long."""
 
@@ -44,7 +43,7 @@ def upgrade(service: str, url: str) -> list[str]:
     done: list[str] = []
 
     def work(connection: Connection) -> None:
-        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": LOCK})
+        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": Lock.MIGRATION})
         connection.execute(text(f"SET lock_timeout = '{PATIENCE}'"))
         done.extend(_missing(ScriptDirectory.from_config(config), connection))
         if done:

@@ -10,6 +10,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 from nats.errors import NoRespondersError
 from nats.errors import TimeoutError as NatsTimeoutError
 
@@ -38,9 +39,9 @@ class NatsAddress:
 
 
 class NatsClient(Client):
-    """A client whose requests cost half: numbers for tokens, and a timer instead of a task.
+    """The client of nats-py with requests that cost half, and queues that can be drained.
 
-    All replies come to one inbox (ADR 7).
+    All replies come to one inbox, told apart by consecutive numbers (ADR 7).
     """
 
     def __init__(self) -> None:
@@ -48,14 +49,38 @@ class NatsClient(Client):
         self._replies: dict[str, asyncio.Future[Msg]] = {}
         self._tokens = itertools.count()
         self._inbox = ""
+        self._queues: list[Subscription] = []
 
-    async def expect(
+    async def subscribe(
+        self, subject: str, queue: str = "", *args: Any, **options: Any
+    ) -> Subscription:
+        """As nats-py; subscriptions of a queue group are kept for `drain_queues`."""
+        subscription = await super().subscribe(subject, queue, *args, **options)
+        if queue:
+            self._queues.append(subscription)
+        return subscription
+
+    async def drain_queues(self) -> None:
+        """Leaves all queue groups, once the messages that have come are handled."""
+        queues, self._queues = self._queues, []
+        await asyncio.gather(*(each.drain() for each in queues))  # type: ignore[no-untyped-call]
+
+    async def flush(self, timeout: int = 10) -> None:  # noqa: ASYNC109 - as nats-py has it
+        """A round trip behind everything that was sent before.
+
+        nats-py writes its PING ahead of what is still buffered, so the first one only empties the
+        buffer.
+        """
+        await super().flush(timeout)
+        await super().flush(timeout)
+
+    async def publish_request(
         self, subject: str, payload: bytes, headers: dict[str, str] | None = None
     ) -> "asyncio.Future[Msg]":
-        """Publishes, and answers the reply to come. Whoever gives it up cancels it."""
+        """Publishes, and returns the reply to come. Whoever no longer waits for it cancels it."""
         if not self._inbox:
             self._inbox = self.new_inbox()
-            await self.subscribe(f"{self._inbox}.*", cb=self._replied)
+            await self.subscribe(f"{self._inbox}.*", cb=self._on_reply)
         token = str(next(self._tokens))
         reply = self._replies[token] = asyncio.get_running_loop().create_future()
         reply.add_done_callback(lambda _: self._replies.pop(token))
@@ -71,15 +96,15 @@ class NatsClient(Client):
         headers: dict[str, Any] | None = None,
     ) -> Msg:
         """The reply. Raises TimeoutError and NoRespondersError of nats-py."""
-        reply = await self.expect(subject, payload, headers)
-        timer = asyncio.get_running_loop().call_later(timeout, _give_up, reply)
+        reply = await self.publish_request(subject, payload, headers)
+        timer = asyncio.get_running_loop().call_later(timeout, _time_out, reply)
         try:
             return await reply
         finally:
             timer.cancel()
             reply.cancel()
 
-    async def _replied(self, msg: Msg) -> None:
+    async def _on_reply(self, msg: Msg) -> None:
         reply = self._replies.get(msg.subject.rpartition(".")[2])
         if reply is None or reply.done():
             return
@@ -89,12 +114,12 @@ class NatsClient(Client):
             reply.set_result(msg)
 
 
-def _give_up(reply: "asyncio.Future[Msg]") -> None:
+def _time_out(reply: "asyncio.Future[Msg]") -> None:
     if not reply.done():
         reply.set_exception(NatsTimeoutError())
 
 
-def address(urls: str) -> NatsAddress:
+def parse_nats_urls(urls: str) -> NatsAddress:
     """Reads `nats://user:password@host:4222`, or several by commas; the first may speak for all.
 
     Raises ValueError, with no secret in it, when they cannot be read or name two users.
@@ -131,17 +156,17 @@ async def connect(
     on_reconnect: Callable[[], None] = lambda: None,
     on_close: Callable[[], None] = lambda: None,
     *,
-    lasting: bool = True,
+    reconnects: bool = True,
 ) -> NatsClient:
-    """Waits until a server is there; `lasting` reconnects for ever, to whichever is.
+    """A connection, once a server is there; if it `reconnects`, then for ever and to any server.
 
-    `on_close` hears of an end for good. A connection that does not last delivers what was sent
-    over it in order and without gaps, up to the moment it broke.
+    `on_close` is called when it ended for good. A connection that does not reconnect delivers what
+    was sent over it in order and without gaps, up to the moment when it broke.
     """
-    where = address(urls)
+    address = parse_nats_urls(urls)
 
     async def disconnected() -> None:
-        if lasting:
+        if reconnects:
             log.warning("nats_disconnected")
 
     async def reconnected() -> None:
@@ -154,15 +179,15 @@ async def connect(
     async def closed() -> None:
         on_close()
 
-    broker = NatsClient()
-    await broker.connect(
-        where.servers,
-        user=where.user,
-        password=where.password,
-        name=f"tenantry-{where.user or 'tenantry'}",
-        inbox_prefix=where.inbox_prefix,
+    client = NatsClient()
+    await client.connect(
+        address.servers,
+        user=address.user,
+        password=address.password,
+        name=f"tenantry-{address.user or 'tenantry'}",
+        inbox_prefix=address.inbox_prefix,
         connect_timeout=2,
-        allow_reconnect=lasting,
+        allow_reconnect=reconnects,
         reconnect_time_wait=0.1,  # type: ignore[arg-type] # fractions are taken
         max_reconnect_attempts=-1,
         ping_interval=5,
@@ -173,4 +198,4 @@ async def connect(
         error_cb=failed,
         skip_subject_validation=True,
     )
-    return broker
+    return client

@@ -1,4 +1,4 @@
-"""What a handler is asked and what it answers. Validated here, once, by the owner."""
+"""The request that a handler gets and the reply that it gives; validated once, by the owner."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,13 +24,16 @@ _JSON_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NAIVE_UTC
 
 @dataclass(slots=True)
 class Request(Generic[B, Q]):
-    """One request, understood: who asks in `context`, what in `body`, `query` and `path`."""
+    """One validated request: who sends it in `context`, what in `body`, `query` and `path`.
+
+    `encoded` is the body as it came.
+    """
 
     call: Call
     context: Context
     body: B
     query: Q
-    keys: Keyring
+    keyring: Keyring
     encoded: bytes = b""
 
     @property
@@ -46,7 +49,9 @@ class Request(Generic[B, Q]):
 
 @dataclass(slots=True)
 class Reply:
-    """`created` is the identifier that the edge appends to the path for `Location`."""
+    """`version` becomes the ETag; `created` is the identifier that the edge appends to the path for
+    `Location`.
+    """
 
     body: bytes = b""
     status: int = 200
@@ -65,7 +70,7 @@ def stored_json(text: str) -> orjson.Fragment:
     return orjson.Fragment(text)
 
 
-def answer(
+def reply_to(
     request: Request[Any, Any],
     value: Mapping[str, Any] | None = None,
     *,
@@ -90,7 +95,16 @@ def problem_headers(problem: Problem) -> dict[str, str]:
     return {}
 
 
-def validate_request(call: Call, context: Context, body: bytes, keys: Keyring) -> Request[Any, Any]:
+def problem_reply(problem: Problem, context: Context | None) -> Reply:
+    """A problem as a reply; `context` is None where the request has not been read."""
+    request_id, trace_id = (context.request_id, context.trace_id) if context else ("", "")
+    body = json_bytes(problem.body(request_id, trace_id))
+    return Reply(body, problem.status, headers=problem_headers(problem))
+
+
+def validate_request(
+    call: Call, context: Context, body: bytes, keyring: Keyring
+) -> Request[Any, Any]:
     """Path, query and body checked in that order. Raises Problem (404, 422, 400)."""
     for name, prefix in call.path.items():
         if not is_id(prefix, context.path[name]):
@@ -99,10 +113,10 @@ def validate_request(call: Call, context: Context, body: bytes, keys: Keyring) -
     try:
         parsed = call.body.model_validate_json(body or b"{}") if call.body else Body()
     except ValidationError as error:
-        raise refusal(error, "body") from None
+        raise validation_problem(error, "body") from None
     if call.body is None and body.strip() not in (b"", b"{}"):
         raise Problem("validation_failed", "This request takes no body. Send it without one.")
-    return Request(call, context, parsed, query, keys, body)
+    return Request(call, context, parsed, query, keyring, body)
 
 
 def _query(call: Call, context: Context) -> Query:
@@ -117,15 +131,15 @@ def _query(call: Call, context: Context) -> Query:
     if "cursor" in given and "page" in given:
         errors.append(_error("cursor", "conflict", "continues from a page: leave page out"))
     if errors:
-        raise _invalid(errors)
+        raise _fields_problem(errors)
     try:
-        return call.query.model_validate(given) if given else _unasked(call.query)
+        return call.query.model_validate(given) if given else _empty_query(call.query)
     except ValidationError as error:
-        raise refusal(error, "query") from None
+        raise validation_problem(error, "query") from None
 
 
 @cache
-def _unasked(query: type[Query]) -> Query:
+def _empty_query(query: type[Query]) -> Query:
     return query.model_validate({})
 
 
@@ -133,7 +147,7 @@ def _error(field_name: str, code: str, message: str) -> dict[str, str]:
     return {"field": field_name, "code": code, "message": message}
 
 
-def _invalid(errors: list[dict[str, str]]) -> Problem:
+def _fields_problem(errors: list[dict[str, str]]) -> Problem:
     first = errors[0]
     detail = f"{first['field']}: {first['message']}"
     if len(errors) > 1:
@@ -148,7 +162,7 @@ _PLAIN = {
 
 
 def field_errors(error: ValidationError, root: str) -> list[dict[str, str]]:
-    """The faults that pydantic found, in our words and without what the caller sent."""
+    """The errors that pydantic found, in our words and without what the caller sent."""
     found = []
     for fault in error.errors(include_input=False, include_url=False, include_context=False):
         name = ".".join(str(part) for part in fault["loc"]) or root
@@ -159,13 +173,13 @@ def field_errors(error: ValidationError, root: str) -> list[dict[str, str]]:
     return found
 
 
-def refusal(error: ValidationError, root: str) -> Problem:
+def validation_problem(error: ValidationError, root: str) -> Problem:
     """What pydantic found, as a 400 for what is no JSON, else a 422 that names the fields."""
     errors = field_errors(error, root)
     if errors[0]["code"] == "json_invalid":
         reason = errors[0]["message"].removeprefix("Invalid JSON: ")
         return Problem("malformed_json", f"The body is not valid JSON: {reason}.")
-    return _invalid(errors)
+    return _fields_problem(errors)
 
 
 def revalidate(model: type[Any], value: Any, field_name: str) -> Any:
@@ -176,4 +190,4 @@ def revalidate(model: type[Any], value: Any, field_name: str) -> Any:
         errors = field_errors(error, "")
         for each in errors:
             each["field"] = f"{field_name}.{each['field']}".rstrip(".")
-        raise _invalid(errors) from None
+        raise _fields_problem(errors) from None

@@ -1,19 +1,20 @@
-"""A service: a process with a database of its own that answers calls."""
+"""A service: a process with its own database that answers calls."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from contracts.calls import Call
 from starlette.applications import Starlette
 
-from chassis.idempotency import EXPIRE
-from chassis.unit_of_work import UnitOfWork, Routes
-from chassis.database import Pool, open_pool
 from chassis.app import App, run_main
-from chassis.http import HttpServer
+from chassis.database import Pool, open_pool
 from chassis.encryption import Keyring
+from chassis.http_server import HttpServer
+from chassis.idempotency import PURGE
 from chassis.rpc.server import Server
 from chassis.settings import ServiceSettings, load
 from chassis.telemetry import POOL_SIZE, POOL_USED
+from chassis.unit_of_work import Handler, UnitOfWork
 
 
 class Service(App):
@@ -23,34 +24,34 @@ class Service(App):
         super().__init__(name, settings)
         self.settings = settings
         self.pool = pool
-        self.keys = Keyring(settings)
+        self.keyring = Keyring(settings)
         self.health.add("database", self._check_database)
         POOL_SIZE.set(pool.get_max_size())
         POOL_USED.set_function(lambda: pool.get_size() - pool.get_idle_size())
 
-    async def answer(self, routes: Routes, after_commit: Callable[[], None]) -> None:
-        """Answers the calls of `routes` from now on."""
-        server = Server(self.name, UnitOfWork(self.pool, self.keys, after_commit), self.keys)
-        await server.start(self.nats, routes, self.health)
+    async def serve_calls(
+        self, handlers: Mapping[Call, Handler], after_commit: Callable[[], None]
+    ) -> None:
+        """Answers these calls from now on."""
+        server = Server(self.name, UnitOfWork(self.pool, self.keyring, after_commit), self.keyring)
+        await server.start(self.nats, handlers, self.health)
         self.on_stop(server.stop)
-        self.every(600, "forget_answers", self._forget_answers)
+        self.every(600, "purge_idempotency", self._purge_idempotency)
 
-    async def serve(self, start: Callable[["Process"], Awaitable[None]]) -> int:
-        """Runs until SIGTERM; answers the exit code."""
+    async def serve(self, start: Callable[["Service"], Awaitable[None]]) -> int:
+        """Runs until SIGTERM; returns the exit code."""
         app = Starlette(routes=self.health.routes())
         http = HttpServer(app, self.settings.http_host, self.settings.http_port)
         code = await self.run(http, lambda: start(self))
         self.pool.terminate()
         return code
 
-    async def _forget_answers(self) -> None:
-        """Stored answers are kept 24 hours."""
-        async with self.pool.acquire() as conn:
-            await EXPIRE.execute(conn)
+    async def _purge_idempotency(self) -> None:
+        """Stored replies are kept 24 hours."""
+        await PURGE.execute(self.pool)
 
     async def _check_database(self) -> dict[str, Any] | None:
-        async with self.pool.acquire() as conn:
-            await conn.execute("SELECT 1")
+        await self.pool.execute("SELECT 1")
         return None
 
 

@@ -1,205 +1,151 @@
-"""The boundary: the one place that begins and commits, and where a repeat meets the first answer.
+"""The unit of work: the only code that begins and commits transactions.
 
-With an Idempotency-Key the answer is stored in the transaction of the change, sealed, for 24
-hours. draft-ietf-httpapi-idempotency-key-header.
+A handler says at its definition how it uses the database: `@read_only`, `@transactional` or
+`@single_statement`. No connection is held while a `prepare` function calls another service.
 """
 
-import hashlib
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal
 
 import asyncpg
-import orjson
-from contracts.calls import Call
 from contracts.problems import Problem
-from sqlalchemy import (
-    Column,
-    MetaData,
-    Table,
-    Text,
-    bindparam,
-    delete,
-    func,
-    insert,
-    select,
-    text,
-)
-from sqlalchemy.dialects.postgresql import BIGINT
 
-from chassis.request import Request, Reply, json_bytes, problem_headers
-from chassis.database import CONFLICTS, ID, TIME, Connection, Pool
+from chassis.database import CONFLICTS, Connection, Pool
 from chassis.encryption import Keyring
-from chassis.statements import Statement
+from chassis.idempotency import IDEMPOTENCY, StoredReply
+from chassis.request import Reply, Request, problem_reply
 
-Function = Callable[[Connection, Any], Awaitable[Reply]]
-
-IDEMPOTENCY = Table(
-    "idempotency",
-    MetaData(),
-    Column("tenant_id", ID, primary_key=True),
-    Column("key", ID, primary_key=True),
-    Column("fingerprint", Text, nullable=False),
-    Column("answer", Text, nullable=False),
-    Column("created_at", TIME, nullable=False, index=True, server_default=func.now()),
-)
+Function = Callable[..., Awaitable[Reply]]
+"""`(connection, request)`, and with `prepare` what that returned as a third argument."""
+Prepare = Callable[..., Awaitable[Any]]
+"""`(pool, request)`: what is done before the transaction. A statement that is run on the pool holds
+a connection only while it runs. Must change nothing."""
+Condition = Callable[[Any], bool]
+"""Whether a request with this body is one statement."""
+_Work = Callable[[Connection], Awaitable[Reply]]
 
 
-@dataclass(frozen=True)
-class Routes:
-    """Which function answers which call, and how it wants its connection.
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """A function that answers a call, and how it uses the database.
 
-    `reads` run without a transaction, `writes` in one. `single` says of which bodies a write is
-    one statement, which needs no BEGIN and COMMIT of its own: one round trip.
+    `kind`: `read` runs without a transaction, `write` in one, `single` without one if `condition`
+    holds for the body: PostgreSQL runs one statement as a transaction, which saves the round trips
+    of BEGIN and COMMIT. With an Idempotency-Key every write is a transaction.
     """
 
-    reads: Mapping[Call, Function]
-    writes: Mapping[Call, Function]
-    single: Mapping[Call, Callable[[Any], bool]] = field(default_factory=dict)
+    function: Function
+    kind: Literal["read", "write", "single"]
+    prepare: Prepare | None = None
+    condition: Condition = lambda _: True
+
+    def bind(self, **dependencies: Any) -> "Handler":
+        """The handler with keyword arguments for `prepare`, or else for the function."""
+        if self.prepare is not None:
+            return replace(self, prepare=partial(self.prepare, **dependencies))
+        return replace(self, function=partial(self.function, **dependencies))
 
 
-_FIND = Statement(
-    select(
-        func.pg_try_advisory_xact_lock(bindparam("lock", type_=BIGINT)).label("mine"),
-        select(IDEMPOTENCY.c.fingerprint)
-        .where(
-            IDEMPOTENCY.c.tenant_id == bindparam("tenant_id"),
-            IDEMPOTENCY.c.key == bindparam("key"),
-        )
-        .scalar_subquery()
-        .label("fingerprint"),
-        select(IDEMPOTENCY.c.answer)
-        .where(
-            IDEMPOTENCY.c.tenant_id == bindparam("tenant_id"),
-            IDEMPOTENCY.c.key == bindparam("key"),
-        )
-        .scalar_subquery()
-        .label("answer"),
-    )
-)
-_STORE = Statement(
-    insert(IDEMPOTENCY).values(
-        tenant_id=bindparam("tenant_id"),
-        key=bindparam("key"),
-        fingerprint=bindparam("fingerprint"),
-        answer=bindparam("answer"),
-    )
-)
-EXPIRE = Statement(
-    delete(IDEMPOTENCY).where(IDEMPOTENCY.c.created_at < func.now() - text("interval '24 hours'"))
-)
+def read_only(*, prepare: Prepare | None = None) -> Callable[[Function], Handler]:
+    """Declares a handler that changes nothing."""
+    return partial(Handler, kind="read", prepare=prepare)
+
+
+def transactional(*, prepare: Prepare | None = None) -> Callable[[Function], Handler]:
+    """Declares a handler whose statements are one transaction."""
+    return partial(Handler, kind="write", prepare=prepare)
+
+
+def single_statement(
+    *, when: Condition = lambda _: True, prepare: Prepare | None = None
+) -> Callable[[Function], Handler]:
+    """Declares a handler that changes rows by exactly one statement, at least if `when` holds for
+    the body. Whoever adds a second statement declares it `@transactional()`.
+    """
+    return partial(Handler, kind="single", prepare=prepare, condition=when)
 
 
 class UnitOfWork:
-    """Runs handlers on the pool. `after_commit` is told of every committed write."""
+    """Runs handlers on the pool. `after_commit` is called after every committed write."""
 
-    def __init__(self, pool: Pool, keys: Keyring, after_commit: Callable[[], None]) -> None:
+    def __init__(self, pool: Pool, keyring: Keyring, after_commit: Callable[[], None]) -> None:
         self._pool = pool
-        self._keys = keys
+        self._keyring = keyring
         self._after_commit = after_commit
 
-    async def read(self, function: Function, request: Request[Any, Any]) -> Reply:
-        async with self._pool.acquire() as conn:
-            return await function(conn, request)
-
-    async def write(
-        self,
-        function: Function,
-        request: Request[Any, Any],
-        single: Callable[[Any], bool] | None = None,
-    ) -> Reply:
+    async def run(self, handler: Handler, request: Request[Any, Any]) -> Reply:
+        """The handler's reply, committed. Raises Problem, and the errors of the database."""
+        if handler.kind == "read":
+            return await self._run(await self._prepare(handler, request))
         if request.context.idempotency_key is not None:
-            once = self._idempotent
-        elif single is not None and single(request.body):
-            once = self.read
+            reply = await self._run_once(handler, request)
         else:
-            once = self._transaction
-        try:
-            reply = await once(function, request)
-        except CONFLICTS:
-            reply = await once(function, request)
+            is_single = handler.kind == "single" and handler.condition(request.body)
+            run = self._run if is_single else self._run_in_transaction
+            reply = await _retried(run, await self._prepare(handler, request))
         self._after_commit()
         return reply
 
-    async def _transaction(self, function: Function, request: Request[Any, Any]) -> Reply:
-        async with self._pool.acquire() as conn, conn.transaction():
-            return await function(conn, request)
+    async def _prepare(self, handler: Handler, request: Request[Any, Any]) -> _Work:
+        """What is left to do with a connection."""
+        if handler.prepare is None:
+            return lambda conn: handler.function(conn, request)
+        prepared = await handler.prepare(self._pool, request)
+        return lambda conn: handler.function(conn, request, prepared)
 
-    async def _idempotent(self, function: Function, request: Request[Any, Any]) -> Reply:
+    async def _run(self, work: _Work) -> Reply:
+        async with self._pool.acquire() as conn:
+            return await work(conn)
+
+    async def _run_in_transaction(self, work: _Work) -> Reply:
+        async with self._pool.acquire() as conn, conn.transaction():
+            return await work(conn)
+
+    async def _run_once(self, handler: Handler, request: Request[Any, Any]) -> Reply:
+        """The stored reply to the first request, or else the reply to this one, stored."""
+        stored = StoredReply.of(request, self._keyring)
+        if handler.prepare is not None:
+            reply = await stored.get(self._pool)  # a repeat calls no other service again
+            if reply is not None:
+                return reply
         try:
-            return await self._first_or_stored(function, request)
+            work = await self._prepare(handler, request)
+        except Problem as problem:
+            if problem.status >= 500:
+                raise
+            work = partial(_refuse, problem)
+
+        async def get_or_run(work: _Work) -> Reply:
+            async with self._pool.acquire() as conn, conn.transaction():
+                reply = await stored.get(conn)
+                if reply is not None:
+                    return reply
+                try:
+                    async with conn.transaction():
+                        reply = await work(conn)
+                except Problem as problem:
+                    reply = problem_reply(problem, request.context)
+                await stored.create(conn, reply)
+            return reply
+
+        try:
+            return await _retried(get_or_run, work)
         except asyncpg.UniqueViolationError as error:
             if error.table_name != IDEMPOTENCY.name:
                 raise
-            # The first committed between our look and our lock: its answer is there now.
-            return await self._first_or_stored(function, request)
-
-    async def _first_or_stored(self, function: Function, request: Request[Any, Any]) -> Reply:
-        fingerprint = _fingerprint(request)
-        owner = _owner(request, fingerprint)
-        key = request.context.idempotency_key or ""
-        associated_data = f"idempotency:{owner}:{key}"
-        async with self._pool.acquire() as conn, conn.transaction():
-            found = await _FIND.fetch_one(
-                conn, lock=_lock(associated_data), tenant_id=owner, key=key
-            )
-            assert found is not None
-            if found["answer"] is not None:
-                if found["fingerprint"] != fingerprint:
-                    raise Problem(
-                        "idempotency_key_reused",
-                        "This Idempotency-Key belongs to another request. Use a fresh one.",
-                    )
-                return _replayed(self._keys.open(found["answer"], associated_data))
-            if not found["mine"]:
-                raise Problem(
-                    "idempotency_in_flight",
-                    "The first request with this Idempotency-Key is still running. Try again soon.",
-                )
-            try:
-                async with conn.transaction():
-                    reply = await function(conn, request)
-            except Problem as problem:
-                reply = problem_reply(problem, request)
-            sealed = self._keys.seal(_stored(reply), associated_data)
-            await _STORE.execute(
-                conn, tenant_id=owner, key=key, fingerprint=fingerprint, answer=sealed
-            )
-        return reply
+            # The first request committed between our look and our lock: its reply is there now.
+            return await get_or_run(work)
 
 
-def problem_reply(problem: Problem, request: Request[Any, Any]) -> Reply:
-    """A refusal as an answer that can be stored and repeated."""
-    body = json_bytes(problem.body(request.context.request_id, request.context.trace_id))
-    return Reply(body, problem.status, headers=problem_headers(problem))
+async def _refuse(problem: Problem, _: Connection) -> Reply:
+    raise problem
 
 
-def _owner(request: Request[Any, Any], fingerprint: str) -> str:
-    """Whose keys they are. Who has no credential shares them with the same request alone: what
-    strangers send has nothing to do with it.
-    """
-    if request.context.tenant_id is not None:
-        return request.context.tenant_id
-    return "operator" if request.context.actor_type == "operator" else f"anyone:{fingerprint}"
-
-
-def _fingerprint(request: Request[Any, Any]) -> str:
-    """What is asked, and with what rights: an answer may hold what only these may see."""
-    scopes = sorted(request.context.scopes)
-    parts = [request.call.subject, request.context.path, request.context.query, scopes]
-    return hashlib.sha256(orjson.dumps(parts) + b"\0" + request.encoded).hexdigest()
-
-
-def _lock(name: str) -> int:
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
-
-
-def _stored(reply: Reply) -> bytes:
-    head = orjson.dumps([reply.status, reply.version, reply.created, dict(reply.headers)])
-    return head + b"\n" + reply.body
-
-
-def _replayed(stored: bytes) -> Reply:
-    head, _, body = stored.partition(b"\n")
-    status, version, created, headers = orjson.loads(head)
-    return Reply(body, status, version, created, {**headers, "Idempotent-Replayed": "true"})
+async def _retried(run: Callable[[_Work], Awaitable[Reply]], work: _Work) -> Reply:
+    """Runs it once more if another transaction was in the way."""
+    try:
+        return await run(work)
+    except CONFLICTS:
+        return await run(work)

@@ -15,7 +15,7 @@ import structlog
 from asyncpg import Connection, Pool
 from chassis.database import UNAVAILABLE
 from chassis.streams import ACK_WAIT
-from contracts.events import STREAM
+from contracts.topology import STREAM
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
@@ -23,7 +23,7 @@ from nats.js import JetStreamContext
 from nats.js.api import ConsumerInfo
 
 from outbox import dead_letters
-from outbox.inbox import TRANSIENT, Handler, ReceivedEvent, parse_event, is_transient, process_once
+from outbox.inbox import TRANSIENT, Handler, ReceivedEvent, is_transient, parse_event, process_once
 
 log = structlog.get_logger()
 
@@ -44,7 +44,7 @@ _UNLOCK = "SELECT pg_advisory_unlock($1)"
 _PASSING = (*TRANSIENT, NatsError)
 
 
-class Listener:
+class Consumer:
     """Gives `effect` what the service hears; `after` is called when effects are committed.
 
     `consumed` is told how many events took effect.

@@ -60,7 +60,7 @@ async def keep(conn: Connection, each: ReceivedEvent, error: Exception, tries: i
     await conn.execute(_KEEP, *values, type(error).__name__, tries)
 
 
-async def forget(conn: Connection, tenant_id: str) -> None:
+async def purge_tenant(conn: Connection, tenant_id: str) -> None:
     """Drops those of a tenant that is erased: what it is told is ignored for good."""
     await conn.execute(_FORGET, tenant_id)
 

@@ -61,7 +61,7 @@ class ReceivedEvent:
 Handler = Callable[[Connection, Sequence[ReceivedEvent]], Awaitable[None]]
 
 
-def heard(message: Msg) -> ReceivedEvent | None:
+def parse_event(message: Msg) -> ReceivedEvent | None:
     """The event of a message; None when it is not one of ours."""
     headers = message.headers or {}
     try:
@@ -88,11 +88,11 @@ async def process_once(conn: Connection, effect: Handler, events: Sequence[Recei
             await effect(conn, fresh)
     seconds = time.monotonic() - began
     for each in fresh:
-        tracing.passed("take", "CONSUMER", each.event["traceparent"], seconds, type=each.type)
+        tracing.record_span("take", "CONSUMER", each.event["traceparent"], seconds, type=each.type)
     return len(fresh)
 
 
-def passes(error: Exception) -> bool:
+def is_transient(error: Exception) -> bool:
     """Whether the failure ends by itself: nothing is wrong with the event, no try is counted."""
     return isinstance(error, TRANSIENT) and not isinstance(error, DataError)
 

@@ -16,8 +16,8 @@ from chassis.telemetry import (
 )
 
 from outbox import dead_letters, inbox
-from outbox.inbox import Handler
 from outbox.consumer import Consumer
+from outbox.inbox import Handler
 from outbox.relay import Relay, oldest_unpublished
 
 LATE_SECONDS = 30
@@ -26,17 +26,19 @@ WATCH_SECONDS = 5
 FORGET_SECONDS = 3600
 
 
-def attach(process: Service, effect: Handler, *, after: Callable[[], None] | None = None) -> Relay:
+def register(
+    service: Service, effect: Handler, *, after: Callable[[], None] | None = None
+) -> Relay:
     """Publishes the service's outbox and gives `effect` what its durable consumer brings.
 
     `after` is called when effects are committed; else the relay is woken, to publish what they
     recorded. Not ready when the consumer is gone; degraded with late events or dead letters.
     """
-    relay = Relay(process.settings.database_url, process.settings.nats_url, EVENTS_PUBLISHED.inc)
+    relay = Relay(service.settings.database_url, service.settings.nats_url, EVENTS_PUBLISHED.inc)
     listener = Consumer(
-        process.name,
-        process.pool,
-        process.nats,
+        service.name,
+        service.pool,
+        service.nats,
         effect,
         after=after or relay.wake,
         consumed=EVENTS_CONSUMED.inc,
@@ -48,31 +50,31 @@ def attach(process: Service, effect: Handler, *, after: Callable[[], None] | Non
         return {"pending": info.num_pending, "unacked": info.num_ack_pending}
 
     async def unpublished() -> dict[str, Any]:
-        async with process.pool.acquire() as conn:
+        async with service.pool.acquire() as conn:
             age = await oldest_unpublished(conn)
         OUTBOX_AGE.set(age)
         return {"oldest_seconds": round(age, 1)} | _degraded(age > LATE_SECONDS)
 
     async def given_up() -> dict[str, Any]:
-        async with process.pool.acquire() as conn:
+        async with service.pool.acquire() as conn:
             count = await dead_letters.count(conn)
         DEAD_LETTERS.set(count)
         return {"count": count} | _degraded(count > 0)
 
     async def forget() -> None:
-        async with process.pool.acquire() as conn:
+        async with service.pool.acquire() as conn:
             await inbox.forget(conn)
 
-    process.health.add("events", consumer, needed=False, ready=True)
-    process.health.add("outbox", unpublished, needed=False)
-    process.health.add("dead_letters", given_up, needed=False)
-    process.background("relay", relay.run)
-    process.background("listen", listener.run)
-    process.on_reconnect(listener.expect_redelivery)
-    process.on_stop(listener.stop)
+    service.health.add("events", consumer, needed=False, ready=True)
+    service.health.add("outbox", unpublished, needed=False)
+    service.health.add("dead_letters", given_up, needed=False)
+    service.background("relay", relay.run)
+    service.background("listen", listener.run)
+    service.on_reconnect(listener.expect_redelivery)
+    service.on_stop(listener.stop)
     for name, watch in {"pending": consumer, "outbox": unpublished, "dead": given_up}.items():
-        process.every(WATCH_SECONDS, f"watch_{name}", watch)
-    process.every(FORGET_SECONDS, "forget_marks", forget)
+        service.every(WATCH_SECONDS, f"watch_{name}", watch)
+    service.every(FORGET_SECONDS, "forget_marks", forget)
     return relay
 
 

@@ -17,9 +17,10 @@ import asyncpg
 import orjson
 import structlog
 from chassis import tracing
-from chassis.nats_client import NatsClient, connect
 from chassis.database import UNAVAILABLE
-from contracts.events import ADDRESS_HEADER, AGENT_HEADER, CONTENT_TYPE, STREAM
+from chassis.nats_client import NatsClient, connect
+from contracts.events import ADDRESS_HEADER, AGENT_HEADER, CONTENT_TYPE
+from contracts.topology import STREAM
 from nats.aio.msg import Msg
 from nats.errors import ConnectionClosedError
 from nats.errors import Error as NatsError
@@ -84,7 +85,7 @@ class Relay:
         try:
             while not await conn.fetchval(_TRY_LOCK, LOCK):  # noqa: ASYNC110 - held elsewhere
                 await asyncio.sleep(STANDBY_SECONDS)
-            nats = await connect(self._nats_url, on_close=self._broken, lasting=False)
+            nats = await connect(self._nats_url, on_close=self._broken, reconnects=False)
             log.info("relay_leads")
             try:
                 await self._publish_on(conn, nats)
@@ -133,10 +134,12 @@ class Relay:
 
 
 def _trace(rows: Sequence[asyncpg.Record], seconds: float) -> None:
-    if tracing.is_on():
+    if tracing.is_enabled():
         for row in rows:
             event = orjson.loads(row["payload"])
-            tracing.passed("publish", "PRODUCER", event["traceparent"], seconds, type=event["type"])
+            tracing.record_span(
+                "publish", "PRODUCER", event["traceparent"], seconds, type=event["type"]
+            )
 
 
 def _is_acked(ack: "asyncio.Future[Msg]") -> bool:
@@ -156,7 +159,7 @@ async def _send(nats: NatsClient, row: asyncpg.Record) -> "asyncio.Future[Msg]":
         headers[ADDRESS_HEADER] = row["ip_address"]
     if row["user_agent"]:
         headers[AGENT_HEADER] = orjson.dumps(row["user_agent"]).decode()
-    return await nats.expect(row["subject"], row["payload"], headers)
+    return await nats.publish_request(row["subject"], row["payload"], headers)
 
 
 async def oldest_unpublished(conn: asyncpg.Connection) -> float:

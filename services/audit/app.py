@@ -8,11 +8,11 @@ from audit.rpc import ROUTES
 from audit.settings import AuditSettings
 
 
-async def start(process: Service) -> None:
+async def start(service: Service) -> None:
     """Hears the stream, answers calls, keeps the months, erases tenants and tells of that."""
-    settings, pool = process.settings, process.pool
+    settings, pool = service.settings, service.pool
     assert isinstance(settings, AuditSettings)
-    relay = register(process, events.take)
+    relay = register(service, events.take)
 
     async def erase() -> None:
         while await erasure.erase_next(pool):
@@ -22,10 +22,10 @@ async def start(process: Service) -> None:
         if settings.audit_retention_days is not None:
             await partitions.drop_old(pool, settings.audit_retention_days)
 
-    process.every(0.2, "erase", erase)
-    process.every(60, "make_months", lambda: partitions.make_ahead(pool))
-    process.every(3600, "drop_months", drop_old)
-    await process.answer(ROUTES, relay.wake)
+    service.every(0.2, "erase", erase)
+    service.every(60, "make_months", lambda: partitions.make_ahead(pool))
+    service.every(3600, "drop_months", drop_old)
+    await service.serve_calls(ROUTES, relay.wake)
 
 
 def main() -> None:

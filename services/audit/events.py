@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from chassis.database import Connection
-from contracts.events import EVENTS_PREFIX, lifecycle_subject
+from contracts.events import lifecycle_subject
+from contracts.topology import EVENTS_PREFIX
 from outbox.inbox import ReceivedEvent
 
 from audit import chain, erasure, log, people

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
-from chassis.request import Request, Reply, json_bytes
 from chassis.database import Connection
 from chassis.listing import LAST_OFFSET
+from chassis.request import Reply, Request, json_bytes
 from contracts.audit import NEXT_HEADER, AuditEvent, ExportQuery
 from contracts.models import Body
 

@@ -178,7 +178,9 @@ async def append(conn: Connection, heads: Mapping[str, Head], entries: Sequence[
         {"tenant_id": tenant_id, "dimension": dimension, "value": value, "count": count}
         for (tenant_id, dimension, value), count in sorted(counts.items())
     ]
-    await MAKE_PARTITIONS.fetch_value(conn, months=sorted({month_of(row["filed_at"]) for row in rows}))
+    await MAKE_PARTITIONS.fetch_value(
+        conn, months=sorted({month_of(row["filed_at"]) for row in rows})
+    )
     await WRITE.execute(
         conn,
         **_arrays(EVENTS, "event", rows),

@@ -6,8 +6,8 @@ longer log the answer says so; `tenantry audit verify` has the time that it take
 
 import time
 
-from chassis.request import Request, Reply, reply_to
 from chassis.database import Connection
+from chassis.request import Reply, Request, reply_to
 from chassis.statements import Statement
 from contracts.context import Context
 from contracts.problems import Problem

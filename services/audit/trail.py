@@ -9,9 +9,9 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
-from chassis.request import Request, Reply, reply_to, json_bytes, stored_json
 from chassis.database import TIME, Connection
 from chassis.listing import CAP, LAST_OFFSET, cursor_binding, decode_cursor, encode_cursor
+from chassis.request import Reply, Request, json_bytes, reply_to, stored_json
 from chassis.statements import Statement
 from contracts.audit import AuditEvent, AuditQuery, FeedQuery
 from contracts.models import Body

@@ -2,7 +2,7 @@
 
 from chassis.app import App, run_main
 from chassis.health import Health
-from chassis.http import HttpServer
+from chassis.http_server import HttpServer
 from chassis.settings import load
 from chassis.telemetry import VERSION
 from contracts.problems import Problem
@@ -88,23 +88,23 @@ def make_redis(url: str) -> Redis:
 
 async def serve(settings: EdgeSettings) -> int:
     """Runs the edge until SIGTERM; answers the exit code."""
-    host = App("edge", settings, settings.drain_seconds)
+    process = App("edge", settings, settings.drain_seconds)
     redis = make_redis(settings.redis_url.get_secret_value()) if settings.redis_url else None
     credentials = Credentials(settings.operator_key.get_secret_value())
     gateway = Gateway(credentials, RateLimits(redis, *settings.rate), IdempotencyRouting(redis))
-    watch_redis(host.health, redis)
+    watch_redis(process.health, redis)
 
     async def start() -> None:
-        gateway.nats = host.nats
-        await credentials.start(host.nats)
-        host.on_reconnect(credentials.forget_all)
-        watch_services(host.health, host.nats)
-        host.every(FLUSH_USE_SECONDS, "flush_use", credentials.usage.flush)
-        host.on_stop(credentials.usage.flush)
+        gateway.nats = process.nats
+        await credentials.start(process.nats)
+        process.on_reconnect(credentials.forget_all)
+        watch_services(process.health, process.nats)
+        process.every(FLUSH_USE_SECONDS, "flush_use", credentials.usage.flush)
+        process.on_stop(credentials.usage.flush)
 
-    app = PathIndex(make_app(gateway, host.health))
+    app = PathIndex(make_app(gateway, process.health))
     http = HttpServer(app, settings.http_host, settings.http_port, settings.trusted_proxies)
-    return await host.run(http, start)
+    return await process.run(http, start)
 
 
 def main() -> None:

@@ -68,7 +68,7 @@ class Gateway:
         metadata = read_metadata(request)
         with span(route.label, "SERVER", metadata.traceparent) as current:
             response = await self._respond(route, request, metadata, current.traceparent)
-            current.ended(response.status_code)
+            current.set_status(response.status_code)
         response.raw_headers += metadata.headers.items()
         elapsed = time.perf_counter() - started
         _seconds(route.call.name, response.status_code).observe(elapsed)

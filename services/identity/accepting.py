@@ -8,8 +8,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from chassis.request import Request, Reply, reply_to
 from chassis.database import TIME, Connection
+from chassis.request import Reply, Request, reply_to
 from chassis.statements import Statement
 from contracts.context import Context
 from contracts.invitations import AcceptInvitation, Invitation, InvitationAccepted
@@ -60,7 +60,9 @@ CLOSE = Statement(
 )
 
 
-async def accept(conn: Connection, request: Request[AcceptInvitation], *, projects: Projects) -> Reply:
+async def accept(
+    conn: Connection, request: Request[AcceptInvitation], *, projects: Projects
+) -> Reply:
     now = datetime.now(UTC)
     token = {"token_hash": invitations.hashed(request.keys, request.body.token), "now": now}
     row = await BY_TOKEN.fetch_one(conn, **token)

@@ -12,23 +12,23 @@ from identity.projects import Projects
 from identity.rpc import routes
 
 
-async def start(process: Service) -> None:
+async def start(service: Service) -> None:
     """Answers calls, hears of projects and tenants, and publishes what is recorded."""
-    relay = register(process, events.take)
+    relay = register(service, events.take)
 
     async def erase() -> None:
-        while await erasure.erase_next(process.pool):
+        while await erasure.erase_next(service.pool):
             relay.wake()
 
-    process.every(0.2, "erase", erase)
+    service.every(0.2, "erase", erase)
     activity = Activity()
-    flush = partial(activity.flush, process.pool)
-    process.on_stop(flush)
-    process.every(FLUSH_SECONDS, "flush_activity", flush)
-    process.every(tallies.FOLD_SECONDS, "fold_tallies", partial(tallies.fold, process.pool))
-    process.every(3600, "purge_sessions", partial(retention.purge, process.pool))
-    projects = Projects(partial(rpc.ask, process.nats))
-    await process.answer(routes(projects, activity), relay.wake)
+    flush = partial(activity.flush, service.pool)
+    service.on_stop(flush)
+    service.every(FLUSH_SECONDS, "flush_activity", flush)
+    service.every(tallies.FOLD_SECONDS, "fold_tallies", partial(tallies.fold, service.pool))
+    service.every(3600, "purge_sessions", partial(retention.purge, service.pool))
+    projects = Projects(partial(rpc.ask, service.nats))
+    await service.serve_calls(routes(projects, activity), relay.wake)
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
 """The list of users: searched, filtered, sorted."""
 
-from chassis.request import Request, Reply, reply_to
 from chassis.database import Connection
 from chassis.listing import Listing, filters_of, search_pattern
+from chassis.request import Reply, Request, reply_to
 from contracts.models import Body
 from contracts.users import UsersQuery
 from sqlalchemy import exists, func
@@ -51,7 +51,9 @@ async def find_all(conn: Connection, request: Request[Body, UsersQuery]) -> Repl
         del filters["q"]
         filters["begins"] = beginnings(text)
     rows, pagination = await LIST.page(conn, request, {"tenant_id": request.tenant}, filters)
-    return reply_to(request, {"users": [users.shown(row) for row in rows], "pagination": pagination})
+    return reply_to(
+        request, {"users": [users.shown(row) for row in rows], "pagination": pagination}
+    )
 
 
 def beginnings(text: str) -> list[str]:

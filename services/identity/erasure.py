@@ -5,8 +5,8 @@
 
 from datetime import UTC, datetime
 
-from chassis.idempotency import IDEMPOTENCY
 from chassis.database import Connection, Pool
+from chassis.idempotency import IDEMPOTENCY
 from chassis.statements import Statement, parameters
 from contracts.context import Context
 from outbox import dead_letters
@@ -82,5 +82,7 @@ async def erase_next(pool: Pool) -> bool:
         context = Context(
             tenant_id=tenant_id, request_id=row["request_id"], traceparent=row["traceparent"]
         )
-        await record(conn, create_lifecycle_entry(context, "identity", "tenant.erased", tenant_id, {}))
+        await record(
+            conn, create_lifecycle_entry(context, "identity", "tenant.erased", tenant_id, {})
+        )
     return True

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from chassis.request import Request, Reply, reply_to, json_bytes
 from chassis.database import Connection
 from chassis.merge_patch import check_version
+from chassis.request import Reply, Request, json_bytes, reply_to
 from chassis.statements import Statement
 from contracts.invitations import Invitation, InvitationRevoked
 from contracts.models import Body
@@ -126,7 +126,9 @@ async def _preview(conn: Connection, request: Request[Any, Any], scope: Mapping[
     would_delete = {
         "memberships": await COUNT_MEMBERSHIPS.fetch_value(conn, **scope),
         "sessions": await sessions.COUNT_LIVE.fetch_value(conn, **scope, now=now),
-        "invitations": await COUNT_INVITATIONS.fetch_value(conn, **scope, email=row["email"], now=now),
+        "invitations": await COUNT_INVITATIONS.fetch_value(
+            conn, **scope, email=row["email"], now=now
+        ),
     }
     return Reply(json_bytes({"would_delete": would_delete}))
 

@@ -12,11 +12,11 @@ from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
-from chassis.request import Request, Reply, json_bytes, validation_problem
 from chassis.database import ID, Connection
+from chassis.request import Reply, Request, json_bytes
 from chassis.statements import Statement
 from contracts.problems import PROBLEMS, Problem
-from contracts.users import ImportUsers, CreateUser
+from contracts.users import CreateUser, ImportUsers
 from outbox.record import OutboxEntry
 from outbox.tables import OUTBOX
 from pydantic import ValidationError
@@ -152,7 +152,9 @@ async def create_all(conn: Connection, request: Request[ImportUsers]) -> Reply:
     return Reply(b"".join(lines), headers={"Content-Type": "application/x-ndjson"})
 
 
-def _row(request: Request[ImportUsers], line: int, text: str | None, now: datetime) -> dict[str, Any]:
+def _row(
+    request: Request[ImportUsers], line: int, text: str | None, now: datetime
+) -> dict[str, Any]:
     """What is written for a line, its event included. Raises Problem."""
     row = users.new_row(_user(text), now)
     created = users.created(request.context, row)

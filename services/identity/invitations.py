@@ -10,20 +10,20 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
-from chassis.request import Request, Reply, reply_to
 from chassis.database import TIME, Connection, violated
 from chassis.encryption import Keyring
 from chassis.listing import Listing, filters_of
+from chassis.request import Reply, Request, reply_to
 from chassis.statements import Statement, parameters
 from contracts.context import Context
 from contracts.ids import new_id
 from contracts.invitations import (
+    CreateInvitation,
     Invitation,
     InvitationCreated,
     InvitationResent,
     InvitationRevoked,
     InvitationsQuery,
-    CreateInvitation,
 )
 from contracts.models import Body
 from contracts.problems import Problem, not_found

@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
-from chassis.request import Request, Reply, reply_to
 from chassis.database import Connection, violated
+from chassis.request import Reply, Request, reply_to
 from chassis.statements import Statement, parameters
 from contracts.context import Context
 from contracts.ids import is_id
-from contracts.members import MemberAdded, AddMember
+from contracts.members import AddMember, MemberAdded
 from contracts.problems import Problem, invalid, not_found
 from outbox.record import create_entry, with_outbox_entry
 from sqlalchemy import bindparam, insert, or_, select, update

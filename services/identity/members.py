@@ -7,13 +7,13 @@ organization that has an owner keeps one.
 from collections.abc import Mapping
 from typing import Any
 
-from chassis.request import Request, Reply, reply_to
 from chassis.database import Connection
 from chassis.listing import Listing, filters_of
 from chassis.merge_patch import apply_patch
+from chassis.request import Reply, Request, reply_to
 from chassis.statements import Statement, parameters
 from contracts.context import Context
-from contracts.members import UpdateMember, MemberRemoved, MembersQuery, MemberUpdated
+from contracts.members import MemberRemoved, MembersQuery, MemberUpdated, UpdateMember
 from contracts.models import Body
 from contracts.problems import Problem, not_found
 from outbox.record import OutboxEntry, create_entry, with_outbox_entry
@@ -118,7 +118,9 @@ async def find_all(conn: Connection, request: Request[Body, MembersQuery]) -> Re
     return reply_to(request, {"members": [shown(row) for row in rows], "pagination": pagination})
 
 
-async def _locked(conn: Connection, request: Request[Any, Any]) -> tuple[Mapping[str, Any], dict[str, str]]:
+async def _locked(
+    conn: Connection, request: Request[Any, Any]
+) -> tuple[Mapping[str, Any], dict[str, str]]:
     scope = {
         "tenant_id": request.tenant,
         "organization_id": request.path["id"],

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
-from chassis.request import Request, Reply, reply_to, json_bytes, stored_json
 from chassis.database import TIME, Connection, violated
 from chassis.listing import Listing, filters_of
 from chassis.merge_patch import apply_patch, check_version, encoded_object
+from chassis.request import Reply, Request, json_bytes, reply_to, stored_json
 from chassis.statements import Statement, parameters
 from contracts.fields import slug_from
 from contracts.ids import new_id
@@ -18,9 +18,9 @@ from contracts.organizations import (
     CreateOrganization,
     OrganizationCreated,
     OrganizationDeleted,
-    UpdateOrganization,
     OrganizationsQuery,
     OrganizationUpdated,
+    UpdateOrganization,
 )
 from contracts.problems import Problem, not_found
 from outbox.record import create_entry, record, with_outbox_entry
@@ -94,7 +94,9 @@ def shown(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _answer(request: Request[Any, Any], value: Mapping[str, Any], created: str | None = None) -> Reply:
+def _answer(
+    request: Request[Any, Any], value: Mapping[str, Any], created: str | None = None
+) -> Reply:
     """Members come and go without the version: the count tells two answers of one version apart."""
     reply = reply_to(request, value, created=created)
     if not value["member_count"]:
@@ -123,7 +125,9 @@ async def create(conn: Connection, request: Request[CreateOrganization]) -> Repl
         "updated_at": now,
     }
     value = {**row, "settings": stored_json(settings), "metadata": stored_json(metadata)}
-    created = create_entry(request.context, OrganizationCreated, organization_id, {"organization": value})
+    created = create_entry(
+        request.context, OrganizationCreated, organization_id, {"organization": value}
+    )
     try:
         await INSERT.fetch_one(conn, tenant_id=request.tenant, **row, **created.parameters())
     except asyncpg.UniqueViolationError as error:
@@ -147,8 +151,12 @@ async def find(conn: Connection, request: Request) -> Reply:
 
 
 async def find_all(conn: Connection, request: Request[Body, OrganizationsQuery]) -> Reply:
-    rows, pagination = await LIST.page(conn, request, {"tenant_id": request.tenant}, filters_of(request.query))
-    return reply_to(request, {"organizations": [shown(row) for row in rows], "pagination": pagination})
+    rows, pagination = await LIST.page(
+        conn, request, {"tenant_id": request.tenant}, filters_of(request.query)
+    )
+    return reply_to(
+        request, {"organizations": [shown(row) for row in rows], "pagination": pagination}
+    )
 
 
 async def change(conn: Connection, request: Request[UpdateOrganization]) -> Reply:
@@ -170,7 +178,9 @@ async def change(conn: Connection, request: Request[UpdateOrganization]) -> Repl
     )
     values = {f"new_{name}": field for name, field in after.items()}
     try:
-        await UPDATE.fetch_one(conn, tenant_id=request.tenant, id=row["id"], **values, **updated.parameters())
+        await UPDATE.fetch_one(
+            conn, tenant_id=request.tenant, id=row["id"], **values, **updated.parameters()
+        )
     except asyncpg.UniqueViolationError as error:
         raise _taken(error, after["slug"]) from None
     return _answer(request, value)
@@ -190,6 +200,8 @@ async def remove(conn: Connection, request: Request[Body, DeleteQuery]) -> Reply
     events = await members.removed_with(conn, request, row["id"])
     events += await invitations.revoked_with(conn, request, row["id"])
     await DELETE.execute(conn, **scope)
-    events.append(create_entry(request.context, OrganizationDeleted, row["id"], {"organization": shown(row)}))
+    events.append(
+        create_entry(request.context, OrganizationDeleted, row["id"], {"organization": shown(row)})
+    )
     await record(conn, events)
     return reply_to(request)

@@ -7,10 +7,10 @@ near they are: a client that repeats a lost request sends the same Idempotency-K
 from datetime import UTC, datetime
 from typing import Any
 
-from chassis.request import Request, Reply, reply_to
-from chassis.unit_of_work import problem_reply
 from chassis.database import TIME, Connection
+from chassis.request import Reply, Request, reply_to
 from chassis.statements import Statement
+from chassis.unit_of_work import problem_reply
 from contracts.problems import Problem
 from contracts.sessions import RefreshSession
 from sqlalchemy import bindparam, select, update
@@ -62,7 +62,9 @@ ROTATE = Statement(
 )
 
 
-async def refresh(conn: Connection, request: Request[RefreshSession], *, projects: Projects) -> Reply:
+async def refresh(
+    conn: Connection, request: Request[RefreshSession], *, projects: Projects
+) -> Reply:
     """Two statements and a signature. One and the same 401, whatever is wrong with the token."""
     token, now = request.body.refresh_token, datetime.now(UTC)
     family = refresh_tokens.family_of(token)

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from chassis.request import Request, Reply, reply_to
 from chassis.database import TIME, Connection
+from chassis.request import Reply, Request, reply_to
 from chassis.statements import Statement
 from contracts.context import Context
 from contracts.problems import not_found
@@ -101,10 +101,14 @@ async def end(conn: Connection, context: Context, one: Mapping[str, str], reason
     return row is not None
 
 
-async def ended(conn: Connection, context: Context, user_id: str, reason: Reason) -> list[OutboxEntry]:
+async def ended(
+    conn: Connection, context: Context, user_id: str, reason: Reason
+) -> list[OutboxEntry]:
     """Revokes a user's live sessions; answers the events, to be recorded by the caller."""
     tenant_id = context.tenant()
-    rows = await REVOKE_ALL.fetch_all(conn, tenant_id=tenant_id, user_id=user_id, now=datetime.now(UTC))
+    rows = await REVOKE_ALL.fetch_all(
+        conn, tenant_id=tenant_id, user_id=user_id, now=datetime.now(UTC)
+    )
     return _events(context, tenant_id, rows, reason)
 
 

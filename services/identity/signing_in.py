@@ -6,9 +6,9 @@ The statement holds the user's row, as whoever suspends the user does: no sessio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from chassis.request import Request, Reply, reply_to
 from chassis.database import ID, TIME, Connection
 from chassis.encryption import Keyring
+from chassis.request import Reply, Request, reply_to
 from chassis.statements import Statement
 from contracts.ids import new_id
 from contracts.problems import Problem, invalid, not_found
@@ -84,7 +84,9 @@ async def create(conn: Connection, request: Request[CreateSession], *, projects:
         "refresh_hash": token_hash(request.keys, token),
     }
     session = sessions.shown(row, now)
-    begun = create_entry(request.context, SessionCreated, row["id"], {"user_id": user_id, "session": session})
+    begun = create_entry(
+        request.context, SessionCreated, row["id"], {"user_id": user_id, "session": session}
+    )
     if await BEGIN.fetch_one(conn, **row, now=now, **begun.parameters()) is None:
         raise _suspended()
     return reply_to(request, {"session": session, **tokens(signed, token)}, created=row["id"])

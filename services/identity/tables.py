@@ -6,8 +6,8 @@ Tenant first in every key, so that no query meets another tenant's rows.
 from datetime import datetime
 from typing import ClassVar
 
-from chassis.idempotency import IDEMPOTENCY
 from chassis.database import ID, TIME
+from chassis.idempotency import IDEMPOTENCY
 from chassis.tables import id_field, table, time_field
 from outbox.tables import declare
 from sqlalchemy import (

@@ -7,17 +7,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
-from chassis.request import Request, Reply, reply_to, stored_json
 from chassis.database import Connection, violated
 from chassis.merge_patch import apply_patch, check_version, encoded_object
+from chassis.request import Reply, Request, reply_to, stored_json
 from chassis.statements import Statement, parameters
 from contracts.context import Context
 from contracts.ids import new_id
 from contracts.problems import Problem, not_found
 from contracts.users import (
     CreateUser,
-    UserCreated,
     UpdateUser,
+    UserCreated,
     UserReactivated,
     UserSuspended,
     UserUpdated,
@@ -163,7 +163,9 @@ async def change(conn: Connection, request: Request[UpdateUser]) -> Reply:
     changed = create_entry(request.context, kind, row["id"], {"user": value, "changes": changes})
     values = {f"new_{name}": field for name, field in after.items()}
     try:
-        await UPDATE.fetch_one(conn, tenant_id=request.tenant, id=row["id"], **values, **changed.parameters())
+        await UPDATE.fetch_one(
+            conn, tenant_id=request.tenant, id=row["id"], **values, **changed.parameters()
+        )
     except asyncpg.UniqueViolationError as error:
         raise taken(error) from None
     if kind is UserSuspended:

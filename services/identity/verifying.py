@@ -6,8 +6,8 @@ One read and no write: that the session was used is noted, and written with othe
 from datetime import UTC, datetime
 from typing import Any
 
-from chassis.request import Request, Reply, reply_to
 from chassis.database import Connection
+from chassis.request import Reply, Request, reply_to
 from chassis.statements import Statement
 from contracts.ids import is_id
 from contracts.sessions import VerifySession

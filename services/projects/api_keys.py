@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from chassis.request import Request, Reply, reply_to
 from chassis.database import Connection
 from chassis.encryption import Keyring
 from chassis.listing import Listing, filters_of
+from chassis.request import Reply, Request, reply_to
 from chassis.statements import Statement, parameters
 from contracts.api_keys import (
     ApiKey,
@@ -48,7 +48,9 @@ _ROTATED = [
 ]
 
 INSERT = Statement(
-    with_outbox_entry(insert(API_KEYS).values(parameters(API_KEYS.c)).returning(API_KEYS.c.id).cte("new"))
+    with_outbox_entry(
+        insert(API_KEYS).values(parameters(API_KEYS.c)).returning(API_KEYS.c.id).cte("new")
+    )
 )
 _ENVIRONMENT = select(PROJECTS.c.environment).where(
     PROJECTS.c.tenant_id == bindparam("tenant_id"), PROJECTS.c.id == bindparam("project_id")
@@ -131,7 +133,9 @@ def hashed(keys: Keyring, secret_sha256: str) -> str:
     return keys.hash("api_key", secret_sha256)
 
 
-def issue(request: Request[Any, Any], new: CreateApiKey, kind: KeyKind) -> tuple[dict[str, Any], str]:
+def issue(
+    request: Request[Any, Any], new: CreateApiKey, kind: KeyKind
+) -> tuple[dict[str, Any], str]:
     """The row of a fresh key, its project still to be said, and its secret."""
     secret = new_secret(kind)
     row: dict[str, Any] = {
@@ -164,7 +168,9 @@ async def insert_issued(conn: Connection, request: Request[Any, Any], row: dict[
 
 async def create(conn: Connection, request: Request[CreateApiKey]) -> Reply:
     new, project_id = request.body, request.path["id"]
-    environment = await HOLD_PROJECT.fetch_value(conn, tenant_id=request.tenant, project_id=project_id)
+    environment = await HOLD_PROJECT.fetch_value(
+        conn, tenant_id=request.tenant, project_id=project_id
+    )
     if environment is None:
         raise not_found()
     _check_scopes(new)
@@ -208,8 +214,14 @@ async def find_all(conn: Connection, request: Request[Body, ApiKeysQuery]) -> Re
     return reply_to(request, {"api_keys": [shown(row) for row in rows], "pagination": pagination})
 
 
-async def _locked(conn: Connection, request: Request[Any, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    scope = {"tenant_id": request.tenant, "project_id": request.path["id"], "id": request.path["key_id"]}
+async def _locked(
+    conn: Connection, request: Request[Any, Any]
+) -> tuple[dict[str, Any], dict[str, str]]:
+    scope = {
+        "tenant_id": request.tenant,
+        "project_id": request.path["id"],
+        "id": request.path["key_id"],
+    }
     row = await LOCK.fetch_one(conn, **scope)
     if row is None:
         raise not_found()
@@ -238,7 +250,9 @@ def _revoked(request: Request[Any, Any], row: Mapping[str, Any], tenant_id: str)
     return create_entry(request.context, ApiKeyRevoked, row["id"], data, tenant_id=tenant_id)
 
 
-async def revoked_with(conn: Connection, request: Request[Any, Any], project_id: str) -> list[OutboxEntry]:
+async def revoked_with(
+    conn: Connection, request: Request[Any, Any], project_id: str
+) -> list[OutboxEntry]:
     """Revokes every key of a project; answers the events to record, one for each."""
     rows = await REVOKE_ALL.fetch_all(
         conn, tenant_id=request.tenant, project_id=project_id, now=datetime.now(UTC)

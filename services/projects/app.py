@@ -7,17 +7,17 @@ from projects import credentials, events, retirement
 from projects.rpc import ROUTES
 
 
-async def start(process: Service) -> None:
+async def start(service: Service) -> None:
     """Answers calls, hears what was erased, and publishes what is recorded."""
-    relay = register(process, events.take)
+    relay = register(service, events.take)
 
     async def forget_refusals() -> None:
-        async with process.pool.acquire() as conn:
+        async with service.pool.acquire() as conn:
             await credentials.FORGET_REFUSALS.execute(conn)
 
-    process.every(3600, "forget_refusals", forget_refusals)
-    process.every(60, "retire_signing_keys", lambda: retirement.retire(process.pool))
-    await process.answer(ROUTES, relay.wake)
+    service.every(3600, "forget_refusals", forget_refusals)
+    service.every(60, "retire_signing_keys", lambda: retirement.retire(service.pool))
+    await service.serve_calls(ROUTES, relay.wake)
 
 
 def main() -> None:

@@ -5,8 +5,8 @@ The look-ups know no tenant yet, since it is the credential that decides it. The
 
 from datetime import UTC, datetime, timedelta
 
-from chassis.request import Request, Reply, reply_to
 from chassis.database import ID, TIME, Connection
+from chassis.request import Reply, Request, reply_to
 from chassis.statements import Statement
 from contracts.api_keys import VerifyApiKey
 from contracts.problems import not_found
@@ -159,7 +159,9 @@ USE = Statement(
 async def find(conn: Connection, request: Request[FindCredential]) -> Reply:
     wanted = request.body
     if wanted.secret_sha256 is not None:
-        row = await BY_HASH.fetch_one(conn, hash=api_keys.hashed(request.keys, wanted.secret_sha256))
+        row = await BY_HASH.fetch_one(
+            conn, hash=api_keys.hashed(request.keys, wanted.secret_sha256)
+        )
     else:
         row = await BY_ID.fetch_one(conn, id=wanted.key_id or "")
     if row is None:
@@ -171,7 +173,9 @@ async def record_refusal(conn: Connection, request: Request[RefusedUse]) -> Repl
     """At most one a minute for each key and address, however many edges tell of it."""
     refused, now = request.body, datetime.now(UTC)
     data = {"resource_id": refused.key_id, "code": refused.code}
-    recorded = create_lifecycle_entry(request.context, "projects", "api_key.refused", refused.tenant_id, data)
+    recorded = create_lifecycle_entry(
+        request.context, "projects", "api_key.refused", refused.tenant_id, data
+    )
     await REFUSE.fetch_one(
         conn,
         tenant_id=refused.tenant_id,

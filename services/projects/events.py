@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from chassis.idempotency import IDEMPOTENCY
 from chassis.database import Connection
+from chassis.idempotency import IDEMPOTENCY
 from chassis.statements import Statement
 from contracts.tenants import TenantDeleted
 from outbox.inbox import ReceivedEvent

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from chassis.request import Request, Reply, json_bytes, stored_json
 from chassis.database import Connection
+from chassis.request import Reply, Request, json_bytes, stored_json
 from chassis.statements import Statement
 from contracts.problems import Problem, not_found
 from sqlalchemy import bindparam, func, or_, select

@@ -6,10 +6,10 @@ from typing import Any
 
 import asyncpg
 import orjson
-from chassis.request import Request, Reply, reply_to, json_bytes, revalidate, stored_json
 from chassis.database import Connection, violated
 from chassis.listing import Listing, filters_of
 from chassis.merge_patch import apply_patch, check_version, encoded_object, merge
+from chassis.request import Reply, Request, json_bytes, reply_to, revalidate, stored_json
 from chassis.statements import Statement, parameters
 from contracts.fields import slug_from
 from contracts.ids import new_id
@@ -19,10 +19,10 @@ from contracts.projects import (
     CreateProject,
     ProjectCreated,
     ProjectDeleted,
-    UpdateProject,
     ProjectSettings,
     ProjectsQuery,
     ProjectUpdated,
+    UpdateProject,
 )
 from outbox.record import create_entry, record, with_outbox_entry
 from sqlalchemy import bindparam, delete, func, insert, select, update
@@ -144,7 +144,9 @@ async def find(conn: Connection, request: Request) -> Reply:
 
 
 async def find_all(conn: Connection, request: Request[Body, ProjectsQuery]) -> Reply:
-    rows, pagination = await LIST.page(conn, request, {"tenant_id": request.tenant}, filters_of(request.query))
+    rows, pagination = await LIST.page(
+        conn, request, {"tenant_id": request.tenant}, filters_of(request.query)
+    )
     return reply_to(request, {"projects": [shown(row) for row in rows], "pagination": pagination})
 
 
@@ -160,10 +162,14 @@ async def change(conn: Connection, request: Request[UpdateProject]) -> Reply:
     if not changes:
         return reply_to(request, shown(row))
     value = shown(after)
-    updated = create_entry(request.context, ProjectUpdated, row["id"], {"project": value, "changes": changes})
+    updated = create_entry(
+        request.context, ProjectUpdated, row["id"], {"project": value, "changes": changes}
+    )
     values = {f"new_{name}": field for name, field in after.items()}
     try:
-        await UPDATE.fetch_one(conn, tenant_id=request.tenant, id=row["id"], **values, **updated.parameters())
+        await UPDATE.fetch_one(
+            conn, tenant_id=request.tenant, id=row["id"], **values, **updated.parameters()
+        )
     except asyncpg.UniqueViolationError as error:
         raise _taken(error, after["slug"]) from None
     return reply_to(request, value)

@@ -3,9 +3,9 @@
 A tenant always keeps one that works; whoever revokes one holds the tenant's row.
 """
 
-from chassis.request import Request, Reply, reply_to
 from chassis.database import Connection
 from chassis.listing import Listing, filters_of
+from chassis.request import Reply, Request, reply_to
 from chassis.statements import Statement
 from contracts.api_keys import CreateApiKey
 from contracts.models import Body
@@ -51,7 +51,9 @@ async def create(conn: Connection, request: Request[CreateRootKey]) -> Reply:
     tenant_id = request.path["id"]
     if await HOLD_TENANT.fetch_value(conn, tenant_id=tenant_id) is None:
         raise not_found()
-    row, secret = api_keys.issue(request, CreateApiKey(name=request.body.name, scopes=["*"]), "live")
+    row, secret = api_keys.issue(
+        request, CreateApiKey(name=request.body.name, scopes=["*"]), "live"
+    )
     row |= {"tenant_id": tenant_id, "project_id": None}
     await api_keys.insert_issued(conn, request, row)
     return reply_to(request, {**api_keys.shown(row), "secret": secret}, created=row["id"])
@@ -61,7 +63,9 @@ async def find_all(conn: Connection, request: Request[Body, RootKeysQuery]) -> R
     scope = {"tenant_id": request.path["id"]}
     if await TENANT.fetch_value(conn, **scope) is None:
         raise not_found()
-    rows, pagination = await LIST.page(conn, request, scope, {"root": True, **filters_of(request.query)})
+    rows, pagination = await LIST.page(
+        conn, request, scope, {"root": True, **filters_of(request.query)}
+    )
     keys = [api_keys.shown(row) for row in rows]
     return reply_to(request, {"api_keys": keys, "pagination": pagination})
 

@@ -5,9 +5,9 @@ from functools import lru_cache
 
 import jwt
 import orjson
-from chassis.request import Request, Reply, reply_to
 from chassis.database import Connection
 from chassis.encryption import Keyring
+from chassis.request import Reply, Request, reply_to
 from chassis.statements import Statement
 from contracts.ids import is_id
 from contracts.problems import Problem, not_found

@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
-from chassis.request import Request, Reply, reply_to, stored_json
 from chassis.database import Connection
 from chassis.encryption import Keyring
 from chassis.listing import Listing, filters_of
+from chassis.request import Reply, Request, reply_to, stored_json
 from chassis.statements import Statement, parameters
 from contracts.ids import new_id
 from contracts.models import Body, ListQuery
@@ -137,7 +137,9 @@ async def find_all(conn: Connection, request: Request[Body, ListQuery]) -> Reply
     if await PROJECT.fetch_value(conn, **scope) is None:
         raise not_found()
     rows, pagination = await LIST.page(conn, request, scope, filters_of(request.query))
-    return reply_to(request, {"signing_keys": [shown(row) for row in rows], "pagination": pagination})
+    return reply_to(
+        request, {"signing_keys": [shown(row) for row in rows], "pagination": pagination}
+    )
 
 
 async def _current(conn: Connection, scope: Mapping[str, str]) -> tuple[dict[str, Any], ...]:
@@ -152,7 +154,9 @@ async def rotate(conn: Connection, request: Request[RotateSigningKey]) -> Reply:
     before = await PROJECT.fetch_value(conn, **scope)
     if before is None:
         raise not_found()
-    new = await fresh(request.keys, request.body.algorithm or orjson.loads(before)["signing_algorithm"])
+    new = await fresh(
+        request.keys, request.body.algorithm or orjson.loads(before)["signing_algorithm"]
+    )
     settings = await LOCK_PROJECT.fetch_value(conn, **scope)
     if settings is None:
         raise not_found()

@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
-from chassis.request import Request, Reply, reply_to, json_bytes, stored_json
 from chassis.database import Connection, violated
 from chassis.listing import Listing, filters_of
 from chassis.merge_patch import apply_patch, check_version, encoded_object
+from chassis.request import Reply, Request, json_bytes, reply_to, stored_json
 from chassis.statements import Statement, parameters
 from contracts.api_keys import CreateApiKey
 from contracts.fields import slug_from
@@ -18,11 +18,11 @@ from contracts.problems import Problem, not_found
 from contracts.tenants import (
     CreateTenant,
     TenantCreated,
-    UpdateTenant,
     TenantResumed,
     TenantsQuery,
     TenantSuspended,
     TenantUpdated,
+    UpdateTenant,
 )
 from outbox.record import create_entry, create_lifecycle_entry, with_outbox_entry
 from sqlalchemy import bindparam, func, insert, select, update
@@ -37,7 +37,9 @@ _CHANGEABLE = [column for column in _COLUMNS if column.name not in ("id", "creat
 _ONE = TENANTS.c.id == bindparam("id")
 
 INSERT = Statement(
-    with_outbox_entry(insert(TENANTS).values(parameters(_COLUMNS)).returning(TENANTS.c.id).cte("changed"))
+    with_outbox_entry(
+        insert(TENANTS).values(parameters(_COLUMNS)).returning(TENANTS.c.id).cte("changed")
+    )
 )
 FIND = Statement(select(*_COLUMNS).where(_ONE))
 LOCK = Statement(select(*_COLUMNS).where(_ONE).with_for_update())
@@ -202,7 +204,9 @@ async def remove(conn: Connection, request: Request[Body, DeleteQuery]) -> Reply
         "version": row["version"] + 1,
         "updated_at": datetime.now(UTC),
     }
-    requested = create_lifecycle_entry(request.context, "projects", DELETION_REQUESTED, row["id"], {})
+    requested = create_lifecycle_entry(
+        request.context, "projects", DELETION_REQUESTED, row["id"], {}
+    )
     values = {f"new_{name}": field for name, field in after.items()}
     await UPDATE.fetch_one(conn, id=row["id"], **values, **requested.parameters())
     return reply_to(request, shown(after))

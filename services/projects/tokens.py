@@ -9,9 +9,9 @@ from functools import lru_cache
 from typing import Any
 
 import jwt
-from chassis.request import Request, Reply, reply_to
 from chassis.database import Connection
 from chassis.encryption import Keyring
+from chassis.request import Reply, Request, reply_to
 from contracts.ids import new_id
 from contracts.problems import Problem
 from contracts.scopes import SCOPES, covers
@@ -53,7 +53,9 @@ async def issue(conn: Connection, request: Request[IssueToken]) -> Reply:
         )
     row = None
     if request.body.secret_sha256 is not None:
-        row = await BY_HASH.fetch_one(conn, hash=api_keys.hashed(request.keys, request.body.secret_sha256))
+        row = await BY_HASH.fetch_one(
+            conn, hash=api_keys.hashed(request.keys, request.body.secret_sha256)
+        )
     if (
         row is None
         or row["key_id"] != request.body.client_id

@@ -18,9 +18,9 @@ KEEP_SECONDS = 3600
 ERASE_SECONDS = 0.2
 
 
-async def start(process: Service) -> None:
+async def start(service: Service) -> None:
     """Answers calls, hears the stream, sends deliveries and publishes what is recorded."""
-    settings = process.settings
+    settings = service.settings
     assert isinstance(settings, WebhooksSettings)
     allow_private = settings.webhooks_allow_private
     if allow_private:
@@ -30,10 +30,10 @@ async def start(process: Service) -> None:
         relay.wake()
         dispatcher.wake()
 
-    relay = register(process, events.take, after=committed)
+    relay = register(service, events.take, after=committed)
     dispatcher = Dispatcher(
-        process.pool,
-        process.keys,
+        service.pool,
+        service.keyring,
         open_session(allow_private=allow_private),
         allow_private=allow_private,
         recorded=relay.wake,
@@ -42,18 +42,18 @@ async def start(process: Service) -> None:
     async def keep_partitions() -> None:
         while True:
             try:
-                await retention.keep(process.pool)
+                await retention.keep(service.pool)
                 wait = KEEP_SECONDS
             except Exception as error:  # noqa: BLE001 - whatever it is, soon again
                 log.warning("retention_failed", error=type(error).__name__)
                 wait = 5
             await asyncio.sleep(wait)
 
-    process.background("dispatch", dispatcher.run)
-    process.background("retention", keep_partitions)
-    process.every(ERASE_SECONDS, "erase", lambda: erasing.go_on(process.pool, relay.wake))
-    process.on_stop(dispatcher.stop)
-    await process.answer(routes(allow_private=allow_private), committed)
+    service.background("dispatch", dispatcher.run)
+    service.background("retention", keep_partitions)
+    service.every(ERASE_SECONDS, "erase", lambda: erasing.go_on(service.pool, relay.wake))
+    service.on_stop(dispatcher.stop)
+    await service.serve_calls(routes(allow_private=allow_private), committed)
 
 
 def main() -> None:

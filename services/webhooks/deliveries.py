@@ -6,9 +6,9 @@ An answer fits into one message of the broker however much receivers have said.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from chassis.request import Request, Reply, reply_to, stored_json
 from chassis.database import ID, TIME, Connection
 from chassis.listing import Listing, filters_of
+from chassis.request import Reply, Request, reply_to, stored_json
 from chassis.statements import Statement
 from contracts.models import Body
 from contracts.problems import not_found
@@ -157,7 +157,10 @@ async def find(conn: Connection, request: Request) -> Reply:
     scope = {"tenant_id": request.tenant, "id": request.path["id"]}
     webhook = await webhooks.FIND.fetch_one(conn, **scope)
     row = webhook and await FIND.fetch_one(
-        conn, tenant_id=request.tenant, webhook_id=request.path["id"], id=request.path["delivery_id"]
+        conn,
+        tenant_id=request.tenant,
+        webhook_id=request.path["id"],
+        id=request.path["delivery_id"],
     )
     if row is None:
         raise not_found()

@@ -7,8 +7,8 @@ nothing is stored. `tenant.erased` is recorded in the transaction that finds not
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from chassis.idempotency import IDEMPOTENCY
 from chassis.database import TIME, Connection, Pool
+from chassis.idempotency import IDEMPOTENCY
 from chassis.statements import Statement
 from contracts.context import Context
 from outbox import dead_letters
@@ -101,7 +101,9 @@ async def go_on(pool: Pool, recorded: Callable[[], None]) -> None:
                 traceparent=row["traceparent"],
             )
             await CLOSE.execute(conn, tenant_id=row["tenant_id"], now=datetime.now(UTC))
-            gone = create_lifecycle_entry(context, "webhooks", "tenant.erased", row["tenant_id"], {})
+            gone = create_lifecycle_entry(
+                context, "webhooks", "tenant.erased", row["tenant_id"], {}
+            )
             await record(conn, gone)
         recorded()
 

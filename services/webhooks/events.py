@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from chassis.database import Connection
-from contracts.events import EVENTS_PREFIX, lifecycle_subject
+from contracts.events import lifecycle_subject
+from contracts.topology import EVENTS_PREFIX
 from outbox.inbox import ReceivedEvent
 
 from webhooks import erasing

@@ -139,7 +139,9 @@ async def _disable(conn: Connection, outcome: Outcome, reason: str, now: datetim
             request_id=cause["requestid"],
             traceparent=cause["traceparent"],
         )
-        await record(conn, create_entry(context, WebhookDisabled, row["id"], {"webhook": shown(row)}))
+        await record(
+            conn, create_entry(context, WebhookDisabled, row["id"], {"webhook": shown(row)})
+        )
         await waiting.PARK.execute(conn, **scope)
     log.warning("webhook_disabled", **scope, reason=reason)
     return True

@@ -177,7 +177,9 @@ class Outcome:
         row, result = self.claimed, self.result
         event = orjson.loads(row["payload"])
         seconds = result.duration_ms / 1000
-        tracing.passed("deliver", "CLIENT", event["traceparent"], seconds, outcome=result.outcome)
+        tracing.record_span(
+            "deliver", "CLIENT", event["traceparent"], seconds, outcome=result.outcome
+        )
         log.info(
             "attempt",
             tenant_id=row["tenant_id"],

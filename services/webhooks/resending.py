@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from asyncpg import Record
-from chassis.request import Request, Reply, reply_to
 from chassis.database import ID, TIME, Connection
+from chassis.request import Reply, Request, reply_to
 from chassis.statements import Statement
 from contracts.problems import Problem, invalid, not_found
 from contracts.webhooks import Replay

@@ -7,8 +7,8 @@ the event's time, which its deliveries and their attempts share; the queue holds
 from datetime import datetime
 from typing import Any, ClassVar
 
-from chassis.idempotency import IDEMPOTENCY
 from chassis.database import ID
+from chassis.idempotency import IDEMPOTENCY
 from chassis.tables import id_field, table, time_field
 from outbox.tables import declare
 from sqlalchemy import (

@@ -3,8 +3,8 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from chassis.request import Request, Reply, reply_to, json_bytes
 from chassis.database import Connection
+from chassis.request import Reply, Request, json_bytes, reply_to
 from chassis.statements import Statement, parameters
 from contracts.catalogue import EVENT_TYPES
 from contracts.examples import example_event

@@ -9,19 +9,19 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from chassis.request import Request, Reply, reply_to, json_bytes
 from chassis.database import TIME, Connection
 from chassis.listing import Listing, filters_of
 from chassis.merge_patch import apply_patch, check_version
+from chassis.request import Reply, Request, json_bytes, reply_to
 from chassis.statements import Statement, parameters
 from contracts.ids import new_id
 from contracts.models import Body, DeleteQuery
 from contracts.problems import invalid, not_found
 from contracts.webhooks import (
     CreateWebhook,
+    UpdateWebhook,
     WebhookCreated,
     WebhookDeleted,
-    UpdateWebhook,
     WebhookSecretRotated,
     WebhooksQuery,
     WebhookUpdated,
@@ -102,7 +102,9 @@ FORGET_SECRETS = Statement(
         SECRETS.c.expires_at <= bindparam("now", type_=TIME),
     )
 )
-DELETE = Statement(with_outbox_entry(delete(WEBHOOKS).where(*_ONE).returning(WEBHOOKS.c.id).cte("changed")))
+DELETE = Statement(
+    with_outbox_entry(delete(WEBHOOKS).where(*_ONE).returning(WEBHOOKS.c.id).cte("changed"))
+)
 
 LIST = Listing(
     source=WEBHOOKS,
@@ -123,7 +125,9 @@ def sealed_for(webhook_id: str) -> str:
     return f"webhook:{webhook_id}"
 
 
-async def create(conn: Connection, request: Request[CreateWebhook], *, allow_private: bool) -> Reply:
+async def create(
+    conn: Connection, request: Request[CreateWebhook], *, allow_private: bool
+) -> Reply:
     """One statement: the webhook, its secret and the event."""
     new = request.body
     _check(new.url, allow_private=allow_private)
@@ -167,11 +171,15 @@ async def find(conn: Connection, request: Request) -> Reply:
 
 
 async def find_all(conn: Connection, request: Request[Body, WebhooksQuery]) -> Reply:
-    rows, pagination = await LIST.page(conn, request, {"tenant_id": request.tenant}, filters_of(request.query))
+    rows, pagination = await LIST.page(
+        conn, request, {"tenant_id": request.tenant}, filters_of(request.query)
+    )
     return reply_to(request, {"webhooks": [shown(row) for row in rows], "pagination": pagination})
 
 
-async def change(conn: Connection, request: Request[UpdateWebhook], *, allow_private: bool) -> Reply:
+async def change(
+    conn: Connection, request: Request[UpdateWebhook], *, allow_private: bool
+) -> Reply:
     """Disabled, its pending deliveries wait; enabled again, they go on."""
     scope = {"tenant_id": request.tenant, "id": request.path["id"]}
     patch = request.body.given()
@@ -189,7 +197,9 @@ async def change(conn: Connection, request: Request[UpdateWebhook], *, allow_pri
     if not changes:
         return reply_to(request, shown(row))
     value = shown(after)
-    updated = create_entry(request.context, WebhookUpdated, row["id"], {"webhook": value, "changes": changes})
+    updated = create_entry(
+        request.context, WebhookUpdated, row["id"], {"webhook": value, "changes": changes}
+    )
     enabled = "status" in changes and after["status"] == "active"
     await UPDATE.fetch_one(
         conn,

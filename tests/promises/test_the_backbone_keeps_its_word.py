@@ -9,17 +9,17 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from chassis import migrations, streams
-from chassis.nats_client import connect
 from chassis.database import Pool, open_pool
+from chassis.nats_client import connect
 from contracts.context import Context
-from contracts.events import STREAM
 from contracts.ids import new_id
 from contracts.organizations import OrganizationDeleted
+from contracts.topology import STREAM
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from outbox import dead_letters
-from outbox.inbox import ReceivedEvent
 from outbox.consumer import BATCH, Consumer
+from outbox.inbox import ReceivedEvent
 from outbox.record import create_entry, record
 from outbox.relay import Relay
 from outbox.republish import republish

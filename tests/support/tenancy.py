@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from itertools import combinations
 from typing import Any
 
-from chassis.listing import Listing
 from chassis.key_rotation import KeyRotation
+from chassis.listing import Listing
 from chassis.statements import Statement
 from sqlalchemy import (
     CTE,

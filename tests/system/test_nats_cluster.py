@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 from chassis import streams
 from chassis.nats_client import connect
-from contracts.events import STREAM
+from contracts.topology import STREAM
 from nats.errors import TimeoutError as NatsTimeoutError
 from support.cluster import COUNT, ClusteredServers, bare_cluster
 from support.commands import tenantry

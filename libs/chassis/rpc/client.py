@@ -1,4 +1,4 @@
-"""Asking a service: request and reply over NATS, bytes in both directions."""
+"""Calls a service: request and reply over NATS, bytes in both directions."""
 
 import time
 from dataclasses import fields
@@ -25,24 +25,24 @@ def unavailable(service: str) -> Problem:
     )
 
 
-def encoded(context: Context) -> str:
-    """The context as it travels: one line of JSON."""
+def encode_context(context: Context) -> str:
+    """The context as one line of JSON, for a header."""
     return orjson.dumps(context).decode()
 
 
-def decoded(text: str) -> Context:
-    """The context of such a line; what a newer release says besides is passed over."""
+def decode_context(text: str) -> Context:
+    """The context of such a line; members that only a newer release knows are ignored."""
     given = orjson.loads(text)
     known = {name: given[name] for name in _CONTEXT if name in given}
     known["query"] = [(name, value) for name, value in known.get("query", ())]
     return Context(**known)
 
 
-async def ask(nats: Client, call: Call, context: Context, body: bytes = b"") -> Reply:
-    """One request to the call's owner, until the context's deadline (seconds since the epoch).
+async def call_service(nats: Client, call: Call, context: Context, body: bytes = b"") -> Reply:
+    """The owner's reply to one request, problems included.
 
-    Answers whatever the owner said, problems included. Raises Problem: 503 when nobody answers
-    this call, 504 when the outcome is unknown.
+    Waits until the context's deadline (seconds since the epoch). Raises Problem: 503 when no
+    service answers this call, 504 when the outcome is unknown.
     """
     if not nats.is_connected:
         raise unavailable(call.service)
@@ -51,7 +51,7 @@ async def ask(nats: Client, call: Call, context: Context, body: bytes = b"") -> 
             call.subject,
             body,
             timeout=max(0.001, context.deadline - time.time()),
-            headers={CONTEXT_HEADER: encoded(context)},
+            headers={CONTEXT_HEADER: encode_context(context)},
         )
     except (TimeoutError, NatsTimeoutError):
         raise Problem(
@@ -61,11 +61,11 @@ async def ask(nats: Client, call: Call, context: Context, body: bytes = b"") -> 
         ) from None
     except NatsError:
         raise unavailable(call.service) from None
-    head_of = orjson.loads((msg.headers or {})[REPLY_HEADER])
+    head = orjson.loads((msg.headers or {})[REPLY_HEADER])
     return Reply(
         msg.data,
-        head_of["status"],
-        head_of.get("version"),
-        head_of.get("created"),
-        head_of["headers"],
+        head["status"],
+        head.get("version"),
+        head.get("created"),
+        head["headers"],
     )

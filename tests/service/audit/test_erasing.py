@@ -51,9 +51,9 @@ async def test_a_deleted_user_is_gone_and_the_proof_holds(
     await hear(heard(tenant, "user.updated", user, moved, **by_user))
     assert await tables_with(behind, EMAIL, ADDRESS) == set()
 
-    proof = (await audit.ask(calls.GET_PROOF, tenant)).body
+    proof = (await audit.call(calls.GET_PROOF, tenant)).body
     assert (proof["valid"], proof["length"]) == (True, 9)
-    events = (await audit.ask(calls.LIST_EVENTS, tenant)).body["events"]
+    events = (await audit.call(calls.LIST_EVENTS, tenant)).body["events"]
     kept = [each for each in events if each["resource_id"] == other]
     assert kept[0]["changes"] == {"name": {"from": "B", "to": "C"}}
     assert kept[0]["ip_address"] == "203.0.113.7"
@@ -85,8 +85,8 @@ async def test_an_erased_tenant_leaves_its_tombstone_only(
     assert await tables_with(behind, tenant) == {"public.heads", "public.outbox"}
 
     await hear(heard(tenant, "tenant.deleted", tenant))
-    assert (await audit.ask(calls.LIST_EVENTS, tenant)).body["events"] == []
-    proof = (await audit.ask(calls.GET_PROOF, neighbour)).body
+    assert (await audit.call(calls.LIST_EVENTS, tenant)).body["events"] == []
+    proof = (await audit.call(calls.GET_PROOF, neighbour)).body
     assert (proof["valid"], proof["length"]) == (True, 2)
 
     await hear(heard_lifecycle(tenant, "tenant.deletion_requested"))
@@ -108,20 +108,20 @@ async def test_retention_drops_whole_months_and_the_proof_goes_on(
     assert await partitions.drop_old(audit.pool, 45, now) == 0
     assert await partitions.drop_old(audit.pool, 44, now) == 1
 
-    page = (await audit.ask(calls.LIST_EVENTS, tenant)).body
+    page = (await audit.call(calls.LIST_EVENTS, tenant)).body
     assert [each["sequence"] for each in page["events"]] == [5, 4, 3]
     assert page["pagination"]["total"] == 3
     query = {"action": "user.*", "end_date": "2019-03-31"}
-    page = (await audit.ask(calls.LIST_EVENTS, tenant, query=query)).body
+    page = (await audit.call(calls.LIST_EVENTS, tenant, query=query)).body
     assert [each["sequence"] for each in page["events"]] == [4]
     assert page["pagination"]["total"] == 1
     assert "months.personal_2019_03" not in await tables_with(behind, users[0])
-    proof = (await audit.ask(calls.GET_PROOF, tenant)).body
+    proof = (await audit.call(calls.GET_PROOF, tenant)).body
     assert (proof["valid"], proof["length"]) == (True, 3)
 
     await hear(heard(tenant, "user.created", new_id("usr"), time="2019-05-01T00:00:00Z"))
     await behind.execute("DELETE FROM events WHERE tenant_id = $1 AND sequence = 3", tenant)
-    proof = (await audit.ask(calls.GET_PROOF, tenant)).body
+    proof = (await audit.call(calls.GET_PROOF, tenant)).body
     assert (proof["valid"], proof["first_broken"]) == (False, 3)
 
 
@@ -138,6 +138,6 @@ async def test_months_are_made_ahead_and_for_any_event(
     names = {row[0] for row in rows}
     for month in ("2031_12", "2032_01", "2032_02", "1999_12", "2044_02"):
         assert {f"events_{month}", f"personal_{month}"} <= names
-    proof = (await audit.ask(calls.GET_PROOF, tenant)).body
+    proof = (await audit.call(calls.GET_PROOF, tenant)).body
     assert (proof["valid"], proof["length"]) == (True, 2)
     assert orjson.dumps(proof)

@@ -18,7 +18,7 @@ async def exported(audit: Owner, tenant: str, **query: Any) -> list[bytes]:
     """All chunks, as the edge asks for them."""
     chunks: list[bytes] = []
     while True:
-        reply = (await audit.ask(calls.EXPORT_EVENTS, tenant, query=query)).reply
+        reply = (await audit.call(calls.EXPORT_EVENTS, tenant, query=query)).reply
         assert reply.status == 200
         chunks.append(reply.body)
         if calls.NEXT_HEADER not in reply.headers:
@@ -30,7 +30,7 @@ async def listed(audit: Owner, tenant: str, **query: Any) -> list[dict[str, Any]
     events, cursor = [], None
     while True:
         part = query | {"limit": 200} | ({"cursor": cursor} if cursor else {})
-        page = (await audit.ask(calls.LIST_EVENTS, tenant, query=part)).body
+        page = (await audit.call(calls.LIST_EVENTS, tenant, query=part)).body
         events += page["events"]
         cursor = page["pagination"]["next_cursor"]
         if cursor is None:
@@ -78,7 +78,7 @@ async def test_the_export_equals_the_list(audit: Owner, log: str) -> None:
 
 async def test_an_export_is_verified_by_whoever_holds_it(audit: Owner, log: str, hear: Any) -> None:
     lines = b"".join(await exported(audit, log)).splitlines()
-    proof = (await audit.ask(calls.GET_PROOF, log)).body
+    proof = (await audit.call(calls.GET_PROOF, log)).body
     verdict = verify_export(lines)
     assert (verdict.length, verdict.head, verdict.first_broken) == (2100, proof["head"], None)
 
@@ -127,7 +127,7 @@ async def test_large_events_go_out_in_smaller_parts(audit: Owner, tenant: str, h
     assert b"".join(chunks).count(b"\n") == 8
     after, seen = 0, []
     while after < 8:
-        answer = await audit.ask(calls.GET_FEED, tenant, query={"after": after})
+        answer = await audit.call(calls.GET_FEED, tenant, query={"after": after})
         assert len(answer.reply.body) < 1_000_000
         seen += [each["sequence"] for each in answer.body["events"]]
         after = answer.body["next_after"]

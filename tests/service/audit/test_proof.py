@@ -13,7 +13,7 @@ from support.owner import Owner
 
 
 async def proof(audit: Owner, tenant: str) -> dict[str, object]:
-    answer = await audit.ask(calls.GET_PROOF, tenant)
+    answer = await audit.call(calls.GET_PROOF, tenant)
     assert answer.status == 200
     calls.Proof.model_validate(answer.body)
     return answer.body
@@ -119,6 +119,6 @@ async def test_the_runtime_role_can_only_append(
 
 async def test_a_proof_that_would_take_too_long_says_so(audit: Owner, tenant: str, hear) -> None:
     await hear(heard(tenant, "user.created", new_id("usr")))
-    answer = await audit.ask(calls.GET_PROOF, tenant, deadline=0.0)
+    answer = await audit.call(calls.GET_PROOF, tenant, deadline=0.0)
     assert (answer.status, answer.body["code"]) == (503, "service_unavailable")
     assert "tenantry audit verify" in answer.body["detail"]

@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 import nats
 import pytest
 from chassis.streams import bootstrap
-from contracts.events import ADDRESS_HEADER, AGENT_HEADER, STREAM
+from contracts.events import ADDRESS_HEADER, AGENT_HEADER
 from contracts.ids import new_id
+from contracts.topology import STREAM
 from outbox.inbox import ReceivedEvent
 from support.heard import heard, heard_lifecycle
 from support.owner import ENCRYPTION_KEYS, HASH_KEY, Owner

@@ -107,7 +107,7 @@ async def test_totals_and_pages_equal_a_count_by_hand(
         limit = log.random.choice((1, 3, 10, 50))
         page = log.random.randint(1, len(matching) // limit + 2)
         part = {**query, "limit": limit, "page": page}
-        found = (await audit.ask(calls.LIST_EVENTS, tenant, query=part)).body
+        found = (await audit.call(calls.LIST_EVENTS, tenant, query=part)).body
         assert found["pagination"]["total"] == len(matching), part
         assert found["pagination"]["total_exact"] is True
         wanted = matching[(page - 1) * limit :][:limit]
@@ -144,8 +144,8 @@ async def test_a_combination_is_counted_to_ten_thousand_and_no_further(
         ({"action": "user.created", "actor_id": actor[1]}, 10_000, False),
         ({"action": "user.created", "resource_type": "user"}, 10_005, True),
     ):
-        page = (await audit.ask(calls.LIST_EVENTS, tenant, query=query)).body["pagination"]
+        page = (await audit.call(calls.LIST_EVENTS, tenant, query=query)).body["pagination"]
         assert (page["total"], page["total_exact"]) == (total, exact)
     last = {"action": "user.created", "actor_id": actor[1], "page": 201}
-    page = (await audit.ask(calls.LIST_EVENTS, tenant, query=last)).body
+    page = (await audit.call(calls.LIST_EVENTS, tenant, query=last)).body
     assert [each["sequence"] for each in page["events"]] == [5, 4, 3, 2, 1]

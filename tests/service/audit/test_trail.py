@@ -14,7 +14,7 @@ async def test_an_event_is_shown_as_the_contract_says(audit: Owner, tenant: str,
     }
     event = heard(tenant, "user.updated", user, {"changes": changes}, time="2026-01-15T10:00:00Z")
     await hear(event)
-    found = await audit.ask(calls.GET_EVENT, tenant, path={"event_id": event.id})
+    found = await audit.call(calls.GET_EVENT, tenant, path={"event_id": event.id})
     assert found.body == {
         "id": event.id,
         "sequence": 1,
@@ -30,7 +30,7 @@ async def test_an_event_is_shown_as_the_contract_says(audit: Owner, tenant: str,
         "created_at": "2026-01-15T10:00:00Z",
     }
     calls.AuditEvent.model_validate(found.body)
-    listed = await audit.ask(calls.LIST_EVENTS, tenant)
+    listed = await audit.call(calls.LIST_EVENTS, tenant)
     assert listed.body["events"] == [found.body]
     assert listed.body["pagination"] == {
         "page": 1,
@@ -45,16 +45,16 @@ async def test_another_tenants_event_does_not_exist(audit: Owner, tenant: str, h
     event = heard(tenant, "user.created", new_id("usr"))
     await hear(event)
     for caller, wanted in ((new_id("ten"), event.id), (tenant, new_id("evt"))):
-        found = await audit.ask(calls.GET_EVENT, caller, path={"event_id": wanted})
+        found = await audit.call(calls.GET_EVENT, caller, path={"event_id": wanted})
         assert (found.status, found.body["code"]) == (404, "not_found")
-    assert (await audit.ask(calls.LIST_EVENTS, new_id("ten"))).body["events"] == []
+    assert (await audit.call(calls.LIST_EVENTS, new_id("ten"))).body["events"] == []
 
 
 async def test_an_event_heard_twice_is_recorded_once(audit: Owner, tenant: str, hear) -> None:
     first, second = (heard(tenant, "user.created", new_id("usr")) for _ in range(2))
     await hear(first, second, first)
     await hear(second)
-    feed = await audit.ask(calls.GET_FEED, tenant)
+    feed = await audit.call(calls.GET_FEED, tenant)
     assert [(each["sequence"], each["id"]) for each in feed.body["events"]] == [
         (1, first.id),
         (2, second.id),
@@ -68,7 +68,7 @@ async def test_the_use_of_a_dead_key_is_recorded(audit: Owner, tenant: str, hear
         heard_lifecycle(tenant, "api_key.refused", data),
         heard_lifecycle(tenant, "tenant.suspended"),
     )
-    (event,) = (await audit.ask(calls.LIST_EVENTS, tenant)).body["events"]
+    (event,) = (await audit.call(calls.LIST_EVENTS, tenant)).body["events"]
     assert (event["action"], event["resource_type"]) == ("api_key.refused", "api_key")
     assert (event["resource_id"], event["changes"]) == (key, {})
     assert event["ip_address"] == "203.0.113.9"
@@ -87,7 +87,7 @@ async def test_what_looks_like_a_secret_is_never_taken_in(audit: Owner, tenant: 
         },
     }
     await hear(heard(tenant, "project.updated", new_id("prj"), {"changes": changes}))
-    found = await audit.ask(calls.LIST_EVENTS, tenant)
+    found = await audit.call(calls.LIST_EVENTS, tenant)
     assert b"s3cret" not in found.reply.body
     assert found.body["events"][0]["changes"] == {
         "settings": {
@@ -101,12 +101,12 @@ async def test_the_feed_goes_on_after_a_sequence(audit: Owner, tenant: str, hear
     await hear(*(heard(tenant, "user.created", new_id("usr")) for _ in range(5)))
     seen, after, more = [], 0, True
     while more:
-        page = (await audit.ask(calls.GET_FEED, tenant, query={"after": after, "limit": 2})).body
+        page = (await audit.call(calls.GET_FEED, tenant, query={"after": after, "limit": 2})).body
         calls.Feed.model_validate(page)
         seen += [each["sequence"] for each in page["events"]]
         after, more = page["next_after"], page["has_more"]
     assert (seen, after) == ([1, 2, 3, 4, 5], 5)
-    last = (await audit.ask(calls.GET_FEED, tenant, query={"after": 5})).body
+    last = (await audit.call(calls.GET_FEED, tenant, query={"after": 5})).body
     assert last == {"events": [], "next_after": 5, "has_more": False}
 
 
@@ -118,7 +118,7 @@ async def test_a_walk_by_cursor_is_complete_while_events_arrive(
     seen: list[int] = []
     query: dict[str, object] = {"limit": 4, "action": "user.created"}
     while True:
-        page = (await audit.ask(calls.LIST_EVENTS, tenant, query=query)).body
+        page = (await audit.call(calls.LIST_EVENTS, tenant, query=query)).body
         seen += [each["sequence"] for each in page["events"]]
         await hear(heard(tenant, "user.created", new_id("usr")))
         if page["pagination"]["next_cursor"] is None:
@@ -126,7 +126,7 @@ async def test_a_walk_by_cursor_is_complete_while_events_arrive(
         query["cursor"] = page["pagination"]["next_cursor"]
     assert seen == list(range(25, 0, -1))
     other = {**query, "action": "user.*"}
-    refused = await audit.ask(calls.LIST_EVENTS, tenant, query=other)
+    refused = await audit.call(calls.LIST_EVENTS, tenant, query=other)
     assert (refused.status, refused.body["errors"][0]["code"]) == (422, "invalid_cursor")
 
 
@@ -143,7 +143,7 @@ async def test_dates_are_inclusive_and_a_bare_end_date_is_a_whole_day(
     await hear(*(heard(tenant, "user.created", new_id("usr"), time=time) for time in times))
 
     async def found(**query: str) -> list[int]:
-        page = (await audit.ask(calls.LIST_EVENTS, tenant, query=query)).body
+        page = (await audit.call(calls.LIST_EVENTS, tenant, query=query)).body
         assert page["pagination"]["total"] == len(page["events"])
         return [each["sequence"] for each in page["events"]]
 
@@ -171,5 +171,5 @@ async def test_unknown_or_senseless_filters_are_refused(audit: Owner, tenant: st
         {"request_id": "\ud800"},
         {"end_date": "2026-02-30"},
     ):
-        answer = await audit.ask(calls.LIST_EVENTS, tenant, query=query)
+        answer = await audit.call(calls.LIST_EVENTS, tenant, query=query)
         assert answer.status == 422, query

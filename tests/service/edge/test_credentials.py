@@ -5,10 +5,10 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import pytest
-from chassis.unit_of_work import UnitOfWork
-from chassis.nats_client import connect
 from chassis.health import Health
+from chassis.nats_client import connect
 from chassis.rpc.server import Server
+from chassis.unit_of_work import UnitOfWork
 from contracts import api_keys as key_calls
 from contracts import projects as project_calls
 from contracts import tenants as calls
@@ -77,9 +77,7 @@ async def authenticate(edge: Credentials, credential: str) -> None:
 
 async def code_of(edge: Credentials, credential: str) -> str:
     with pytest.raises(Problem) as refused:
-        await edge.authenticate(
-            BearerCredential.from_header(f"Bearer {credential}"), None, context()
-        )
+        await authenticate(edge, credential)
     return refused.value.code
 
 
@@ -97,27 +95,25 @@ async def test_uses_are_flushed_in_batches_and_kept_until_they_are_heard(
 ) -> None:
     monkeypatch.setattr(api_key_usage, "BATCH_SIZE", 3)
     operator = {"actor_type": "operator", "actor_id": None}
-    made = await projects.ask(
+    made = await projects.call(
         calls.CREATE_TENANT, None, {"name": f"Acme {new_id('ten')}"}, **operator
     )
     tenant = made.body["tenant"]["id"]
-    project = await projects.ask(project_calls.CREATE_PROJECT, tenant, {"name": "Shop"})
+    project = await projects.call(project_calls.CREATE_PROJECT, tenant, {"name": "Shop"})
     path = {"id": project.body["id"]}
     keys = []
     for _ in range(8):
         body = {"name": "k", "scopes": ["users:read"]}
-        keys.append((await projects.ask(key_calls.CREATE_API_KEY, tenant, body, path=path)).body)
+        keys.append((await projects.call(key_calls.CREATE_API_KEY, tenant, body, path=path)).body)
 
     async def last_uses() -> list[str | None]:
-        listed = await projects.ask(key_calls.LIST_API_KEYS, tenant, path=path)
+        listed = await projects.call(key_calls.LIST_API_KEYS, tenant, path=path)
         return [each["last_used_at"] for each in listed.body["api_keys"]]
 
     began = datetime.now(UTC)
     async with answering(projects, servers):
         for key in keys * 3:
-            await edge.authenticate(
-                BearerCredential.from_header(f"Bearer {key['secret']}"), None, context()
-            )
+            await authenticate(edge, key["secret"])
     assert await last_uses() == [None] * 8, "no request writes"
     await edge.usage.flush()
     assert await last_uses() == [None] * 8, "there was nobody to hear it"
@@ -133,11 +129,11 @@ async def test_a_refusal_is_told_once_whoever_asks_how_often(
     edge: Credentials, projects: Owner, servers: Servers
 ) -> None:
     operator = {"actor_type": "operator", "actor_id": None}
-    made = await projects.ask(
+    made = await projects.call(
         calls.CREATE_TENANT, None, {"name": f"Acme {new_id('ten')}"}, **operator
     )
     tenant, key = made.body["tenant"]["id"], made.body["api_key"]
-    await projects.ask(
+    await projects.call(
         calls.UPDATE_TENANT, None, {"status": "suspended"}, path={"id": tenant}, **operator
     )
     async with answering(projects, servers):

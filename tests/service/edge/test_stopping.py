@@ -4,11 +4,11 @@ import asyncio
 from collections import Counter
 from datetime import UTC, datetime
 
-from chassis.unit_of_work import UnitOfWork
-from chassis.nats_client import connect
 from chassis.health import Health
+from chassis.nats_client import connect
 from chassis.rpc.client import call_service
 from chassis.rpc.server import Server
+from chassis.unit_of_work import UnitOfWork
 from contracts import projects as calls
 from contracts.context import Context
 from contracts.ids import new_id

@@ -29,7 +29,7 @@ def activity() -> Activity:
 @pytest.fixture(scope="session")
 async def identity(servers: Servers, projects: Owner, activity: Activity) -> AsyncIterator[Owner]:
     async def ask(call: Call, context: Context, body: bytes) -> Reply:
-        answer = await projects.ask(
+        answer = await projects.call(
             call, context.tenant_id, body, path=context.path, request_id=context.request_id
         )
         return answer.reply

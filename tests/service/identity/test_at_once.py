@@ -11,24 +11,24 @@ from support.owner import Answer, Owner
 
 
 async def _user(identity: Owner, tenant: str, email: str) -> str:
-    made = await identity.ask(user_calls.CREATE_USER, tenant, {"email": email})
+    made = await identity.call(user_calls.CREATE_USER, tenant, {"email": email})
     return made.body["id"]
 
 
 async def _organization(identity: Owner, tenant: str, name: str, **fields: Any) -> str:
-    made = await identity.ask(calls.CREATE_ORGANIZATION, tenant, {"name": name, **fields})
+    made = await identity.call(calls.CREATE_ORGANIZATION, tenant, {"name": name, **fields})
     assert made.status == 201, made.body
     return made.body["id"]
 
 
 async def _invite(identity: Owner, tenant: str, organization: str, email: str) -> str:
     path = {"id": organization}
-    made = await identity.ask(invitations.CREATE_INVITATION, tenant, {"email": email}, path=path)
+    made = await identity.call(invitations.CREATE_INVITATION, tenant, {"email": email}, path=path)
     return made.body["token"]
 
 
 async def _accept(identity: Owner, token: str) -> Answer:
-    return await identity.ask(invitations.ACCEPT_INVITATION, None, {"token": token}, actor_id=None)
+    return await identity.call(invitations.ACCEPT_INVITATION, None, {"token": token}, actor_id=None)
 
 
 async def _types(identity: Owner, tenant: str) -> list[str]:
@@ -47,7 +47,7 @@ async def test_one_key_sent_ten_times_at_once_creates_once(identity: Owner, tena
     body = {"email": "ada@example.com"}
     answers = await asyncio.gather(
         *(
-            identity.ask(user_calls.CREATE_USER, tenant, body, idempotency_key="once")
+            identity.call(user_calls.CREATE_USER, tenant, body, idempotency_key="once")
             for _ in range(10)
         )
     )
@@ -63,7 +63,7 @@ async def test_one_key_sent_ten_times_at_once_creates_once(identity: Owner, tena
 async def test_a_repeated_invitation_shows_the_same_token(identity: Owner, tenant: str) -> None:
     path = {"id": await _organization(identity, tenant, "Acme")}
     answers = [
-        await identity.ask(
+        await identity.call(
             invitations.CREATE_INVITATION,
             tenant,
             {"email": "ada@example.com"},
@@ -83,18 +83,18 @@ async def test_two_owners_who_demote_each_other_leave_one(identity: Owner, tenan
         organization = await _organization(identity, tenant, f"Org {number}", owner_id=one)
         path = {"id": organization}
         body = {"user_id": two, "role": "owner"}
-        await identity.ask(members.ADD_MEMBER, tenant, body, path=path)
+        await identity.call(members.ADD_MEMBER, tenant, body, path=path)
         demoted, deleted = await asyncio.gather(
-            identity.ask(
+            identity.call(
                 members.UPDATE_MEMBER,
                 tenant,
                 {"role": "member"},
                 path={**path, "user_id": one},
             ),
-            identity.ask(user_calls.DELETE_USER, tenant, path={"id": two}),
+            identity.call(user_calls.DELETE_USER, tenant, path={"id": two}),
         )
         assert sorted([demoted.status == 200, deleted.status == 204]) == [False, True]
-        listed = await identity.ask(
+        listed = await identity.call(
             members.LIST_MEMBERS, tenant, path=path, query={"role": "owner"}
         )
         assert len(listed.body["members"]) == 1
@@ -119,7 +119,7 @@ async def test_the_last_place_is_taken_once(identity: Owner, tenant: str) -> Non
     # Who found no place may try again later, and was not made a user.
     assert (await _types(identity, tenant)).count("user.created") == 1
     path = {"id": organization}
-    await identity.ask(calls.UPDATE_ORGANIZATION, tenant, {"max_members": None}, path=path)
+    await identity.call(calls.UPDATE_ORGANIZATION, tenant, {"max_members": None}, path=path)
     later = [(await _accept(identity, token)).status for token in tokens]
     assert sorted(later) == [200] * 4 + [410]
 
@@ -137,17 +137,17 @@ async def test_whatever_meets_nobody_waits_in_a_circle(identity: Owner, tenant: 
         await _invite(identity, tenant, organizations[1], f"u{number}.a@example.com")
         force = {"force": "true"}
         asked = [
-            identity.ask(user_calls.DELETE_USER, tenant, path={"id": user}, query=force)
+            identity.call(user_calls.DELETE_USER, tenant, path={"id": user}, query=force)
             for user in users[:2]
         ]
         asked += [
-            identity.ask(members.ADD_MEMBER, tenant, {"user_id": user}, path={"id": organization})
+            identity.call(members.ADD_MEMBER, tenant, {"user_id": user}, path={"id": organization})
             for user in users
             for organization in organizations
         ]
         asked += [
-            identity.ask(calls.DELETE_ORGANIZATION, tenant, path={"id": organizations[0]}),
-            identity.ask(
+            identity.call(calls.DELETE_ORGANIZATION, tenant, path={"id": organizations[0]}),
+            identity.call(
                 members.REMOVE_MEMBER,
                 tenant,
                 path={"id": organizations[2], "user_id": users[2]},
@@ -160,7 +160,7 @@ async def test_whatever_meets_nobody_waits_in_a_circle(identity: Owner, tenant: 
         assert {each.status for each in answers} <= {200, 201, 204, 404, 409, 410, 422}
         for organization in organizations[1:]:
             path = {"id": organization}
-            found = await identity.ask(calls.GET_ORGANIZATION, tenant, path=path)
-            listed = await identity.ask(members.LIST_MEMBERS, tenant, path=path)
+            found = await identity.call(calls.GET_ORGANIZATION, tenant, path=path)
+            listed = await identity.call(members.LIST_MEMBERS, tenant, path=path)
             assert found.body["member_count"] == listed.body["pagination"]["total"]
     assert await _deadlocks(identity) == before

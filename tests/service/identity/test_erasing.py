@@ -39,14 +39,14 @@ def hear(identity: Owner) -> Hear:
 
 async def _furnish(identity: Owner, tenant: str) -> str:
     """Something in every table; answers the token of an invitation."""
-    user = await identity.ask(
+    user = await identity.call(
         user_calls.CREATE_USER, tenant, {"email": "ada@example.com"}, idempotency_key="once"
     )
     await _session(identity, tenant, user.body["id"], new_id("prj"))
     body = {"name": "Acme", "owner_id": user.body["id"]}
-    made = await identity.ask(calls.CREATE_ORGANIZATION, tenant, body)
+    made = await identity.call(calls.CREATE_ORGANIZATION, tenant, body)
     path = {"id": made.body["id"]}
-    invited = await identity.ask(
+    invited = await identity.call(
         invitations.CREATE_INVITATION, tenant, {"email": "bob@example.com"}, path=path
     )
     return invited.body["token"]
@@ -97,7 +97,7 @@ async def test_a_tenant_is_erased_and_then_it_is_told(
     assert await _types(identity, tenant) == [*before, "tenant.erased"]
     last = (await identity.events(tenant))[-1]
     assert (last["source"], last["requestid"]) == ("tenantry/identity", asked.event["requestid"])
-    accepted = await identity.ask(invitations.ACCEPT_INVITATION, None, {"token": token})
+    accepted = await identity.call(invitations.ACCEPT_INVITATION, None, {"token": token})
     assert accepted.status == 410
 
 
@@ -133,7 +133,7 @@ async def test_an_erasure_goes_on_where_it_was(identity: Owner, tenant: str, hea
 async def test_a_deleted_project_ends_its_live_sessions(
     identity: Owner, tenant: str, hear: Hear
 ) -> None:
-    user = await identity.ask(user_calls.CREATE_USER, tenant, {"email": "ada@example.com"})
+    user = await identity.call(user_calls.CREATE_USER, tenant, {"email": "ada@example.com"})
     project = new_id("prj")
     ids = [await _session(identity, tenant, user.body["id"], project) for _ in range(2)]
     await _session(identity, tenant, user.body["id"], project, hours=-1)
@@ -148,5 +148,5 @@ async def test_a_deleted_project_ends_its_live_sessions(
     ]
     assert {each["data"]["reason"] for each in revoked} == {"project_deleted"}
     assert {each["actortype"] for each in revoked} == {"system"}
-    found = await identity.ask(user_calls.GET_USER, tenant, path={"id": user.body["id"]})
+    found = await identity.call(user_calls.GET_USER, tenant, path={"id": user.body["id"]})
     assert len(found.body["sessions"]) == 1

@@ -15,7 +15,7 @@ async def _import(
 ) -> list[dict[str, Any]]:
     text = [each if isinstance(each, str) or each is None else json.dumps(each) for each in lines]
     body = {"first": first, "digest": "d", "lines": text}
-    answer = await identity.ask(calls.IMPORT_USERS, tenant, body, idempotency_key=key)
+    answer = await identity.call(calls.IMPORT_USERS, tenant, body, idempotency_key=key)
     assert answer.status == 200, answer.reply.body
     results = [json.loads(line) for line in answer.reply.body.splitlines()]
     for each in results:
@@ -35,7 +35,7 @@ async def test_what_is_imported_is_as_if_it_was_created(identity: Owner, tenant:
     events = await identity.events(tenant)
     assert [each["subject"] for each in events] == [each["id"] for each in results]
     for result, event, line in zip(results, events, lines, strict=True):
-        found = await identity.ask(calls.GET_USER, tenant, path={"id": result["id"]})
+        found = await identity.call(calls.GET_USER, tenant, path={"id": result["id"]})
         shown = {name: found.body[name] for name in calls.User.model_fields}
         assert (event["type"], event["data"]) == ("user.created", {"user": shown})
         assert {**shown, **line, "email": shown["email"]} == shown
@@ -101,7 +101,7 @@ async def test_a_repeat_of_a_part_tells_again_what_was_done(identity: Owner, ten
     assert first == again
     assert [each["status"] for each in first] == [201, 409]
     body = {"first": 1, "digest": "another import", "lines": [json.dumps(each) for each in lines]}
-    other = await identity.ask(calls.IMPORT_USERS, tenant, body, idempotency_key="k 0")
+    other = await identity.call(calls.IMPORT_USERS, tenant, body, idempotency_key="k 0")
     assert (other.status, other.body["code"]) == (422, "idempotency_key_reused")
 
 

@@ -14,21 +14,21 @@ EMAIL = "Ada@example.com"
 
 
 async def _organization(identity: Owner, tenant: str, **fields: Any) -> str:
-    made = await identity.ask(calls.CREATE_ORGANIZATION, tenant, {"name": "Acme", **fields})
+    made = await identity.call(calls.CREATE_ORGANIZATION, tenant, {"name": "Acme", **fields})
     assert made.status == 201, made.body
     return made.body["id"]
 
 
 async def _invite(identity: Owner, tenant: str, organization: str, **fields: Any) -> Answer:
     body = {"email": EMAIL, **fields}
-    return await identity.ask(
+    return await identity.call(
         invitations.CREATE_INVITATION, tenant, body, path={"id": organization}
     )
 
 
 async def _accept(identity: Owner, token: str, **fields: Any) -> Answer:
     body = {"token": token, **fields}
-    return await identity.ask(
+    return await identity.call(
         invitations.ACCEPT_INVITATION,
         None,
         body,
@@ -49,7 +49,7 @@ async def _types(identity: Owner, tenant: str) -> list[str]:
 
 
 async def _listed(identity: Owner, tenant: str, organization: str, **query: Any) -> list[Any]:
-    found = await identity.ask(
+    found = await identity.call(
         invitations.LIST_INVITATIONS, tenant, path={"id": organization}, query=query
     )
     assert found.status == 200, found.body
@@ -70,7 +70,7 @@ async def test_the_token_is_shown_once_and_kept_as_a_hash(identity: Owner, tenan
     assert row is not None
     assert token not in row["row"]
     assert row["token_hash"] == identity.keys.hash("invitation", token)
-    listed = await identity.ask(invitations.LIST_INVITATIONS, tenant, path={"id": organization})
+    listed = await identity.call(invitations.LIST_INVITATIONS, tenant, path={"id": organization})
     assert set(listed.body["invitations"][0]) == set(made.body) - {"token"}
 
 
@@ -78,7 +78,7 @@ async def test_no_event_has_a_token_or_its_hash(identity: Owner, tenant: str) ->
     organization = await _organization(identity, tenant)
     made = await _invite(identity, tenant, organization)
     path = {"id": organization, "inv_id": made.body["id"]}
-    again = await identity.ask(invitations.RESEND_INVITATION, tenant, path=path)
+    again = await identity.call(invitations.RESEND_INVITATION, tenant, path=path)
     assert (await _accept(identity, again.body["token"])).status == 200
     text = str(await identity.events(tenant))
     for token in (made.body["token"], again.body["token"]):
@@ -108,7 +108,7 @@ async def test_an_expired_invitation_does_not_block(identity: Owner, tenant: str
 
 
 async def test_a_member_is_not_invited(identity: Owner, tenant: str) -> None:
-    user = await identity.ask(user_calls.CREATE_USER, tenant, {"email": EMAIL})
+    user = await identity.call(user_calls.CREATE_USER, tenant, {"email": EMAIL})
     organization = await _organization(identity, tenant, owner_id=user.body["id"])
     refused = await _invite(identity, tenant, organization, email=EMAIL.lower())
     assert (refused.status, refused.body["code"]) == (409, "already_member")
@@ -121,7 +121,7 @@ async def test_an_absent_organization_has_no_list_and_a_new_one_an_empty_one(
 ) -> None:
     assert await _listed(identity, tenant, await _organization(identity, tenant)) == []
     path = {"id": new_id("org")}
-    absent = await identity.ask(invitations.LIST_INVITATIONS, tenant, path=path)
+    absent = await identity.call(invitations.LIST_INVITATIONS, tenant, path=path)
     assert absent.status == 404
 
 
@@ -139,9 +139,9 @@ async def test_a_revoked_invitation_is_dead(identity: Owner, tenant: str) -> Non
     organization = await _organization(identity, tenant)
     made = await _invite(identity, tenant, organization)
     path = {"id": organization, "inv_id": made.body["id"]}
-    assert (await identity.ask(invitations.REVOKE_INVITATION, tenant, path=path)).status == 204
-    assert (await identity.ask(invitations.REVOKE_INVITATION, tenant, path=path)).status == 404
-    resent = await identity.ask(invitations.RESEND_INVITATION, tenant, path=path)
+    assert (await identity.call(invitations.REVOKE_INVITATION, tenant, path=path)).status == 204
+    assert (await identity.call(invitations.REVOKE_INVITATION, tenant, path=path)).status == 404
+    resent = await identity.call(invitations.RESEND_INVITATION, tenant, path=path)
     assert (resent.status, resent.body["code"]) == (409, "invitation_closed")
     accepted = await _accept(identity, made.body["token"])
     assert (accepted.status, accepted.body["code"]) == (410, "invitation_closed")
@@ -154,7 +154,7 @@ async def test_an_accepted_invitation_is_closed(identity: Owner, tenant: str) ->
     assert (await _accept(identity, made.body["token"])).status == 200
     path = {"id": organization, "inv_id": made.body["id"]}
     for call in (invitations.REVOKE_INVITATION, invitations.RESEND_INVITATION):
-        refused = await identity.ask(call, tenant, path=path)
+        refused = await identity.call(call, tenant, path=path)
         assert (refused.status, refused.body["code"]) == (409, "invitation_closed")
 
 
@@ -167,7 +167,7 @@ async def test_resending_kills_the_old_token_and_keeps_the_lifetime(
     path = {"id": organization, "inv_id": made.body["id"]}
     lifetimes = []
     for _ in range(2):
-        again = await identity.ask(invitations.RESEND_INVITATION, tenant, path=path)
+        again = await identity.call(invitations.RESEND_INVITATION, tenant, path=path)
         assert (again.status, again.body["status"]) == (200, "pending"), again.body
         event = (await identity.events(tenant))[-1]
         assert event["type"] == "invitation.resent"
@@ -199,7 +199,7 @@ async def test_accepting_makes_the_user_and_the_member(identity: Owner, tenant: 
 
 
 async def test_a_known_email_joins_as_that_user(identity: Owner, tenant: str) -> None:
-    user = await identity.ask(user_calls.CREATE_USER, tenant, {"email": EMAIL.lower()})
+    user = await identity.call(user_calls.CREATE_USER, tenant, {"email": EMAIL.lower()})
     organization = await _organization(identity, tenant)
     made = await _invite(identity, tenant, organization)
     accepted = await _accept(identity, made.body["token"])
@@ -210,9 +210,9 @@ async def test_a_known_email_joins_as_that_user(identity: Owner, tenant: str) ->
 async def test_a_member_meanwhile_cannot_accept(identity: Owner, tenant: str) -> None:
     organization = await _organization(identity, tenant)
     made = await _invite(identity, tenant, organization)
-    user = await identity.ask(user_calls.CREATE_USER, tenant, {"email": EMAIL})
+    user = await identity.call(user_calls.CREATE_USER, tenant, {"email": EMAIL})
     body = {"user_id": user.body["id"]}
-    await identity.ask(members.ADD_MEMBER, tenant, body, path={"id": organization})
+    await identity.call(members.ADD_MEMBER, tenant, body, path={"id": organization})
     refused = await _accept(identity, made.body["token"])
     assert (refused.status, refused.body["code"]) == (409, "already_member")
 
@@ -235,7 +235,7 @@ async def test_an_unknown_token_is_closed(identity: Owner) -> None:
 async def test_a_deleted_organization_revokes_what_is_pending(identity: Owner, tenant: str) -> None:
     organization = await _organization(identity, tenant)
     made = await _invite(identity, tenant, organization)
-    await identity.ask(calls.DELETE_ORGANIZATION, tenant, path={"id": organization})
+    await identity.call(calls.DELETE_ORGANIZATION, tenant, path={"id": organization})
     events = (await identity.events(tenant))[-2:]
     assert [each["type"] for each in events] == ["invitation.revoked", "organization.deleted"]
     assert events[0]["data"]["invitation"]["status"] == "revoked"

@@ -10,7 +10,7 @@ from support.owner import Owner
 
 
 async def _user(identity: Owner, tenant: str, email: str, **fields: Any) -> str:
-    made = await identity.ask(calls.CREATE_USER, tenant, {"email": email, **fields})
+    made = await identity.call(calls.CREATE_USER, tenant, {"email": email, **fields})
     assert made.status == 201, made.body
     return made.body["id"]
 
@@ -43,7 +43,7 @@ async def test_a_search_knows_letters_and_words(
     await _user(identity, tenant, "eva@example.com", name="Éva Smith")
     await _user(identity, tenant, "luk@north.org", name="Łukasz O-Wit", username="x_wi")
     await _user(identity, tenant, "wang+tag@example.com", name="王小明", username="y.ta")
-    found = await identity.ask(calls.LIST_USERS, tenant, query={"q": q})
+    found = await identity.call(calls.LIST_USERS, tenant, query={"q": q})
     assert found.status == 200, found.body
     emails = [each["email"].split("@")[0].split("+")[0] for each in found.body["users"]]
     assert emails == wanted
@@ -51,10 +51,10 @@ async def test_a_search_knows_letters_and_words(
 
 
 async def test_an_organizations_name_is_found_in_any_case(identity: Owner, tenant: str) -> None:
-    await identity.ask(organization_calls.CREATE_ORGANIZATION, tenant, {"name": "Ärzte Übersee"})
+    await identity.call(organization_calls.CREATE_ORGANIZATION, tenant, {"name": "Ärzte Übersee"})
     for q in ("ärzte", "ÜBERSEE"):
         query = {"q": q}
-        found = await identity.ask(organization_calls.LIST_ORGANIZATIONS, tenant, query=query)
+        found = await identity.call(organization_calls.LIST_ORGANIZATIONS, tenant, query=query)
         assert len(found.body["organizations"]) == 1, q
 
 
@@ -63,9 +63,9 @@ async def test_members_are_found_by_email_and_name_only(identity: Owner, tenant:
         identity, tenant, "ada@example.com", name="Ada Ł", username="countess", external_id="x-1815"
     )
     body = {"name": "Acme", "owner_id": user}
-    made = await identity.ask(organization_calls.CREATE_ORGANIZATION, tenant, body)
+    made = await identity.call(organization_calls.CREATE_ORGANIZATION, tenant, body)
     for q, wanted in (("ADA@", 1), ("da ł", 1), ("a", 1), ("countess", 0), ("1815", 0)):
-        found = await identity.ask(
+        found = await identity.call(
             members.LIST_MEMBERS, tenant, path={"id": made.body["id"]}, query={"q": q}
         )
         assert len(found.body["members"]) == wanted, q
@@ -80,7 +80,7 @@ async def test_a_walk_meets_who_was_there_throughout_while_others_go(
     walked: list[str] = []
     query: dict[str, Any] = {"limit": 2, "sort": sort}
     while query.get("cursor", "") is not None:
-        page = await identity.ask(calls.LIST_USERS, tenant, query=query)
+        page = await identity.call(calls.LIST_USERS, tenant, query=query)
         walked += [each["id"] for each in page.body["users"]]
         query["cursor"] = page.body["pagination"]["next_cursor"]
         # The very row that the cursor names goes too.
@@ -89,6 +89,6 @@ async def test_a_walk_meets_who_was_there_throughout_while_others_go(
         )
         if goes is not None:
             going.discard(goes)
-            await identity.ask(calls.DELETE_USER, tenant, path={"id": goes})
+            await identity.call(calls.DELETE_USER, tenant, path={"id": goes})
     assert len(walked) == len(set(walked))
     assert set(ids) - set(ids[1::3]) <= set(walked)

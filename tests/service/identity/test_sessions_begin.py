@@ -18,7 +18,7 @@ from service.identity.people import People, suspend
 async def _claims(people: People, token: str, project: str | None = None) -> dict[str, Any]:
     """What anybody reads with nothing but the public keys."""
     project = project or people.project
-    found = await people.projects.ask(signing_calls.GET_JWKS, None, path={"id": project})
+    found = await people.projects.call(signing_calls.GET_JWKS, None, path={"id": project})
     keys = {each["kid"]: jwt.PyJWK(each) for each in found.body["keys"]}
     key = keys[jwt.get_unverified_header(token)["kid"]]
     read = jwt.decode(token, key, algorithms=[key.algorithm_name], audience=project, issuer=project)
@@ -60,16 +60,16 @@ async def test_an_organization_is_named_with_the_role_in_it(people: People) -> N
     claims = await _claims(people, begun["access_token"])
     assert (claims["org_id"], claims["role"]) == (organization, "owner")
     path = {"id": organization, "user_id": user}
-    await people.identity.ask(
+    await people.identity.call(
         organization_calls.ADD_MEMBER, people.tenant,
         {"user_id": other, "role": "owner"}, path={"id": organization},
     )  # fmt: skip
-    await people.identity.ask(
+    await people.identity.call(
         organization_calls.UPDATE_MEMBER, people.tenant, {"role": "admin"}, path=path
     )
     refreshed = await people.refresh(begun["refresh_token"])
     assert (await _claims(people, refreshed.body["access_token"]))["role"] == "admin"
-    await people.identity.ask(organization_calls.REMOVE_MEMBER, people.tenant, path=path)
+    await people.identity.call(organization_calls.REMOVE_MEMBER, people.tenant, path=path)
     refreshed = await people.refresh(refreshed.body["refresh_token"])
     assert "org_id" not in await _claims(people, refreshed.body["access_token"])
 
@@ -97,7 +97,7 @@ async def test_a_sign_in_is_no_change_of_the_user(people: People) -> None:
     found = await people.found(user)
     assert found["version"] == 1
     assert before <= datetime.fromisoformat(found["last_sign_in_at"]) <= datetime.now(UTC)
-    listed = await people.identity.ask(
+    listed = await people.identity.call(
         user_calls.LIST_USERS, people.tenant, query={"sort": "-last_sign_in_at"}
     )
     assert [each["id"] for each in listed.body["users"]] == [user, never]

@@ -131,7 +131,7 @@ async def test_an_idle_session_and_an_old_one_are_over(people: People) -> None:
 async def test_the_settings_of_its_beginning_hold(people: People) -> None:
     project = await people.new_project(session_idle_timeout=3600)
     begun = await people.session(await people.new_user(), project_id=project)
-    await people.projects.ask(
+    await people.projects.call(
         project_calls.UPDATE_PROJECT,
         people.tenant,
         {"settings": {"session_idle_timeout": 300, "access_token_ttl": 60}},
@@ -160,7 +160,7 @@ async def test_nothing_is_refreshed_that_was_revoked(people: People) -> None:
 async def test_a_deleted_project_refreshes_nothing(people: People) -> None:
     begun = await people.session(await people.new_user())
     path = {"id": people.project}
-    await people.projects.ask(project_calls.DELETE_PROJECT, people.tenant, path=path)
+    await people.projects.call(project_calls.DELETE_PROJECT, people.tenant, path=path)
     # Before identity hears of it, and after.
     assert _is_refused(await people.refresh(begun["refresh_token"]))
     context = Context(request_id="req_1", traceparent=TRACE)

@@ -85,7 +85,7 @@ async def test_a_token_of_another_project_is_invalid(people: People) -> None:
     user = await people.new_user()
     begun = await people.session(user)
     elsewhere = await people.session(user, project_id=await people.new_project())
-    signed = await people.projects.ask(
+    signed = await people.projects.call(
         signing_calls.SIGN_TOKEN,
         people.tenant,
         {
@@ -111,7 +111,7 @@ async def test_revocation_and_suspension_are_known_at_once(people: People) -> No
     assert (await people.verify(other["access_token"]))["code"] == "user_suspended"
     await people.change(user, status="active")
     assert (await people.verify(other["access_token"]))["code"] == "revoked"
-    await people.identity.ask(user_calls.DELETE_USER, people.tenant, path={"id": user})
+    await people.identity.call(user_calls.DELETE_USER, people.tenant, path={"id": user})
     assert await people.verify(other["access_token"]) == INVALID
 
 
@@ -135,7 +135,7 @@ async def test_a_revoked_signing_key_is_believed_no_longer(
     token = begun["access_token"]
     assert (await people.verify(token))["code"] == "valid"
     path = {"id": people.project, "kid": jwt.get_unverified_header(token)["kid"]}
-    await people.projects.ask(signing_calls.REVOKE_SIGNING_KEY, people.tenant, path=path)
+    await people.projects.call(signing_calls.REVOKE_SIGNING_KEY, people.tenant, path=path)
     monkeypatch.setattr(access_tokens, "FRESH_SECONDS", 0.0)
     assert await people.verify(token) == INVALID
     fresh = await people.refresh(begun["refresh_token"])

@@ -13,7 +13,7 @@ from support.owner import Owner
 
 async def _total(identity: Owner, tenant: str, call: Call, **query: str) -> int:
     """The total of a page that does not show all: it cannot be told from the rows."""
-    found = await identity.ask(call, tenant, query={"limit": "1", **query})
+    found = await identity.call(call, tenant, query={"limit": "1", **query})
     assert found.status == 200, found.body
     assert found.body["pagination"]["total_exact"] is True
     return int(found.body["pagination"]["total"])
@@ -21,7 +21,7 @@ async def _total(identity: Owner, tenant: str, call: Call, **query: str) -> int:
 
 async def _users(identity: Owner, tenant: str, count: int) -> list[str]:
     made = [
-        await identity.ask(
+        await identity.call(
             calls.CREATE_USER, tenant, {"email": f"{secrets.token_hex(6)}@example.com"}
         )
         for _ in range(count)
@@ -32,9 +32,9 @@ async def _users(identity: Owner, tenant: str, count: int) -> list[str]:
 async def test_users_are_counted_as_they_come_change_and_go(identity: Owner, tenant: str) -> None:
     first, second, *_ = await _users(identity, tenant, 5)
     suspend = {"status": "suspended"}
-    await identity.ask(calls.UPDATE_USER, tenant, suspend, path={"id": first})
-    await identity.ask(calls.UPDATE_USER, tenant, suspend, path={"id": second})
-    await identity.ask(calls.DELETE_USER, tenant, path={"id": second})
+    await identity.call(calls.UPDATE_USER, tenant, suspend, path={"id": first})
+    await identity.call(calls.UPDATE_USER, tenant, suspend, path={"id": second})
+    await identity.call(calls.DELETE_USER, tenant, path={"id": second})
     assert await _total(identity, tenant, calls.LIST_USERS) == 4
     assert await _total(identity, tenant, calls.LIST_USERS, status="active") == 3
     assert await _total(identity, tenant, calls.LIST_USERS, status="suspended") == 1
@@ -52,9 +52,9 @@ async def test_folding_changes_no_total_and_leaves_one_row(identity: Owner, tena
 
 
 async def test_a_refused_user_is_not_counted(identity: Owner, tenant: str) -> None:
-    await identity.ask(calls.CREATE_USER, tenant, {"email": "ada@example.com"})
-    await identity.ask(calls.CREATE_USER, tenant, {"email": "bea@example.com"})
-    again = await identity.ask(calls.CREATE_USER, tenant, {"email": "ada@example.com"})
+    await identity.call(calls.CREATE_USER, tenant, {"email": "ada@example.com"})
+    await identity.call(calls.CREATE_USER, tenant, {"email": "bea@example.com"})
+    again = await identity.call(calls.CREATE_USER, tenant, {"email": "ada@example.com"})
     assert again.status == 409
     assert await _total(identity, tenant, calls.LIST_USERS) == 2
 
@@ -62,7 +62,7 @@ async def test_a_refused_user_is_not_counted(identity: Owner, tenant: str) -> No
 async def test_organizations_and_their_members_are_counted(identity: Owner, tenant: str) -> None:
     owner, *others = await _users(identity, tenant, 3)
     made = [
-        await identity.ask(
+        await identity.call(
             organization_calls.CREATE_ORGANIZATION, tenant, {"name": name, "owner_id": owner}
         )
         for name in ("One", "Two", "Three")
@@ -70,12 +70,12 @@ async def test_organizations_and_their_members_are_counted(identity: Owner, tena
     path = {"id": made[0].body["id"]}
     for user_id in others:
         body = {"user_id": user_id, "role": "member"}
-        await identity.ask(members.ADD_MEMBER, tenant, body, path=path)
-    await identity.ask(
+        await identity.call(members.ADD_MEMBER, tenant, body, path=path)
+    await identity.call(
         organization_calls.DELETE_ORGANIZATION, tenant, path={"id": made[2].body["id"]}
     )
     assert await _total(identity, tenant, organization_calls.LIST_ORGANIZATIONS) == 2
-    listed = await identity.ask(members.LIST_MEMBERS, tenant, path=path, query={"limit": "1"})
+    listed = await identity.call(members.LIST_MEMBERS, tenant, path=path, query={"limit": "1"})
     assert listed.body["pagination"]["total"] == 3
     assert await _total(identity, tenant, calls.LIST_USERS, organization_id=path["id"]) == 3
 
@@ -94,12 +94,12 @@ async def test_a_page_far_behind_is_the_one_that_walking_comes_to(
         walked: list[str] = []
         query = {"limit": "200", "sort": sort}
         while True:
-            found = await identity.ask(calls.LIST_USERS, tenant, query=query)
+            found = await identity.call(calls.LIST_USERS, tenant, query=query)
             walked += [each["id"] for each in found.body["users"]]
             if found.body["pagination"]["next_cursor"] is None:
                 break
             query["cursor"] = found.body["pagination"]["next_cursor"]
-        far = await identity.ask(
+        far = await identity.call(
             calls.LIST_USERS, tenant, query={"limit": "200", "page": "12", "sort": sort}
         )
         assert [each["id"] for each in far.body["users"]] == walked[2200:2400]

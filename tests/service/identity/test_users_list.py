@@ -11,13 +11,13 @@ from support.owner import Owner
 
 
 async def _user(identity: Owner, tenant: str, email: str, **fields: Any) -> str:
-    made = await identity.ask(calls.CREATE_USER, tenant, {"email": email, **fields})
+    made = await identity.call(calls.CREATE_USER, tenant, {"email": email, **fields})
     assert made.status == 201, made.body
     return made.body["id"]
 
 
 async def _emails(identity: Owner, tenant: str, **query: Any) -> list[str]:
-    found = await identity.ask(calls.LIST_USERS, tenant, query=query)
+    found = await identity.call(calls.LIST_USERS, tenant, query=query)
     assert found.status == 200, found.body
     assert found.body["pagination"]["total"] == len(found.body["users"])
     return [each["email"].split("@")[0] for each in found.body["users"]]
@@ -25,8 +25,8 @@ async def _emails(identity: Owner, tenant: str, **query: Any) -> list[str]:
 
 async def test_a_user_in_the_list_is_as_it_was_created(identity: Owner, tenant: str) -> None:
     body = {"email": "ada@example.com", "metadata": {"a": {"b": [1]}}}
-    made = await identity.ask(calls.CREATE_USER, tenant, body)
-    listed = await identity.ask(calls.LIST_USERS, tenant)
+    made = await identity.call(calls.CREATE_USER, tenant, body)
+    listed = await identity.call(calls.LIST_USERS, tenant)
     assert listed.body["users"] == [made.body]
 
 
@@ -76,7 +76,7 @@ async def test_each_filter_leaves_its_own(identity: Owner, tenant: str) -> None:
     between = datetime.now(UTC).isoformat()
     await _user(identity, tenant, "bob@example.com", status="suspended")
     body = {"name": "Acme", "owner_id": first}
-    made = await identity.ask(organization_calls.CREATE_ORGANIZATION, tenant, body)
+    made = await identity.call(organization_calls.CREATE_ORGANIZATION, tenant, body)
     ada, bob = "Ada", "bob"
     for query, wanted in (
         ({}, [bob, ada]),
@@ -124,7 +124,7 @@ async def test_a_walk_meets_each_user_once_while_others_come(
     pages = 0
     query: dict[str, Any] = {"limit": 2, "sort": sort, **days}
     while query.get("cursor", "") is not None:
-        page = await identity.ask(calls.LIST_USERS, tenant, query=query)
+        page = await identity.call(calls.LIST_USERS, tenant, query=query)
         assert page.status == 200, page.body
         walked += [each["id"] for each in page.body["users"]]
         query["cursor"] = page.body["pagination"]["next_cursor"]

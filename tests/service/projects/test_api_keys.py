@@ -43,7 +43,7 @@ async def test_a_repeated_creation_shows_the_secret_again(world: World, tenant: 
     project = await world.new_project(tenant)
     body = {"name": "Once", "scopes": ["users:read"]}
     first, again = [
-        await world.ask(calls.CREATE_API_KEY, tenant, body, project, idempotency_key="once")
+        await world.call(calls.CREATE_API_KEY, tenant, body, project, idempotency_key="once")
         for _ in range(2)
     ]
     assert again.reply.body == first.reply.body
@@ -71,7 +71,7 @@ async def test_a_key_that_makes_no_sense_is_refused(
 ) -> None:
     project = await world.new_project(tenant)
     body = {"name": "Backend", "scopes": ["users:read"], **fields}
-    refused = await world.ask(calls.CREATE_API_KEY, tenant, body, project)
+    refused = await world.call(calls.CREATE_API_KEY, tenant, body, project)
     assert (refused.status, refused.body["errors"][0]["field"]) == (422, field)
     assert await world.keys(tenant, project) == []
 
@@ -83,12 +83,12 @@ async def test_a_key_never_makes_a_stronger_one(
     project = await world.new_project(tenant)
     for scopes in (["*"], ["users:write"], ["users:read", "users:write"]):
         body = {"name": "Stronger", "scopes": scopes}
-        refused = await world.ask(calls.CREATE_API_KEY, tenant, body, project, scopes=held)
+        refused = await world.call(calls.CREATE_API_KEY, tenant, body, project, scopes=held)
         assert (refused.status, refused.body["code"]) == (403, "insufficient_scope")
         assert scopes[-1] in refused.body["detail"]
     if held:
         body = {"name": "Same", "scopes": ["users:read"]}
-        made = await world.ask(calls.CREATE_API_KEY, tenant, body, project, scopes=held)
+        made = await world.call(calls.CREATE_API_KEY, tenant, body, project, scopes=held)
         assert made.status == 201
     assert await world.happened(tenant) == ["project.created"] + ["api_key.created"] * bool(held)
 
@@ -97,9 +97,9 @@ async def test_a_revoked_key_stays_listed_and_is_revoked_once(world: World, tena
     project = await world.new_project(tenant)
     key = await world.new_key(tenant, project)
     for status in (204, 404, 404):
-        assert (await world.ask(calls.REVOKE_API_KEY, tenant, None, project, key["id"])).status == (
-            status
-        )
+        assert (
+            await world.call(calls.REVOKE_API_KEY, tenant, None, project, key["id"])
+        ).status == (status)
     (listed,) = await world.keys(tenant, project)
     assert (listed["status"], listed["revoked_at"] is not None) == ("revoked", True)
     assert (await world.find(key["secret"])).body["status"] == "revoked"
@@ -123,7 +123,7 @@ async def test_a_key_expires_by_itself(world: World, tenant: str) -> None:
     assert key["id"] not in [
         each["id"] for each in await world.keys(tenant, project, status="active")
     ]
-    refused = await world.ask(calls.ROTATE_API_KEY, tenant, {}, project, key["id"])
+    refused = await world.call(calls.ROTATE_API_KEY, tenant, {}, project, key["id"])
     assert (refused.status, refused.body["code"]) == (409, "key_not_active")
 
 
@@ -131,7 +131,7 @@ async def test_a_revoked_key_that_expires_stays_revoked(world: World, tenant: st
     project = await world.new_project(tenant)
     soon = (datetime.now(UTC) + timedelta(days=1)).isoformat()
     key = await world.new_key(tenant, project, expires_at=soon)
-    await world.ask(calls.REVOKE_API_KEY, tenant, None, project, key["id"])
+    await world.call(calls.REVOKE_API_KEY, tenant, None, project, key["id"])
     await world.execute("UPDATE api_keys SET expires_at = now() WHERE id = $1", key["id"])
     assert await world.keys(tenant, project, status="expired") == []
     (listed,) = await world.keys(tenant, project, status="revoked")
@@ -143,12 +143,12 @@ async def test_totals_of_a_status_are_exact(world: World, tenant: str) -> None:
     project = await world.new_project(tenant)
     keys = [await world.new_key(tenant, project) for _ in range(9)]
     for key in keys[:2]:
-        await world.ask(calls.REVOKE_API_KEY, tenant, None, project, key["id"])
+        await world.call(calls.REVOKE_API_KEY, tenant, None, project, key["id"])
     gone = [key["id"] for key in keys[2:5]]
     await world.execute("UPDATE api_keys SET expires_at = now() WHERE id = ANY($1)", gone)
     for status, total in (("active", 4), ("expired", 3), ("revoked", 2), (None, 9)):
         query: dict[str, Any] = {"limit": 1} | ({"status": status} if status else {})
-        listed = await world.ask(calls.LIST_API_KEYS, tenant, None, project, query=query)
+        listed = await world.call(calls.LIST_API_KEYS, tenant, None, project, query=query)
         pagination = listed.body["pagination"]
         assert (pagination["total"], pagination["total_exact"]) == (total, True)
 
@@ -158,7 +158,7 @@ async def test_a_list_is_filtered_by_status_and_type(world: World, tenant: str) 
     active, revoked = [await world.new_key(tenant, project) for _ in range(2)]
     public = await world.new_key(tenant, project, type="publishable", scopes=[])
     await world.new_key(tenant, other)
-    await world.ask(calls.REVOKE_API_KEY, tenant, None, project, revoked["id"])
+    await world.call(calls.REVOKE_API_KEY, tenant, None, project, revoked["id"])
     for query, wanted in (
         ({}, [public, revoked, active]),
         ({"status": "active"}, [public, active]),
@@ -184,8 +184,8 @@ async def test_another_tenants_keys_do_not_exist(
         (tenant, "prj_x", "key_x"),
     ):
         for call, sent in ((calls.REVOKE_API_KEY, None), (calls.ROTATE_API_KEY, {})):
-            assert (await world.ask(call, caller, sent, where, which)).status == 404
+            assert (await world.call(call, caller, sent, where, which)).status == 404
     for caller, where in ((other_tenant, project), (tenant, new_id("prj"))):
-        assert (await world.ask(calls.LIST_API_KEYS, caller, None, where)).status == 404
-        assert (await world.ask(calls.CREATE_API_KEY, caller, body, where)).status == 404
+        assert (await world.call(calls.LIST_API_KEYS, caller, None, where)).status == 404
+        assert (await world.call(calls.CREATE_API_KEY, caller, body, where)).status == 404
     assert (await world.keys(tenant, project))[0]["status"] == "active"

@@ -14,7 +14,7 @@ from service.projects.world import World
 
 async def verdict(world: World, tenant: str, secret: str, *scopes: str) -> dict[str, Any]:
     body = {"secret_sha256": digest(secret), "scopes": list(scopes)}
-    return dict((await world.ask(key_calls.VERIFY_API_KEY, tenant, body)).body)
+    return dict((await world.call(key_calls.VERIFY_API_KEY, tenant, body)).body)
 
 
 async def test_a_key_is_found_by_its_secret_and_by_its_id(world: World, tenant: str) -> None:
@@ -30,21 +30,21 @@ async def test_a_key_is_found_by_its_secret_and_by_its_id(world: World, tenant: 
         "expires_at": None,
         "previous": False,
     }
-    by_id = await world.ask(calls.FIND_CREDENTIAL, None, {"key_id": key["id"]})
+    by_id = await world.call(calls.FIND_CREDENTIAL, None, {"key_id": key["id"]})
     assert by_id.body == found
 
 
 async def test_what_is_no_key_is_not_found(world: World) -> None:
     assert (await world.find(new_secret("live"))).status == 404
     for key_id in (new_id("key"), "", "%", "key_'; --"):
-        found = await world.ask(calls.FIND_CREDENTIAL, None, {"key_id": key_id})
+        found = await world.call(calls.FIND_CREDENTIAL, None, {"key_id": key_id})
         assert found.status == 404
 
 
 async def test_keys_of_a_deleted_project_are_known_as_revoked(world: World, tenant: str) -> None:
     project = await world.new_project(tenant)
     key = await world.new_key(tenant, project)
-    await world.ask(project_calls.DELETE_PROJECT, tenant, None, project)
+    await world.call(project_calls.DELETE_PROJECT, tenant, None, project)
     assert (await world.find(key["secret"])).body["status"] == "revoked"
 
 
@@ -55,7 +55,7 @@ async def test_a_refusal_is_recorded_once_a_minute_for_key_and_address(
 
     async def refuse(address: str | None) -> None:
         body = {"tenant_id": tenant, "key_id": key["id"], "code": "insufficient_scope"}
-        told = await world.ask(
+        told = await world.call(
             calls.RECORD_REFUSAL, tenant, body, actor_id=key["id"], ip_address=address
         )
         assert told.status == 204
@@ -86,7 +86,7 @@ async def test_a_refusal_of_a_key_that_is_not_the_tenants_is_not_recorded(
     key = await world.new_key(tenant, await world.new_project(tenant))
     for key_id in (key["id"], new_id("key")):
         body = {"tenant_id": other_tenant, "key_id": key_id, "code": "revoked"}
-        assert (await world.ask(calls.RECORD_REFUSAL, None, body)).status == 204
+        assert (await world.call(calls.RECORD_REFUSAL, None, body)).status == 204
     assert await world.happened(other_tenant) == []
 
 
@@ -100,7 +100,7 @@ async def test_the_last_use_never_moves_backwards(
 
     async def use(*uses: tuple[str, str, str]) -> dict[str, str | None]:
         body = [{"key_id": k, "tenant_id": t, "used_at": at} for k, t, at in uses]
-        assert (await world.ask(calls.RECORD_USE, None, {"uses": body})).status == 204
+        assert (await world.call(calls.RECORD_USE, None, {"uses": body})).status == 204
         return {each["id"]: each["last_used_at"] for each in await world.keys(tenant, project)}
 
     shown = late.replace("+00:00", "Z")
@@ -118,7 +118,7 @@ async def test_the_last_use_never_moves_backwards(
 async def test_a_verdict_says_why_a_key_is_not_valid(world: World, tenant: str) -> None:
     project = await world.new_project(tenant)
     key, dead, old = [await world.new_key(tenant, project) for _ in range(3)]
-    await world.ask(key_calls.REVOKE_API_KEY, tenant, None, project, dead["id"])
+    await world.call(key_calls.REVOKE_API_KEY, tenant, None, project, dead["id"])
     await world.execute("UPDATE api_keys SET expires_at = now() WHERE id = $1", old["id"])
     before = await world.happened(tenant)
     listed = {each["id"]: each for each in await world.keys(tenant, project)}
@@ -133,7 +133,7 @@ async def test_a_verdict_says_why_a_key_is_not_valid(world: World, tenant: str) 
         said = await verdict(world, tenant, secret, *scopes)
         assert (said["valid"], said["code"]) == (code == "valid", code)
         assert said["key"] == (listed[known["id"]] if known else None)
-    malformed = await world.ask(key_calls.VERIFY_API_KEY, tenant, {"secret_sha256": None})
+    malformed = await world.call(key_calls.VERIFY_API_KEY, tenant, {"secret_sha256": None})
     assert malformed.body == {"valid": False, "code": "not_found", "key": None}
     assert await world.happened(tenant) == before
 

@@ -36,8 +36,8 @@ async def deleting(world: World) -> tuple[str, str]:
     project = await world.new_project(tenant)
     key = await world.new_key(tenant, project)
     refusal = {"tenant_id": tenant, "key_id": key["id"], "code": "expired"}
-    await world.ask(calls.RECORD_REFUSAL, None, refusal)
-    await world.ask(
+    await world.call(calls.RECORD_REFUSAL, None, refusal)
+    await world.call(
         calls.UPDATE_TENANT, tenant, {"name": "Repeated"}, tenant, idempotency_key="once"
     )
     asked = await world.operator(calls.DELETE_TENANT, None, tenant)
@@ -76,7 +76,7 @@ async def test_while_it_is_deleted_only_the_operator_sees_it(world: World) -> No
     assert (await world.operator(calls.GET_TENANT, None, tenant)).body["status"] == "deleting"
     assert (await world.find(secret)).body["tenant_status"] == "deleting"
     for call, path in ((calls.GET_TENANT, (tenant,)), (calls.WHO_AM_I, ())):
-        own = await world.ask(call, tenant, None, *path, credential="api_key")
+        own = await world.call(call, tenant, None, *path, credential="api_key")
         assert own.status == 404
     revived = await world.operator(calls.UPDATE_TENANT, {"status": "active"}, tenant)
     assert revived.status == 404
@@ -122,6 +122,6 @@ async def test_a_confirmation_nobody_asked_for_does_nothing(world: World, tenant
 async def test_a_late_request_of_an_erased_tenant_is_refused(world: World) -> None:
     tenant, _ = await deleting(world)
     await hear(world, *(erased(tenant, each) for each in ERASERS))
-    late = await world.ask(CREATE_PROJECT, tenant, {"name": "Late"})
+    late = await world.call(CREATE_PROJECT, tenant, {"name": "Late"})
     assert late.status == 404
     assert await world.happened(tenant) == ["tenant.deleted"]

@@ -10,7 +10,7 @@ from support.waiting import until
 
 
 async def published(world: World, project: str) -> set[str]:
-    answer = await world.ask(calls.GET_JWKS, None, None, project)
+    answer = await world.call(calls.GET_JWKS, None, None, project)
     return {each["kid"] for each in answer.body["keys"]}
 
 
@@ -18,7 +18,7 @@ async def rotated(world: World, tenant: str, project: str, grace: int) -> str:
     """Rotates; answers the key that is retiring now."""
     (active,) = (await world.signing_keys(tenant, project))["active"]
     body = {"force": True, "grace_period": grace}
-    assert (await world.ask(calls.ROTATE_SIGNING_KEY, tenant, body, project)).status == 201
+    assert (await world.call(calls.ROTATE_SIGNING_KEY, tenant, body, project)).status == 201
     return active
 
 
@@ -97,5 +97,5 @@ async def test_a_retired_key_cannot_be_revoked(world: World, tenant: str) -> Non
     project = await world.new_project(tenant)
     key = await rotated(world, tenant, project, 0)
     await retirement.retire(world.owner.pool)
-    refused = await world.ask(calls.REVOKE_SIGNING_KEY, tenant, None, project, key)
+    refused = await world.call(calls.REVOKE_SIGNING_KEY, tenant, None, project, key)
     assert (refused.status, refused.body["code"]) == (409, "key_not_active")

@@ -42,14 +42,14 @@ async def sealed_by(world: World) -> Counter[str]:
 
 async def signs(owner: Owner, tenant: str, project: str) -> bool:
     body = {"project_id": project, "claims": {"sub": "usr_1"}}
-    return (await owner.ask(calls.SIGN_TOKEN, tenant, body)).status == 200
+    return (await owner.call(calls.SIGN_TOKEN, tenant, body)).status == 200
 
 
 async def test_the_first_key_seals_and_all_open(clean: World, tenant: str) -> None:
     old = await clean.new_project(tenant)
     both = keyed(clean.owner, f"{SECOND},{ENCRYPTION_KEYS}")
     assert await signs(both, tenant, old)
-    await both.ask(calls.ROTATE_SIGNING_KEY, tenant, {"force": True}, path={"id": old})
+    await both.call(calls.ROTATE_SIGNING_KEY, tenant, {"force": True}, path={"id": old})
     assert await sealed_by(clean) == {"k1": 1, "k2": 1}
 
 
@@ -58,7 +58,7 @@ async def test_after_rewrapping_the_old_key_can_go(
 ) -> None:
     monkeypatch.setattr(key_rotation, "BATCH", 3)
     homes = [(each, await clean.new_project(each)) for each in (tenant, other_tenant) * 4]
-    await clean.ask(calls.ROTATE_SIGNING_KEY, tenant, {"force": True}, homes[0][1])
+    await clean.call(calls.ROTATE_SIGNING_KEY, tenant, {"force": True}, homes[0][1])
     both = Keyring(keyed(clean.owner, f"{SECOND},{ENCRYPTION_KEYS}").settings)
     async with clean.owner.pool.acquire() as conn:
         assert await rewrap(conn, both) == 16
@@ -100,7 +100,7 @@ async def test_keys_that_rotate_meanwhile_are_neither_lost_nor_brought_back(
     async def rotate(project: str) -> None:
         for owner in (old, both, old):
             path = {"id": project}
-            rotated = await owner.ask(calls.ROTATE_SIGNING_KEY, tenant, {"force": True}, path=path)
+            rotated = await owner.call(calls.ROTATE_SIGNING_KEY, tenant, {"force": True}, path=path)
             assert rotated.status == 201
             assert await signs(both, tenant, project)
 

@@ -91,7 +91,7 @@ async def test_only_root_keys_of_a_tenant_that_is_there_are_found(world: World) 
         assert refused.status == 404
     root = made["api_key"]["id"]
     for call, body in ((key_calls.REVOKE_API_KEY, None), (key_calls.ROTATE_API_KEY, {})):
-        assert (await world.ask(call, tenant, body, project, root)).status == 404
+        assert (await world.call(call, tenant, body, project, root)).status == 404
     await world.operator(calls.DELETE_TENANT, None, tenant)
     for where in (tenant, new_id("ten")):
         assert (await world.operator(calls.CREATE_ROOT_KEY, {}, where)).status == 404

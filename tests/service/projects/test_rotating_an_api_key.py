@@ -11,7 +11,7 @@ from service.projects.world import World
 async def test_without_an_overlap_the_old_secret_dies_at_once(world: World, tenant: str) -> None:
     project = await world.new_project(tenant)
     key = await world.new_key(tenant, project)
-    rotated = await world.ask(calls.ROTATE_API_KEY, tenant, {}, project, key["id"])
+    rotated = await world.call(calls.ROTATE_API_KEY, tenant, {}, project, key["id"])
     assert (rotated.status, rotated.body["id"]) == (201, key["id"])
     assert rotated.body["prefix"] != key["prefix"]
     assert (await world.find(key["secret"])).body["status"] == "expired"
@@ -26,7 +26,7 @@ async def test_in_the_overlap_both_work_and_the_old_one_is_told_apart(
     project = await world.new_project(tenant)
     key = await world.new_key(tenant, project)
     body = {"overlap": 3600}
-    rotated = await world.ask(calls.ROTATE_API_KEY, tenant, body, project, key["id"])
+    rotated = await world.call(calls.ROTATE_API_KEY, tenant, body, project, key["id"])
     ends = datetime.fromisoformat(rotated.body["previous_secret"]["expires_at"])
     assert timedelta(minutes=59) < ends - datetime.now(UTC) <= timedelta(hours=1)
     old, new = [(await world.find(each["secret"])).body for each in (key, rotated.body)]
@@ -45,11 +45,11 @@ async def test_the_key_shows_when_the_old_secret_was_still_used(world: World, te
 
     async def used(at: datetime, **fields: bool) -> dict[str, str | None]:
         uses = [use | {"used_at": at.isoformat()} | fields]
-        await world.ask(tenant_calls.RECORD_USE, None, {"uses": uses})
+        await world.call(tenant_calls.RECORD_USE, None, {"uses": uses})
         return dict((await world.keys(tenant, project))[0])
 
     assert (await used(datetime.now(UTC)))["previous_secret"] is None
-    await world.ask(calls.ROTATE_API_KEY, tenant, {"overlap": 60}, project, key["id"])
+    await world.call(calls.ROTATE_API_KEY, tenant, {"overlap": 60}, project, key["id"])
     before, now = datetime.now(UTC) - timedelta(hours=1), datetime.now(UTC)
     shown = (await world.keys(tenant, project))[0]["previous_secret"]
     assert shown["last_used_at"] is None
@@ -58,7 +58,7 @@ async def test_the_key_shows_when_the_old_secret_was_still_used(world: World, te
     assert (await used(now, previous=False))["previous_secret"] == shown
     told = (await used(now))["previous_secret"]
     assert told == shown | {"last_used_at": now.isoformat().replace("+00:00", "Z")}
-    await world.ask(calls.ROTATE_API_KEY, tenant, {"overlap": 60}, project, key["id"])
+    await world.call(calls.ROTATE_API_KEY, tenant, {"overlap": 60}, project, key["id"])
     again = (await world.keys(tenant, project))[0]["previous_secret"]
     assert again["last_used_at"] is None
 
@@ -69,7 +69,7 @@ async def test_a_second_rotation_ends_the_oldest_secret(world: World, tenant: st
     secrets = [key["secret"]]
     for _ in range(2):
         body = {"overlap": 3600}
-        rotated = await world.ask(calls.ROTATE_API_KEY, tenant, body, project, key["id"])
+        rotated = await world.call(calls.ROTATE_API_KEY, tenant, body, project, key["id"])
         secrets.append(rotated.body["secret"])
     assert (await world.find(secrets[0])).status == 404
     assert [(await world.find(each)).body["previous"] for each in secrets[1:]] == [True, False]
@@ -81,7 +81,7 @@ async def test_rotations_at_the_same_time_leave_one_secret_that_works(
     project = await world.new_project(tenant)
     key = await world.new_key(tenant, project)
     rotated = await asyncio.gather(
-        *(world.ask(calls.ROTATE_API_KEY, tenant, {}, project, key["id"]) for _ in range(10))
+        *(world.call(calls.ROTATE_API_KEY, tenant, {}, project, key["id"]) for _ in range(10))
     )
     found = [await world.find(each.body["secret"]) for each in rotated]
     working = [each for each in found if each.status == 200 and each.body["status"] == "active"]
@@ -91,7 +91,7 @@ async def test_rotations_at_the_same_time_leave_one_secret_that_works(
 async def test_a_key_never_comes_by_a_stronger_secret(world: World, tenant: str) -> None:
     project = await world.new_project(tenant)
     key = await world.new_key(tenant, project, scopes=["users:read", "users:write"])
-    refused = await world.ask(
+    refused = await world.call(
         calls.ROTATE_API_KEY,
         tenant,
         {},
@@ -107,9 +107,9 @@ async def test_a_key_never_comes_by_a_stronger_secret(world: World, tenant: str)
 async def test_a_revoked_key_is_dead_with_both_its_secrets(world: World, tenant: str) -> None:
     project = await world.new_project(tenant)
     key = await world.new_key(tenant, project)
-    rotated = await world.ask(calls.ROTATE_API_KEY, tenant, {"overlap": 60}, project, key["id"])
-    await world.ask(calls.REVOKE_API_KEY, tenant, None, project, key["id"])
+    rotated = await world.call(calls.ROTATE_API_KEY, tenant, {"overlap": 60}, project, key["id"])
+    await world.call(calls.REVOKE_API_KEY, tenant, None, project, key["id"])
     for secret in (key["secret"], rotated.body["secret"]):
         assert (await world.find(secret)).body["status"] == "revoked"
-    refused = await world.ask(calls.ROTATE_API_KEY, tenant, {}, project, key["id"])
+    refused = await world.call(calls.ROTATE_API_KEY, tenant, {}, project, key["id"])
     assert (refused.status, refused.body["code"]) == (409, "key_not_active")

@@ -15,11 +15,11 @@ from service.projects.world import World
 
 
 async def rotate(world: World, tenant: str, project: str, **body: Any) -> Any:
-    return await world.ask(calls.ROTATE_SIGNING_KEY, tenant, body, project)
+    return await world.call(calls.ROTATE_SIGNING_KEY, tenant, body, project)
 
 
 async def published(world: World, project: str) -> dict[str, Any]:
-    answer = await world.ask(calls.GET_JWKS, None, None, project)
+    answer = await world.call(calls.GET_JWKS, None, None, project)
     return {each["kid"]: each for each in answer.body["keys"]}
 
 
@@ -43,7 +43,7 @@ async def age(world: World, project: str, seconds: int) -> None:
 
 async def signed(world: World, tenant: str, project: str) -> str:
     body = {"project_id": project, "claims": {"sub": "usr_1"}}
-    answer = await world.ask(calls.SIGN_TOKEN, tenant, body)
+    answer = await world.call(calls.SIGN_TOKEN, tenant, body)
     assert answer.status == 200, answer.body
     return str(answer.body["token"])
 
@@ -59,7 +59,7 @@ async def test_a_key_is_published_before_it_signs(world: World, tenant: str) -> 
 
 async def test_a_key_signs_no_sooner_than_every_cache_knows_it(world: World, tenant: str) -> None:
     project = await world.new_project(tenant)
-    found = await world.ask(calls.GET_JWKS, None, None, project)
+    found = await world.call(calls.GET_JWKS, None, None, project)
     assert found.reply.headers["Cache-Control"] == f"public, max-age={key_set.CACHE_SECONDS}"
     await age(world, project, key_set.CACHE_SECONDS - 5)
     refused = await rotate(world, tenant, project)
@@ -90,7 +90,7 @@ async def test_the_grace_period_is_the_calls_or_else_the_projects(
     project = await world.new_project(tenant)
     if setting is not None:
         body = {"settings": {"signing_key_grace_period": setting}}
-        await world.ask(project_calls.UPDATE_PROJECT, tenant, body, project)
+        await world.call(project_calls.UPDATE_PROJECT, tenant, body, project)
     body = {} if call is None else {"grace_period": call}
     rotated = await rotate(world, tenant, project, force=True, **body)
     event = (await world.owner.events(tenant))[-1]["data"]
@@ -102,7 +102,7 @@ async def test_the_grace_period_is_the_calls_or_else_the_projects(
 async def test_a_changed_algorithm_comes_with_the_key_after_next(world: World, tenant: str) -> None:
     project = await world.new_project(tenant)
     body = {"settings": {"signing_algorithm": "RS256"}}
-    await world.ask(project_calls.UPDATE_PROJECT, tenant, body, project)
+    await world.call(project_calls.UPDATE_PROJECT, tenant, body, project)
     algorithms = []
     for _ in range(3):
         header = jwt.get_unverified_header(await signed(world, tenant, project))
@@ -181,7 +181,7 @@ async def test_the_key_set_never_grows_too_large_to_be_answered(
     soonest = datetime.fromisoformat(refused.body["earliest_safe_activation"]) - datetime.now(UTC)
     assert timedelta(seconds=290) < soonest <= timedelta(seconds=300)
     (some, _) = (await world.signing_keys(tenant, project))["retiring"]
-    await world.ask(calls.REVOKE_SIGNING_KEY, tenant, None, project, some)
+    await world.call(calls.REVOKE_SIGNING_KEY, tenant, None, project, some)
     assert (await rotate(world, tenant, project, force=True)).status == 201
 
 
@@ -200,7 +200,7 @@ async def test_revoking_the_active_key_activates_next_in_the_same_transaction(
     for _ in range(20):
         (active,) = (await world.signing_keys(tenant, project))["active"]
         (following,) = (await world.signing_keys(tenant, project))["next"]
-        revoked = await world.ask(calls.REVOKE_SIGNING_KEY, tenant, None, project, active)
+        revoked = await world.call(calls.REVOKE_SIGNING_KEY, tenant, None, project, active)
         assert revoked.status == 200
         after = await world.signing_keys(tenant, project)
         assert after["active"] == [following]

@@ -29,7 +29,7 @@ async def test_no_secret_is_recorded_or_stored(world: World) -> None:
     tenant = made["tenant"]["id"]
     project = await world.new_project(tenant)
     key = await world.new_key(tenant, project)
-    rotated = await world.ask(
+    rotated = await world.call(
         key_calls.ROTATE_API_KEY,
         tenant,
         {"overlap": 60},
@@ -37,7 +37,7 @@ async def test_no_secret_is_recorded_or_stored(world: World) -> None:
         key["id"],
         idempotency_key="rotate",
     )
-    await world.ask(key_calls.REVOKE_API_KEY, tenant, None, project, key["id"])
+    await world.call(key_calls.REVOKE_API_KEY, tenant, None, project, key["id"])
     secrets = [made["api_key"]["secret"], key["secret"], rotated.body["secret"]]
     hashes = [
         row["secret_hash"]
@@ -70,9 +70,9 @@ async def test_no_private_key_is_recorded_or_stored_readable(world: World, tenan
     keys = world.owner.keys
     private = [keys.open(row["private_key"], f"signing_key:{row['id']}") for row in rows]
     for body in ({"force": True}, {"force": True, "algorithm": "RS256"}):
-        await world.ask(signing_calls.ROTATE_SIGNING_KEY, tenant, body, project)
+        await world.call(signing_calls.ROTATE_SIGNING_KEY, tenant, body, project)
     active = (await world.signing_keys(tenant, project))["active"][0]
-    await world.ask(signing_calls.REVOKE_SIGNING_KEY, tenant, None, project, active)
+    await world.call(signing_calls.REVOKE_SIGNING_KEY, tenant, None, project, active)
     stored = await everything(world, tenant)
     assert [each for each in await world.happened(tenant) if "signing_key" in each] == [
         "signing_key.rotated",

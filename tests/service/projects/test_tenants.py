@@ -42,7 +42,7 @@ async def test_who_am_i_tells_tenant_credential_and_root_keys(world: World) -> N
     made = await world.new_tenant()
     key = made["api_key"]
     await world.new_key(made["tenant"]["id"], await world.new_project(made["tenant"]["id"]))
-    who = await world.ask(
+    who = await world.call(
         calls.WHO_AM_I,
         made["tenant"]["id"],
         credential="access_token",
@@ -64,15 +64,15 @@ async def test_who_am_i_tells_tenant_credential_and_root_keys(world: World) -> N
 
 async def test_a_tenant_changes_its_name_and_settings_only(world: World, tenant: str) -> None:
     patch: dict[str, Any] = {"name": "New", "settings": {"theme": {"dark": True}}}
-    changed = await world.ask(calls.UPDATE_TENANT, tenant, patch, tenant)
+    changed = await world.call(calls.UPDATE_TENANT, tenant, patch, tenant)
     assert (changed.body["name"], changed.body["version"]) == ("New", 2)
     assert changed.body["settings"] == {"theme": {"dark": True}}
-    weak = await world.ask(
+    weak = await world.call(
         calls.UPDATE_TENANT, tenant, {"name": "X"}, tenant, scopes=("projects:write",)
     )
     assert (weak.status, weak.body["code"]) == (403, "insufficient_scope")
     for beyond in ({"slug": "other"}, {"status": "suspended"}, {"name": "X", "status": "active"}):
-        refused = await world.ask(calls.UPDATE_TENANT, tenant, beyond, tenant)
+        refused = await world.call(calls.UPDATE_TENANT, tenant, beyond, tenant)
         assert (refused.status, refused.body["code"]) == (403, "insufficient_scope")
         assert "operator" in refused.body["detail"]
     assert await world.happened(tenant) == ["tenant.updated"]
@@ -81,10 +81,10 @@ async def test_a_tenant_changes_its_name_and_settings_only(world: World, tenant:
 async def test_to_a_tenant_there_is_no_other(world: World, tenant: str) -> None:
     other = (await world.new_tenant())["tenant"]["id"]
     for wanted in (other, new_id("ten"), "ten_x"):
-        found = await world.ask(calls.GET_TENANT, tenant, None, wanted)
-        changed = await world.ask(calls.UPDATE_TENANT, tenant, {"status": "active"}, wanted)
+        found = await world.call(calls.GET_TENANT, tenant, None, wanted)
+        changed = await world.call(calls.UPDATE_TENANT, tenant, {"status": "active"}, wanted)
         assert (found.status, changed.status) == (404, 404)
-    assert (await world.ask(calls.GET_TENANT, tenant, None, tenant)).status == 200
+    assert (await world.call(calls.GET_TENANT, tenant, None, tenant)).status == 200
 
 
 async def test_suspending_and_resuming_are_said_once_each(world: World) -> None:
@@ -106,9 +106,9 @@ async def test_a_suspended_tenant_signs_no_session_on(world: World, tenant: str)
     wanted = {"project_id": await world.new_project(tenant), "claims": {"sub": new_id("usr")}}
     for status, answered in (("suspended", 403), ("active", 200)):
         await world.operator(calls.UPDATE_TENANT, {"status": status}, tenant)
-        assert (await world.ask(SIGN_TOKEN, tenant, wanted)).status == answered
+        assert (await world.call(SIGN_TOKEN, tenant, wanted)).status == answered
     await world.operator(calls.DELETE_TENANT, None, tenant)
-    assert (await world.ask(SIGN_TOKEN, tenant, wanted)).status == 404
+    assert (await world.call(SIGN_TOKEN, tenant, wanted)).status == 404
 
 
 async def test_a_stale_version_changes_nothing(world: World, tenant: str) -> None:

@@ -21,12 +21,12 @@ async def issue(world: World, key: dict[str, Any], **fields: Any) -> Answer:
         "secret_sha256": digest(key["secret"]),
         **fields,
     }
-    return await world.ask(calls.ISSUE_TOKEN, None, body)
+    return await world.call(calls.ISSUE_TOKEN, None, body)
 
 
 async def claims(world: World, token: str) -> dict[str, Any]:
     """What an edge reads from a token with nothing but the public keys."""
-    keys = (await world.ask(calls.TOKEN_KEYS, None)).body["keys"]
+    keys = (await world.call(calls.TOKEN_KEYS, None)).body["keys"]
     by_id = {each["kid"]: jwt.PyJWK(each) for each in keys}
     key = by_id[jwt.get_unverified_header(token)["kid"]]
     read = jwt.decode(token, key, algorithms=["EdDSA"], issuer="tenantry")
@@ -48,7 +48,7 @@ async def test_a_token_says_whose_it_is_and_what_it_may_do(world: World, tenant:
 
 
 async def test_the_published_key_is_public_only(world: World) -> None:
-    (key,) = (await world.ask(calls.TOKEN_KEYS, None)).body["keys"]
+    (key,) = (await world.call(calls.TOKEN_KEYS, None)).body["keys"]
     assert set(key) == {"kty", "crv", "x", "kid", "alg", "use"}
 
 
@@ -93,7 +93,7 @@ async def test_whatever_is_wrong_with_a_client_is_answered_alike(world: World) -
     good, other, revoked, expired = [await world.new_key(tenants[0], projects[0]) for _ in range(4)]
     public = await world.new_key(tenants[0], projects[0], type="publishable", scopes=[])
     suspended, deleting = [await world.new_key(tenants[n], projects[n]) for n in (1, 2)]
-    await world.ask(key_calls.REVOKE_API_KEY, tenants[0], None, projects[0], revoked["id"])
+    await world.call(key_calls.REVOKE_API_KEY, tenants[0], None, projects[0], revoked["id"])
     await world.execute("UPDATE api_keys SET expires_at = now() WHERE id = $1", expired["id"])
     await world.operator(calls.UPDATE_TENANT, {"status": "suspended"}, tenants[1])
     await world.operator(calls.DELETE_TENANT, None, tenants[2])
@@ -122,7 +122,9 @@ async def test_a_token_never_outlives_its_key(world: World, tenant: str) -> None
     issued = await issue(world, key)
     assert issued.body["expires_in"] <= 60
     assert (await claims(world, issued.body["access_token"]))["exp"] == int(end.timestamp())
-    rotated = await world.ask(key_calls.ROTATE_API_KEY, tenant, {"overlap": 30}, project, key["id"])
+    rotated = await world.call(
+        key_calls.ROTATE_API_KEY, tenant, {"overlap": 30}, project, key["id"]
+    )
     assert (await issue(world, key)).body["expires_in"] <= 30
     assert (await issue(world, dict(rotated.body))).body["expires_in"] > 30
 

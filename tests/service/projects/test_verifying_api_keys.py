@@ -26,7 +26,7 @@ async def reading(world: World) -> AsyncIterator[World]:
 
 async def verdict(world: World, tenant: str, secret: str, *scopes: str) -> dict[str, Any]:
     body = {"secret_sha256": digest(secret), "scopes": list(scopes)}
-    return dict((await world.ask(key_calls.VERIFY_API_KEY, tenant, body)).body)
+    return dict((await world.call(key_calls.VERIFY_API_KEY, tenant, body)).body)
 
 
 async def test_every_reason_is_told_without_a_write(
@@ -34,7 +34,7 @@ async def test_every_reason_is_told_without_a_write(
 ) -> None:
     project = await world.new_project(tenant)
     key, dead, old = [await world.new_key(tenant, project) for _ in range(3)]
-    await world.ask(key_calls.REVOKE_API_KEY, tenant, None, project, dead["id"])
+    await world.call(key_calls.REVOKE_API_KEY, tenant, None, project, dead["id"])
     await world.execute("UPDATE api_keys SET expires_at = now() WHERE id = $1", old["id"])
     with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
         await reading.new_project(tenant)
@@ -56,7 +56,7 @@ async def test_callers_are_found_and_tokens_made_without_a_write(
     assert (await reading.find(key["secret"])).status == 200
     form = {"grant_type": "client_credentials", "client_id": key["id"]}
     body = form | {"secret_sha256": digest(key["secret"])}
-    assert (await reading.ask(calls.ISSUE_TOKEN, None, body)).status == 200
+    assert (await reading.call(calls.ISSUE_TOKEN, None, body)).status == 200
 
 
 async def test_a_publishable_key_verifies_and_holds_no_scope(world: World, tenant: str) -> None:
@@ -75,7 +75,7 @@ async def test_both_secrets_of_a_rotated_key_verify_in_the_overlap(
     project = await world.new_project(tenant)
     key = await world.new_key(tenant, project)
     body = {"overlap": 60}
-    rotated = await world.ask(key_calls.ROTATE_API_KEY, tenant, body, project, key["id"])
+    rotated = await world.call(key_calls.ROTATE_API_KEY, tenant, body, project, key["id"])
     for secret in (key["secret"], rotated.body["secret"]):
         assert (await verdict(world, tenant, secret))["code"] == "valid"
     await world.execute("UPDATE api_keys SET previous_expires_at = now() WHERE id = $1", key["id"])
@@ -90,7 +90,7 @@ async def test_edges_that_flush_together_get_in_nobodys_way(world: World, tenant
 
     async def flush(ids: list[str]) -> int:
         uses = [{"key_id": each, "tenant_id": tenant, "used_at": now} for each in ids]
-        return (await world.ask(calls.RECORD_USE, None, {"uses": uses})).status
+        return (await world.call(calls.RECORD_USE, None, {"uses": uses})).status
 
     deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
     before = await world.owner.pool.fetchval(deadlocks)

@@ -24,7 +24,7 @@ class World:
     ) -> Answer:
         """`path` are the identifiers of the URL in order."""
         ids = dict(zip(call.path, path, strict=True))
-        answer = await self.owner.ask(call, tenant, body, path=ids, **options)
+        answer = await self.owner.call(call, tenant, body, path=ids, **options)
         if answer.status == call.status and call.result is not None:
             call.result.model_validate(answer.body)
         return answer

@@ -12,7 +12,7 @@ URL = "https://hooks.example.com/in"
 
 
 async def test_a_new_webhook_shows_its_secret_once(world: World, tenant: str) -> None:
-    made = await world.ask(
+    made = await world.call(
         calls.CREATE_WEBHOOK, tenant, {"url": URL, "events": ["user.*"], "description": "Billing"}
     )
     assert (made.status, made.reply.created) == (201, made.body["id"])
@@ -20,7 +20,7 @@ async def test_a_new_webhook_shows_its_secret_once(world: World, tenant: str) ->
     assert secret.startswith("whsec_")
     assert len(base64.b64decode(secret.removeprefix("whsec_"))) == 32
     calls.Webhook.model_validate(made.body)
-    found = await world.ask(calls.GET_WEBHOOK, tenant, path={"id": made.body["id"]})
+    found = await world.call(calls.GET_WEBHOOK, tenant, path={"id": made.body["id"]})
     assert found.body == made.body
     assert found.body["status"] == "active"
     (created,) = await world.owner.events(tenant)
@@ -47,7 +47,7 @@ async def test_a_new_webhook_shows_its_secret_once(world: World, tenant: str) ->
 async def test_what_cannot_be_is_refused_by_field(
     world: World, tenant: str, body: dict[str, object], field: str
 ) -> None:
-    refused = await world.ask(calls.CREATE_WEBHOOK, tenant, body)
+    refused = await world.call(calls.CREATE_WEBHOOK, tenant, body)
     assert refused.status == 422
     assert refused.body["errors"][0]["field"].split(".")[0] == field
     assert await world.owner.events(tenant) == []
@@ -64,7 +64,7 @@ async def test_another_tenants_webhook_does_not_exist(world: World, tenant: str)
         (calls.SEND_TEST, {}),
         (calls.REPLAY, {"since": "2026-01-01T00:00:00Z"}),
     ):
-        answer = await world.ask(call, new_id("ten"), body, path={"id": made["id"]})
+        answer = await world.call(call, new_id("ten"), body, path={"id": made["id"]})
         assert (answer.status, answer.body["code"]) == (404, "not_found"), call.name
 
 
@@ -84,7 +84,7 @@ async def test_a_patch_changes_and_says_what_changed(world: World, tenant: str) 
     assert len(await world.owner.events(tenant)) == 2
     refused = await world.change(tenant, made["id"], url="https://10.0.0.1.:443/")
     assert (refused.status, refused.body["errors"][0]["field"]) == (422, "url")
-    stale = await world.ask(
+    stale = await world.call(
         calls.UPDATE_WEBHOOK, tenant, {"url": URL}, path={"id": made["id"]}, if_match='"1"'
     )
     assert stale.status == 412
@@ -98,7 +98,7 @@ async def test_disabled_by_hand_and_enabled_again(world: World, tenant: str) -> 
     assert await world.happen(tenant)
     assert len(await world.deliveries(tenant, made["id"])) == 1
     for call, body in ((calls.SEND_TEST, {}), (calls.REPLAY, {"since": "2026-01-01T00:00:00Z"})):
-        answer = await world.ask(call, tenant, body, path={"id": made["id"]})
+        answer = await world.call(call, tenant, body, path={"id": made["id"]})
         assert (answer.status, answer.body["code"]) == (409, "webhook_disabled")
     on = await world.change(tenant, made["id"], status="active")
     assert (on.body["status"], on.body["disabled_reason"]) == ("active", None)
@@ -112,11 +112,11 @@ async def test_deleting_drops_what_is_pending(world: World, tenant: str) -> None
     made = await world.subscribe(tenant, URL)
     await world.happen(tenant, count=3)
     path = {"id": made["id"]}
-    preview = await world.ask(calls.DELETE_WEBHOOK, tenant, path=path, query={"dry_run": "true"})
+    preview = await world.call(calls.DELETE_WEBHOOK, tenant, path=path, query={"dry_run": "true"})
     assert (preview.status, preview.body) == (200, {"would_delete": {"deliveries": 3}})
-    gone = await world.ask(calls.DELETE_WEBHOOK, tenant, path=path)
+    gone = await world.call(calls.DELETE_WEBHOOK, tenant, path=path)
     assert gone.status == 204
-    assert (await world.ask(calls.DELETE_WEBHOOK, tenant, path=path)).status == 404
+    assert (await world.call(calls.DELETE_WEBHOOK, tenant, path=path)).status == 404
     for table in ("queue", "deliveries", "secrets", "webhooks"):
         left = await world.owner.pool.fetchval(
             f"SELECT count(*) FROM {table} WHERE tenant_id = $1", tenant
@@ -129,16 +129,16 @@ async def test_the_list_filters_by_status(world: World, tenant: str) -> None:
     first = await world.subscribe(tenant, URL)
     second = await world.subscribe(tenant, URL)
     await world.change(tenant, first["id"], status="disabled")
-    listed = await world.ask(calls.LIST_WEBHOOKS, tenant)
+    listed = await world.call(calls.LIST_WEBHOOKS, tenant)
     assert [each["id"] for each in listed.body["webhooks"]] == [second["id"], first["id"]]
-    off = await world.ask(calls.LIST_WEBHOOKS, tenant, query={"status": "disabled"})
+    off = await world.call(calls.LIST_WEBHOOKS, tenant, query={"status": "disabled"})
     assert [each["id"] for each in off.body["webhooks"]] == [first["id"]]
     assert "secret" not in off.body["webhooks"][0]
 
 
 async def test_a_rotated_secret_is_new_and_told_without_it(world: World, tenant: str) -> None:
     made = await world.subscribe(tenant, URL)
-    rotated = await world.ask(calls.ROTATE_SECRET, tenant, path={"id": made["id"]})
+    rotated = await world.call(calls.ROTATE_SECRET, tenant, path={"id": made["id"]})
     assert rotated.status == 200
     assert rotated.body["secret"] != made["secret"]
     assert rotated.body["version"] == 2
@@ -155,7 +155,7 @@ async def test_a_rotated_secret_is_new_and_told_without_it(world: World, tenant:
 
 async def test_a_repeated_creation_shows_the_secret_again(world: World, tenant: str) -> None:
     body = {"url": URL, "events": ["*"]}
-    first = await world.ask(calls.CREATE_WEBHOOK, tenant, body, idempotency_key="once")
-    again = await world.ask(calls.CREATE_WEBHOOK, tenant, body, idempotency_key="once")
+    first = await world.call(calls.CREATE_WEBHOOK, tenant, body, idempotency_key="once")
+    again = await world.call(calls.CREATE_WEBHOOK, tenant, body, idempotency_key="once")
     assert again.body == first.body
     assert again.body["secret"]

@@ -219,7 +219,7 @@ async def test_a_failing_receiver_is_given_a_rest_and_loses_no_try(
     assert untried == 100 - sent
     endpoint.status = 204
     # What somebody asks for by hand does not wait, and its success ends the rest.
-    tested = await world.ask(calls.SEND_TEST, tenant, {}, path={"id": made["id"]})
+    tested = await world.call(calls.SEND_TEST, tenant, {}, path={"id": made["id"]})
     assert tested.status == 202
     sending.wake()
 

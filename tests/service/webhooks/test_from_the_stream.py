@@ -11,8 +11,9 @@ import pytest
 from chassis import migrations, rpc, streams
 from contracts import webhooks as calls
 from contracts.context import Context
-from contracts.events import CONTENT_TYPE, STREAM
+from contracts.events import CONTENT_TYPE
 from contracts.ids import new_id
+from contracts.topology import STREAM
 from nats.aio.client import Client
 from service.webhooks.running import running
 from service.webhooks.world import heard

@@ -28,7 +28,7 @@ async def test_an_erased_tenant_leaves_nothing_and_stays_erased(
     world: World, tenant: str, endpoint: Receiver, sending: Dispatcher
 ) -> None:
     body = {"url": endpoint.url, "events": ["*"]}
-    made = await world.ask(calls.CREATE_WEBHOOK, tenant, body, idempotency_key="once")
+    made = await world.call(calls.CREATE_WEBHOOK, tenant, body, idempotency_key="once")
     await world.happen(tenant, count=3)
     sending.wake()
 
@@ -57,7 +57,7 @@ async def test_an_erased_tenant_leaves_nothing_and_stays_erased(
         assert left == 0, table
     rows = await world.owner.pool.fetch("DELETE FROM dead_letters RETURNING event_id")
     assert [row["event_id"] for row in rows] == [told[1].id]
-    gone = await world.ask(calls.GET_WEBHOOK, tenant, path={"id": made.body["id"]})
+    gone = await world.call(calls.GET_WEBHOOK, tenant, path={"id": made.body["id"]})
     assert gone.status == 404
     assert len(await world.deliveries(neighbour, theirs["id"])) == 1
     rows = await world.owner.pool.fetch(

@@ -48,7 +48,7 @@ async def test_after_rewrapping_the_old_key_can_go(
     monkeypatch.setattr(key_rotation, "BATCH", 3)
     made = [await world.subscribe(tenant, URL) for _ in range(7)]
     path = {"id": made[0]["id"]}
-    rotated = await world.ask(calls.ROTATE_SECRET, tenant, None, path=path)
+    rotated = await world.call(calls.ROTATE_SECRET, tenant, None, path=path)
     assert await sealed_by(world) == {"k1": 8}
     async with world.owner.pool.acquire() as conn:
         assert await rewrap(conn, both) == 8
@@ -70,11 +70,11 @@ async def test_secrets_that_rotate_meanwhile_are_neither_lost_nor_brought_back(
     async def rotate(webhook: str, *, remove: bool) -> None:
         path = {"id": webhook}
         for _ in range(3):
-            rotated = await world.ask(calls.ROTATE_SECRET, tenant, None, path=path)
+            rotated = await world.call(calls.ROTATE_SECRET, tenant, None, path=path)
             assert rotated.status == 200, rotated.body
             shown.add(rotated.body["secret"])
         if remove:
-            assert (await world.ask(calls.DELETE_WEBHOOK, tenant, None, path=path)).status == 204
+            assert (await world.call(calls.DELETE_WEBHOOK, tenant, None, path=path)).status == 204
 
     async with world.owner.pool.acquire() as conn:
         rotations = asyncio.gather(

@@ -40,7 +40,7 @@ async def test_an_event_arrives_signed_as_it_was_recorded(
     (attempt,) = done["attempts"]
     assert (attempt["number"], attempt["response_status"], attempt["error"]) == (1, 204, None)
     path = {"id": made["id"], "delivery_id": done["id"]}
-    found = await world.ask(calls.GET_DELIVERY, tenant, path=path)
+    found = await world.call(calls.GET_DELIVERY, tenant, path=path)
     calls.DeliveryDetail.model_validate(found.body)
     assert found.body["payload"] == orjson.loads(got.body)
 
@@ -49,7 +49,7 @@ async def test_after_a_rotation_both_secrets_verify(
     world: World, tenant: str, endpoint: Receiver, sending: Dispatcher
 ) -> None:
     made = await world.subscribe(tenant, endpoint.url)
-    rotated = await world.ask(calls.ROTATE_SECRET, tenant, path={"id": made["id"]})
+    rotated = await world.call(calls.ROTATE_SECRET, tenant, path={"id": made["id"]})
     await world.happen(tenant)
     sending.wake()
     await world.attempted(tenant, made["id"])

@@ -21,7 +21,7 @@ URL = "https://hooks.example.com/in"
 
 async def replay(world: World, tenant: str, webhook: str, **body: Any) -> Answer:
     body.setdefault("since", (datetime.now(UTC) - timedelta(hours=1)).isoformat())
-    return await world.ask(calls.REPLAY, tenant, body, path={"id": webhook})
+    return await world.call(calls.REPLAY, tenant, body, path={"id": webhook})
 
 
 async def test_only_what_a_webhook_wants_is_delivered(world: World, tenant: str) -> None:
@@ -54,10 +54,10 @@ async def test_the_list_pages_and_filters_by_time(world: World, tenant: str) -> 
     made = await world.subscribe(tenant, URL)
     await world.happen(tenant, count=5)
     path = {"id": made["id"]}
-    first = await world.ask(calls.LIST_DELIVERIES, tenant, path=path, query={"limit": 3})
+    first = await world.call(calls.LIST_DELIVERIES, tenant, path=path, query={"limit": 3})
     assert first.body["pagination"]["total"] == 5
     cursor = first.body["pagination"]["next_cursor"]
-    rest = await world.ask(
+    rest = await world.call(
         calls.LIST_DELIVERIES, tenant, path=path, query={"limit": 3, "cursor": cursor}
     )
     ids = [each["id"] for each in first.body["deliveries"] + rest.body["deliveries"]]
@@ -92,7 +92,7 @@ async def test_a_page_of_long_answers_still_fits_into_a_message(
     await world.owner.pool.execute(
         "UPDATE deliveries SET attempt_count = 300 WHERE id = $1", one["id"]
     )
-    listed = await world.ask(calls.LIST_DELIVERIES, tenant, path={"id": made["id"]})
+    listed = await world.call(calls.LIST_DELIVERIES, tenant, path={"id": made["id"]})
     assert len(listed.reply.body) < 900_000
     attempts = listed.body["deliveries"][0]["attempts"]
     assert [attempts[0]["number"], attempts[-1]["number"]] == [201, 300]
@@ -106,7 +106,7 @@ async def test_one_is_sent_again_whatever_became_of_it(
     sending.wake()
     done = await world.attempted(tenant, made["id"])
     path = {"id": made["id"], "delivery_id": done["id"]}
-    again = await world.ask(calls.RETRY_DELIVERY, tenant, path=path)
+    again = await world.call(calls.RETRY_DELIVERY, tenant, path=path)
     assert (again.status, again.body["status"], again.body["completed_at"]) == (
         202,
         "pending",
@@ -116,12 +116,12 @@ async def test_one_is_sent_again_whatever_became_of_it(
     done = await world.attempted(tenant, made["id"], 2)
     assert done["status"] == "succeeded"
     assert [got.headers["webhook-id"] for got in endpoint.received] == [done["event_id"]] * 2
-    nobody = await world.ask(
+    nobody = await world.call(
         calls.RETRY_DELIVERY, tenant, path={**path, "delivery_id": new_id("dlv")}
     )
     assert nobody.status == 404
     await world.change(tenant, made["id"], status="disabled")
-    off = await world.ask(calls.RETRY_DELIVERY, tenant, path=path)
+    off = await world.call(calls.RETRY_DELIVERY, tenant, path=path)
     assert (off.status, off.body["code"]) == (409, "webhook_disabled")
 
 
@@ -135,7 +135,7 @@ async def test_a_waiting_retry_can_be_sent_now(
     failed = await world.attempted(tenant, made["id"])
     endpoint.status = 204
     path = {"id": made["id"], "delivery_id": failed["id"]}
-    await world.ask(calls.RETRY_DELIVERY, tenant, path=path)
+    await world.call(calls.RETRY_DELIVERY, tenant, path=path)
     sending.wake()
     done = await world.attempted(tenant, made["id"], 2)
     assert done["status"] == "succeeded"
@@ -212,7 +212,7 @@ async def test_a_test_is_sent_at_once_to_this_webhook_alone(
     made = await world.subscribe(tenant, endpoint.url, "signing_key.revoked")
     other = await world.subscribe(tenant, another.url, "*")
     body = {} if kind == "webhook.test" else {"event_type": kind}
-    tested = await world.ask(calls.SEND_TEST, tenant, body, path={"id": made["id"]})
+    tested = await world.call(calls.SEND_TEST, tenant, body, path={"id": made["id"]})
     assert (tested.status, tested.body["status"], tested.body["attempts"]) == (202, "pending", [])
     assert tested.body["event_type"] == kind
     sending.wake()
@@ -230,7 +230,7 @@ async def test_a_test_is_sent_at_once_to_this_webhook_alone(
 
 async def test_a_test_of_an_unknown_type_is_refused(world: World, tenant: str) -> None:
     made = await world.subscribe(tenant, URL)
-    refused = await world.ask(
+    refused = await world.call(
         calls.SEND_TEST, tenant, {"event_type": "user.exploded"}, path={"id": made["id"]}
     )
     assert (refused.status, refused.body["errors"][0]["field"]) == (422, "event_type")

@@ -3,20 +3,20 @@
 from contracts.invitations import (
     AcceptedInvitation,
     AcceptInvitation,
+    CreateInvitation,
     Invitation,
     InvitationPage,
     InvitationsQuery,
     IssuedInvitation,
-    CreateInvitation,
 )
-from contracts.members import Member, MemberPage, UpdateMember, MembersQuery, AddMember
+from contracts.members import AddMember, Member, MemberPage, MembersQuery, UpdateMember
 from contracts.models import DeleteQuery, DeletionPreview
 from contracts.organizations import (
     CreateOrganization,
     Organization,
     OrganizationPage,
-    UpdateOrganization,
     OrganizationsQuery,
+    UpdateOrganization,
 )
 
 from tenantry_client.requests import Pages, Request
