@@ -61,7 +61,7 @@ class AuditQuery(AuditFilters, ListQuery):
 class ExportQuery(AuditFilters):
     """`before`: only events of a lower sequence, for the chunk that follows another.
 
-    The edge asks by it; `x-internal` keeps it out of the API's document.
+    Only the edge sends it; `x-internal` keeps it out of the OpenAPI document.
     """
 
     format: Literal["ndjson", "csv"] = "ndjson"

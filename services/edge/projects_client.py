@@ -14,7 +14,7 @@ class ProjectsClient:
 
     nats: Client
 
-    async def ask(self, call: Call, context: Context, body: bytes = b"") -> Reply:
+    async def call(self, call: Call, context: Context, body: bytes = b"") -> Reply:
         """Calls in the context of a request, without its path, query and idempotency key.
 
         Raises Problem (503, 504).

@@ -92,7 +92,7 @@ class AccessTokens:
         if kid in self._public_keys or time.monotonic() - self._fetched_at <= 1:
             return
         self._fetched_at = time.monotonic()
-        reply = await self._projects.ask(TOKEN_KEYS, context)
+        reply = await self._projects.call(TOKEN_KEYS, context)
         if reply.status == 200:
             keys = orjson.loads(reply.body)["keys"]
             self._public_keys = {each["kid"]: jwt.PyJWK(each).key for each in keys}

@@ -74,7 +74,7 @@ class ApiKeyUsage:
     async def _report(self, call: Call, context: Context, body: dict[str, Any]) -> bool:
         """Whether the report arrived; if not, it may be sent again."""
         try:
-            reply = await self._projects.ask(call, context, orjson.dumps(body))
+            reply = await self._projects.call(call, context, orjson.dumps(body))
         except Problem as problem:
             log.warning("usage_not_reported", call=call.name, code=problem.code)
             return False

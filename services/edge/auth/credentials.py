@@ -116,7 +116,7 @@ class Credentials:
 
     async def _find_key(self, name: str, body: dict[str, str], context: Context) -> ApiKey:
         changes = self._changes
-        reply = await self._projects.ask(FIND_CREDENTIAL, context, orjson.dumps(body))
+        reply = await self._projects.call(FIND_CREDENTIAL, context, orjson.dumps(body))
         if reply.status == 404:
             raise unauthenticated()
         if reply.status != 200:
