@@ -36,7 +36,7 @@ async def export_events(gateway: Gateway, request: AuthorizedRequest) -> Respons
     slot = _EXPORTS.acquire(request.context.tenant())
     first = await gateway.call_owner(request)
     if first.status != 200:
-        return reply_response(request.route, request.request, first)
+        return reply_response(request.route, request.http, first)
 
     async def chunks() -> AsyncIterator[bytes]:
         reply = first
@@ -64,9 +64,9 @@ async def follow_events(gateway: Gateway, request: AuthorizedRequest) -> Respons
     """One page. With `Accept: text/event-stream` a stream that stays open, one event for each
     event of the trail, and resumes after the sequence in `Last-Event-ID`.
     """
-    if EVENT_STREAM not in request.request.headers.get("accept", ""):
+    if EVENT_STREAM not in request.http.headers.get("accept", ""):
         return await gateway.forward(request)
-    last = request.request.headers.get("last-event-id")
+    last = request.http.headers.get("last-event-id")
     if last is not None:
         if not (last.isascii() and last.isdigit() and len(last) <= 18):
             raise invalid("Last-Event-ID", "must be the sequence of an event")
@@ -74,8 +74,8 @@ async def follow_events(gateway: Gateway, request: AuthorizedRequest) -> Respons
     slot = _FEEDS.acquire(request.context.tenant())
     first = await gateway.call_owner(request)
     if first.status != 200:
-        return reply_response(request.route, request.request, first)
-    if request.request.method == "HEAD":
+        return reply_response(request.route, request.http, first)
+    if request.http.method == "HEAD":
         return StreamingResponse(_no_events(), media_type=EVENT_STREAM)
     return SlotResponse(slot, _server_sent_events(gateway, request, first), media_type=EVENT_STREAM)
 
@@ -125,7 +125,7 @@ async def _is_valid(gateway: Gateway, request: AuthorizedRequest) -> bool:
     """Whether the credential of the request would still be taken."""
     context = replace(request.context, query=(), deadline=time.time() + ANSWER_SECONDS)
     try:
-        credential = BearerCredential.from_header(request.request.headers["authorization"])
+        credential = BearerCredential.from_header(request.http.headers["authorization"])
         await gateway.credentials.authenticate(credential, context.ip_address, context)
     except Problem as problem:
         return problem.status >= 500

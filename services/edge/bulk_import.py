@@ -61,7 +61,7 @@ async def import_users(gateway: Gateway, request: AuthorizedRequest) -> Response
     # The first part decides about the response. A part that gets no answer fails line by line, and
     # the parts after it are not tried.
     running = _start(request.context.tenant())
-    running.body = await read_body(request.request, MEDIA_TYPE, MAX_BYTES, BODY_SECONDS)
+    running.body = await read_body(request.http, MEDIA_TYPE, MAX_BYTES, BODY_SECONDS)
     digest = hashlib.sha256(running.body).hexdigest()
     lock = _TENANT_LOCKS.setdefault(running.tenant_id, asyncio.Lock())
     parts = _parts(running)
@@ -82,7 +82,7 @@ async def import_users(gateway: Gateway, request: AuthorizedRequest) -> Response
 
     first = await import_part(next(parts))
     if first.status != 200:
-        return reply_response(request.route, request.request, first)
+        return reply_response(request.route, request.http, first)
 
     async def results() -> AsyncIterator[bytes]:
         yield first.body

@@ -44,7 +44,7 @@ class AuthorizedRequest:
     """A request that may go on to the owner of its call."""
 
     route: CallRoute
-    request: Request
+    http: Request
     principal: Principal
     context: Context
     body: bytes
@@ -176,7 +176,7 @@ class Gateway:
     async def forward(self, request: AuthorizedRequest) -> Response:
         """Calls the owner and passes its reply on."""
         reply = await self.call_owner(request)
-        return reply_response(request.route, request.request, reply)
+        return reply_response(request.route, request.http, reply)
 
     async def call_owner(self, request: AuthorizedRequest) -> Reply:
         """The owner's reply. What is cached of the keys of a tenant ends with a change of them."""

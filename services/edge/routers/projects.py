@@ -52,7 +52,7 @@ async def verify_api_key(gateway: Gateway, request: AuthorizedRequest) -> Respon
     )
     if reply.status == 200:
         _record_use(gateway, request, secret, orjson.loads(reply.body))
-    return reply_response(request.route, request.request, reply)
+    return reply_response(request.route, request.http, reply)
 
 
 def _record_use(

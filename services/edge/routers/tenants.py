@@ -52,7 +52,7 @@ async def delete_tenant(gateway: Gateway, request: AuthorizedRequest) -> Respons
     reply = await gateway.call_owner(request)
     if reply.status == 202 and await _is_erased(gateway, request):
         reply = replace(reply, body=b"", status=204, version=None)
-    return reply_response(request.route, request.request, reply)
+    return reply_response(request.route, request.http, reply)
 
 
 async def _is_erased(gateway: Gateway, request: AuthorizedRequest) -> bool:
@@ -73,7 +73,7 @@ async def issue_token(gateway: Gateway, request: AuthorizedRequest) -> Response:
     form = dict(pairs)
     if len(form) != len(pairs):
         raise _token_problem("invalid_request", "Send each parameter once.")
-    basic = _basic_credentials(request.request)
+    basic = _basic_credentials(request.http)
     client_id, secret = basic or (form.pop("client_id", ""), form.pop("client_secret", ""))
     if basic and ("client_secret" in form or form.pop("client_id", client_id) != client_id):
         raise _token_problem("invalid_request", "Authenticate in one way: HTTP Basic or the form.")
@@ -92,7 +92,7 @@ async def issue_token(gateway: Gateway, request: AuthorizedRequest) -> Response:
         problem = orjson.loads(reply.body)
         if problem["code"] in calls.ISSUE_TOKEN.problems:
             reply = replace(reply, body=orjson.dumps(problem | {"error": problem["code"]}))
-    response = reply_response(request.route, request.request, reply)
+    response = reply_response(request.route, request.http, reply)
     if reply.status == 401:
         response.headers["WWW-Authenticate"] = 'Basic realm="tenantry"'
     return response
