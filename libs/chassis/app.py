@@ -16,6 +16,7 @@ import structlog
 import uvloop
 from nats.errors import Error as NatsError
 
+from chassis.broker import Broker
 from chassis.health import Health
 from chassis.http_server import HttpServer
 from chassis.nats_client import NatsClient, connect
@@ -39,6 +40,7 @@ class App:
         self.name = name
         self.nats_url = settings.nats_url
         self.nats: NatsClient
+        self.broker: Broker
         self.health = Health()
         self.health.add("nats", self._check_nats)
         self._ping: asyncio.Task[None] | None = None
@@ -120,6 +122,8 @@ class App:
 
     async def _start(self, start: Callable[[], Awaitable[None]]) -> None:
         self.nats = await connect(self.nats_url, self._reconnected, self._nats_closed)
+        self.broker = Broker(self.nats)
+        await self.broker.connect()
         await start()
         # These objects stay: garbage collections need not look at them again.
         gc.collect()
@@ -140,7 +144,7 @@ class App:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         try:
             async with asyncio.timeout(3):
-                await self.nats.drain()
+                await self.broker.stop()
         except (AttributeError, OSError, NatsError) as error:  # never connected, or not now
             log.warning("nats_not_drained", error=type(error).__name__)
 

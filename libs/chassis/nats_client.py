@@ -16,6 +16,8 @@ from nats.errors import TimeoutError as NatsTimeoutError
 
 log = structlog.get_logger()
 
+CLOSED_PAUSE_SECONDS = 0.1
+
 
 @dataclass(frozen=True)
 class NatsAddress:
@@ -73,6 +75,21 @@ class NatsClient(Client):
         """
         await super().flush(timeout)
         await super().flush(timeout)
+
+    async def publish(
+        self,
+        subject: str,
+        payload: bytes = b"",
+        reply: str = "",
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        """As nats-py; on a closed connection it fails only after a pause.
+
+        FastStream's reader asks again at once, whatever fails: without a pause nothing else runs.
+        """
+        if self.is_closed:
+            await asyncio.sleep(CLOSED_PAUSE_SECONDS)
+        await super().publish(subject, payload, reply, headers)
 
     async def publish_request(
         self, subject: str, payload: bytes, headers: dict[str, str] | None = None

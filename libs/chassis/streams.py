@@ -130,7 +130,7 @@ def _named(consumer: str) -> str:
 async def _create(js: JetStreamContext, replicas: int | None) -> None:
     await _stream(js, replicas)
     for service in SERVICES:
-        await js.add_consumer(STREAM, _consumer(service.name, list(service.consumes)))
+        await js.add_consumer(STREAM, consumer_config(service.name))
 
 
 async def _stream(js: JetStreamContext, replicas: int | None) -> None:
@@ -145,13 +145,15 @@ async def _stream(js: JetStreamContext, replicas: int | None) -> None:
         await js.update_stream(config, num_replicas=replicas or kept)
 
 
-def _consumer(name: str, subjects: list[str]) -> ConsumerConfig:
+def consumer_config(service: str) -> ConsumerConfig:
+    """The durable consumer of a service."""
+    (consumes,) = (each.consumes for each in SERVICES if each.name == service)
     return ConsumerConfig(
-        name=name,
-        durable_name=name,
+        name=service,
+        durable_name=service,
         ack_policy=AckPolicy.EXPLICIT,
         deliver_policy=DeliverPolicy.ALL,
-        filter_subjects=subjects,
+        filter_subjects=list(consumes),
         max_deliver=-1,
         ack_wait=ACK_WAIT,
         max_ack_pending=2048,

@@ -1,87 +1,124 @@
-"""Listening: a service's durable consumer, in batches and in order, acked after the commit.
+"""The consumer: processes the stream for a service, in order, and acks after the commit.
 
-One replica listens at a time (advisory lock on the connection that takes the effects in, so that
-who lost the lock cannot commit). What passes by itself is waited for; an event whose effect fails
-is tried by itself, so that it stops nobody, and is a dead letter after MAX_TRIES.
+FastStream's subscriber fetches the batches. One replica processes at a time (advisory lock, on the
+connection that commits, so that who lost the lock cannot commit). Transient errors are retried; an
+event whose handler fails is tried by itself, and is a dead letter after MAX_TRIES.
 """
 
 import asyncio
 import contextlib
-import time
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import structlog
 from asyncpg import Connection, Pool
+from chassis.broker import Broker
 from chassis.database import UNAVAILABLE
-from chassis.streams import ACK_WAIT
-from contracts.topology import STREAM
-from nats.aio.client import Client
+from chassis.streams import consumer_config
+from contracts.topology import STREAM, Lock
+from faststream import AckPolicy, Context
+from faststream.nats import JStream, NatsRouter, PullSub
+from faststream.nats.message import NatsBatchMessage
+from faststream.nats.subscriber.usecases import BatchPullStreamSubscriber
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
-from nats.js import JetStreamContext
+from nats.errors import TimeoutError as NatsTimeoutError
 from nats.js.api import ConsumerInfo
 
 from outbox import dead_letters
 from outbox.inbox import TRANSIENT, Handler, ReceivedEvent, is_transient, parse_event, process_once
+from outbox.redelivery import Redelivery, give_back
 
 log = structlog.get_logger()
 
-LOCK = 5_021_977_316
 BATCH = 256
 FETCH_SECONDS = 1.0
 GATHER_SECONDS = 0.02
 """Between two batches under load: each costs a handful of statements, whatever its size."""
 STANDBY_SECONDS = 1.0
 PAUSE_SECONDS = 0.2
-REQUEUED_SECONDS = 2.0
-OWED_SECONDS = ACK_WAIT + 2.0
+CHECK_SECONDS = 1.0
 MAX_TRIES = 5
 RETRY_SECONDS = (1, 5, 15, 30)
 
 _TRY_LOCK = "SELECT pg_try_advisory_lock($1)"
 _UNLOCK = "SELECT pg_advisory_unlock($1)"
-_PASSING = (*TRANSIENT, NatsError)
+_TRANSIENT = (*TRANSIENT, NatsError)
+
+EventBatch = Annotated[NatsBatchMessage, Context("message")]
+"""A batch as FastStream hands it to a handler: `raw_message` has the messages of nats-py."""
+
+
+async def _undecoded(_: NatsBatchMessage) -> None:
+    """FastStream's decoder: bodies are decoded once, as events."""
+
+
+def durable(service: str) -> dict[str, Any]:
+    """The options of `@router.subscriber` for the durable consumer of a service.
+
+    `tenantry bootstrap` makes stream and consumer: the service may not, and declares nothing.
+    """
+    return {
+        "config": consumer_config(service),
+        "durable": service,
+        "stream": JStream(STREAM, declare=False),
+        "pull_sub": PullSub(batch_size=BATCH, timeout=FETCH_SECONDS, batch=True),
+        "ack_policy": AckPolicy.MANUAL,  # after the commit
+        "inbox_prefix": f"_INBOX_{service}.".encode(),
+        "decoder": _undecoded,
+    }
+
+
+@dataclass
+class _Leadership:
+    """What there is while this replica leads; `failure` ends it."""
+
+    conn: Connection
+    redelivery: Redelivery
+    failure: asyncio.Future[None]
 
 
 class Consumer:
-    """Gives `effect` what the service hears; `after` is called when effects are committed.
+    """Starts the one subscriber of `router` while this replica leads; `handler` gets the events.
 
-    `consumed` is told how many events took effect.
+    `on_commit` is called with how many events took effect.
     """
 
     def __init__(
         self,
-        service: str,
+        broker: Broker,
+        router: NatsRouter,
         pool: Pool,
-        nats: Client,
-        effect: Handler,
-        *,
-        after: Callable[[], None],
-        consumed: Callable[[int], None],
+        handler: Handler,
+        on_commit: Callable[[int], None],
     ) -> None:
-        self._service = service
+        broker.include_router(router)
+        broker.context.set_global("consumer", self)
+        (subscriber,) = router.subscribers
+        assert isinstance(subscriber, BatchPullStreamSubscriber)
+        self._subscriber = subscriber
+        self._durable = str(subscriber.config.durable_name)
+        self._js = broker.connection.jetstream(timeout=1)
         self._pool = pool
-        self._js = nats.jetstream(timeout=1)
-        self._effect = effect
-        self._after = after
-        self._consumed = consumed
-        self._hearing = asyncio.Lock()
+        self._handler = handler
+        self._on_commit = on_commit
+        self._processing = asyncio.Lock()
+        self._leadership: _Leadership | None = None
         self._stopping = False
-        self._settled = False
-        self._next_number = 0
 
     def expect_redelivery(self) -> None:
         """A connection broke: some of what was sent may never have come."""
-        self._settled = False
+        if self._leadership is not None:
+            self._leadership.redelivery.expect()
 
-    async def consumer(self) -> ConsumerInfo:
+    async def info(self) -> ConsumerInfo:
         """The durable consumer as the server has it. Raises when it is gone."""
-        info: ConsumerInfo = await self._js.consumer_info(STREAM, self._service)
+        info: ConsumerInfo = await self._js.consumer_info(STREAM, self._durable)
         return info
 
     async def run(self) -> None:
-        """Runs until stopped or cancelled; whatever fails, it begins again."""
+        """Runs until stopped or cancelled; after a transient error it begins again."""
         while not self._stopping:
             try:
                 async with self._pool.acquire() as conn:
@@ -89,145 +126,118 @@ class Consumer:
                         await self._lead(conn)
                     finally:
                         conn.terminate()  # and the lock with it
-            except _PASSING as error:
-                log.warning("listening_interrupted", error=type(error).__name__)
+            except _TRANSIENT as error:
+                log.warning("consumer_interrupted", error=type(error).__name__)
                 await asyncio.sleep(PAUSE_SECONDS)
 
     async def stop(self) -> None:
-        """Lets the batch under way end, and takes no other."""
+        """Completes the batch under way, and processes no other."""
         self._stopping = True
-        async with self._hearing:
+        async with self._processing:
             pass
 
+    async def receive(self, batch: NatsBatchMessage) -> None:
+        """Processes what FastStream has fetched; to be called by the handler of the subscriber.
+
+        FastStream logs what a handler raises, and goes on; so errors go to whoever leads.
+        """
+        async with self._processing:
+            lead = self._leadership
+            if lead is None or lead.failure.done() or self._stopping:
+                await give_back(batch.raw_message)
+                return
+            try:
+                await self._process(lead.conn, await lead.redelivery.in_order(batch.raw_message))
+            except Exception as error:  # noqa: BLE001 - raised again by `_consume`
+                lead.failure.set_exception(error)
+        if len(batch.raw_message) < BATCH:
+            await asyncio.sleep(GATHER_SECONDS)
+
     async def _lead(self, conn: Connection) -> None:
-        """Waits for the lock, then hears as long as the connection that holds it lives."""
-        while not await conn.fetchval(_TRY_LOCK, LOCK):  # noqa: ASYNC110 - held elsewhere
+        """Waits for the lock, then consumes as long as the connection that holds it lives."""
+        while not await conn.fetchval(_TRY_LOCK, Lock.CONSUMER):  # noqa: ASYNC110 - held elsewhere
             await asyncio.sleep(STANDBY_SECONDS)
+        log.info("consumer_leads")
+        failure = asyncio.get_running_loop().create_future()
+        lead = self._leadership = _Leadership(conn, Redelivery(self.info), failure)
         try:
-            log.info("listening")
-            await self._listen(conn)
+            await self._consume(lead)
         finally:
-            with contextlib.suppress(*UNAVAILABLE):  # the connection goes back to the pool
-                await conn.execute(_UNLOCK, LOCK)
-
-    async def _listen(self, conn: Connection) -> None:
-        subscription = await self._js.pull_subscribe_bind(self._service, STREAM)
-        self._settled = False
-        requeued_at = time.monotonic()
-        try:
-            while not self._stopping:
-                messages = await self._next(subscription)
-                async with self._hearing:
-                    if messages:
-                        await self._hear(conn, messages)
-                    if time.monotonic() >= requeued_at:
-                        await self._hear_requeued(conn)
-                        requeued_at = time.monotonic() + REQUEUED_SECONDS
-                if 0 < len(messages) < BATCH:
-                    await asyncio.sleep(GATHER_SECONDS)
-        finally:
+            self._leadership = None
+            failure.cancel()
             with contextlib.suppress(NatsError):
-                await subscription.unsubscribe()
+                await self._subscriber.stop()
+            await lead.redelivery.give_back()
+            with contextlib.suppress(*UNAVAILABLE):  # the connection goes back to the pool
+                await conn.execute(_UNLOCK, Lock.CONSUMER)
 
-    async def _next(self, subscription: JetStreamContext.PullSubscription) -> list[Msg]:
-        """The next messages, in the order of the stream.
+    async def _consume(self, lead: _Leadership) -> None:
+        await self.info()  # FastStream would try to create a consumer that is missing
+        await self._subscriber.start()
+        while not self._stopping:
+            await asyncio.wait({lead.failure}, timeout=CHECK_SECONDS)
+            if lead.failure.done():
+                lead.failure.result()
+            async with self._processing:
+                await self._process(lead.conn, await lead.redelivery.complete())
+                if done := await dead_letters.retry_requeued(lead.conn, self._handler):
+                    self._on_commit(done)
+            with contextlib.suppress(NatsTimeoutError):
+                await self.info()  # without a consumer FastStream would ask thousands of times
 
-        After a start, a break or a gap others are owed: sent once, never acked, they come again
-        after the ack wait. They are older than what is new, and are waited for.
-        """
-        messages = await self._fetch(subscription)
-        if self._settled or not messages:
-            return messages
-        self._settled = True
-        in_hand: dict[int, Msg] = {}
-        deadline = time.monotonic() + OWED_SECONDS
-        while True:
-            in_hand |= {each.metadata.sequence.stream: each for each in messages}
-            consumer = await self.consumer()
-            sent = consumer.delivered.stream_seq if consumer.delivered else 0
-            if not self._settled or sent < max(in_hand):
-                # Broken again meanwhile, or a server that forgot what it sent: all over again.
-                self._settled = False
-                await _give_back(in_hand.values())
-                return []
-            owed = consumer.num_ack_pending or 0
-            if owed <= len(in_hand) or self._stopping or time.monotonic() > deadline:
-                return [in_hand[position] for position in sorted(in_hand)]
-            messages = await self._fetch(subscription)
-
-    async def _fetch(self, subscription: JetStreamContext.PullSubscription) -> list[Msg]:
-        """As soon as there are any; empty after a second without.
-
-        A consumer numbers what it sends. Where a number is missing, a server of the cluster died
-        with the message on its way.
-        """
+    async def _process(self, conn: Connection, messages: Sequence[Msg]) -> None:
+        received = await _parse(messages)
         try:
-            messages = await subscription.fetch(BATCH, timeout=FETCH_SECONDS)
-        except TimeoutError:
-            return []
-        for number in (each.metadata.sequence.consumer for each in messages):
-            if number != self._next_number:
-                self._settled = False
-            self._next_number = number + 1
-        return messages
-
-    async def _hear(self, conn: Connection, messages: Sequence[Msg]) -> None:
-        known = await _readable(messages)
-        try:
-            if not self._stopping:
-                await self._take_all(conn, known)
-                self._after()
+            if received:
+                await self._process_all(conn, received)
         finally:
-            await _give_back(message for message, _ in known)
+            await give_back(message for message, _ in received)
 
-    async def _take_all(self, conn: Connection, known: Sequence[tuple[Msg, ReceivedEvent]]) -> None:
+    async def _process_all(
+        self, conn: Connection, received: Sequence[tuple[Msg, ReceivedEvent]]
+    ) -> None:
         try:
-            self._consumed(await process_once(conn, self._effect, [each for _, each in known]))
+            await self._process_once(conn, [event for _, event in received])
         except Exception as error:
             if is_transient(error):
                 raise
             # One of them is poison: find it.
-            for message, each in known:
-                await self._take_one(conn, message, each)
+            for message, event in received:
+                await self._process_one(conn, message, event)
             return
-        for message, _ in known:
+        for message, _ in received:
             await message.ack()
 
-    async def _take_one(self, conn: Connection, message: Msg, each: ReceivedEvent) -> None:
+    async def _process_one(self, conn: Connection, message: Msg, event: ReceivedEvent) -> None:
         try:
-            self._consumed(await process_once(conn, self._effect, [each]))
+            await self._process_once(conn, [event])
         except Exception as error:
             if is_transient(error):
                 raise
             tries = message.metadata.num_delivered or 1
-            log.exception("event_failed", event_id=each.id, type=each.type, tries=tries)
+            log.exception("event_failed", event_id=event.id, type=event.type, tries=tries)
             if tries < MAX_TRIES:
                 await message.nak(delay=RETRY_SECONDS[min(tries, len(RETRY_SECONDS)) - 1])
                 return
-            await dead_letters.keep(conn, each, error, tries)
+            await dead_letters.add(conn, event, error, tries)
         await message.ack()
 
-    async def _hear_requeued(self, conn: Connection) -> None:
-        if done := await dead_letters.try_requeued(conn, self._effect):
-            self._consumed(done)
-            self._after()
+    async def _process_once(self, conn: Connection, events: Sequence[ReceivedEvent]) -> None:
+        self._on_commit(await process_once(conn, self._handler, events))
 
 
-async def _give_back(messages: Iterable[Msg]) -> None:
-    """Those of them that nobody has acked come again at once."""
+CurrentConsumer = Annotated[Consumer, Context("consumer")]
+"""The consumer of the process, for the handler of its subscriber."""
+
+
+async def _parse(messages: Sequence[Msg]) -> list[tuple[Msg, ReceivedEvent]]:
+    """Each with its event; a message that is no event is never sent again."""
+    received = []
     for message in messages:
-        with contextlib.suppress(NatsError):
-            await message.nak()
-
-
-async def _readable(messages: Sequence[Msg]) -> list[tuple[Msg, Any]]:
-    """Each with its event; what is no event is ended."""
-    known = []
-    for message in messages:
-        each = parse_event(message)
-        if each is None:
+        event = parse_event(message)
+        if event is None:
             log.error("event_unreadable", subject=message.subject)
             await message.term()
         else:
-            known.append((message, each))
-    return known
+            received.append((message, event))
+    return received

@@ -1,4 +1,4 @@
-"""What makes a process part of the stream: it tells what it recorded and hears what others did.
+"""Registers a service with the stream: it publishes its outbox and consumes events of others.
 
 Both are shown in its health, its readiness and its metrics.
 """
@@ -14,6 +14,7 @@ from chassis.telemetry import (
     EVENTS_PUBLISHED,
     OUTBOX_AGE,
 )
+from faststream.nats import NatsRouter
 
 from outbox import dead_letters, inbox
 from outbox.consumer import Consumer
@@ -23,58 +24,61 @@ from outbox.relay import Relay, oldest_unpublished
 LATE_SECONDS = 30
 """The age of an unpublished event at which health says degraded."""
 WATCH_SECONDS = 5
-FORGET_SECONDS = 3600
+PURGE_SECONDS = 3600
 
 
 def register(
-    service: Service, effect: Handler, *, after: Callable[[], None] | None = None
+    service: Service,
+    router: NatsRouter,
+    handler: Handler,
+    *,
+    after_commit: Callable[[], None] | None = None,
 ) -> Relay:
-    """Publishes the service's outbox and gives `effect` what its durable consumer brings.
+    """Publishes the service's outbox; `handler` gets the events that `router` subscribes to.
 
-    `after` is called when effects are committed; else the relay is woken, to publish what they
-    recorded. Not ready when the consumer is gone; degraded with late events or dead letters.
+    `after_commit` is called when a batch is committed; without it the relay is woken, to publish
+    what was recorded. Not ready when the durable consumer is gone; degraded with late events or
+    dead letters.
     """
     relay = Relay(service.settings.database_url, service.settings.nats_url, EVENTS_PUBLISHED.inc)
-    listener = Consumer(
-        service.name,
-        service.pool,
-        service.nats,
-        effect,
-        after=after or relay.wake,
-        consumed=EVENTS_CONSUMED.inc,
-    )
 
-    async def consumer() -> dict[str, Any]:
-        info = await listener.consumer()
+    def on_commit(count: int) -> None:
+        EVENTS_CONSUMED.inc(count)
+        (after_commit or relay.wake)()
+
+    consumer = Consumer(service.broker, router, service.pool, handler, on_commit)
+
+    async def check_pending() -> dict[str, Any]:
+        info = await consumer.info()
         EVENTS_PENDING.set((info.num_pending or 0) + (info.num_ack_pending or 0))
         return {"pending": info.num_pending, "unacked": info.num_ack_pending}
 
-    async def unpublished() -> dict[str, Any]:
+    async def check_outbox() -> dict[str, Any]:
         async with service.pool.acquire() as conn:
             age = await oldest_unpublished(conn)
         OUTBOX_AGE.set(age)
         return {"oldest_seconds": round(age, 1)} | _degraded(age > LATE_SECONDS)
 
-    async def given_up() -> dict[str, Any]:
+    async def check_dead_letters() -> dict[str, Any]:
         async with service.pool.acquire() as conn:
             count = await dead_letters.count(conn)
         DEAD_LETTERS.set(count)
         return {"count": count} | _degraded(count > 0)
 
-    async def forget() -> None:
+    async def purge_inbox() -> None:
         async with service.pool.acquire() as conn:
-            await inbox.forget(conn)
+            await inbox.purge(conn)
 
-    service.health.add("events", consumer, needed=False, ready=True)
-    service.health.add("outbox", unpublished, needed=False)
-    service.health.add("dead_letters", given_up, needed=False)
+    service.health.add("events", check_pending, needed=False, ready=True)
+    service.health.add("outbox", check_outbox, needed=False)
+    service.health.add("dead_letters", check_dead_letters, needed=False)
     service.background("relay", relay.run)
-    service.background("listen", listener.run)
-    service.on_reconnect(listener.expect_redelivery)
-    service.on_stop(listener.stop)
-    for name, watch in {"pending": consumer, "outbox": unpublished, "dead": given_up}.items():
-        service.every(WATCH_SECONDS, f"watch_{name}", watch)
-    service.every(FORGET_SECONDS, "forget_marks", forget)
+    service.background("consumer", consumer.run)
+    service.on_reconnect(consumer.expect_redelivery)
+    service.on_stop(consumer.stop)
+    for check in (check_pending, check_outbox, check_dead_letters):
+        service.every(WATCH_SECONDS, check.__name__, check)
+    service.every(PURGE_SECONDS, "purge_inbox", purge_inbox)
     return relay
 
 

@@ -15,7 +15,7 @@ from redis.backoff import NoBackoff
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from edge import asyncapi
+from edge import asyncapi, subscribers
 from edge.auth.credentials import Credentials
 from edge.call_route import CallRoute
 from edge.gateway import Gateway
@@ -96,7 +96,10 @@ async def serve(settings: EdgeSettings) -> int:
 
     async def start() -> None:
         gateway.nats = process.nats
-        await credentials.start(process.nats)
+        credentials.connect(process.nats)
+        process.broker.context.set_global("credentials", credentials)
+        process.broker.include_router(subscribers.router)
+        await process.broker.start()
         process.on_reconnect(credentials.forget_all)
         watch_services(process.health, process.nats)
         process.every(FLUSH_USE_SECONDS, "flush_use", credentials.usage.flush)

@@ -10,7 +10,6 @@ import pytest
 from contracts.catalogue import EVENT_TYPES
 from contracts.evolution import FROZEN, data_schema, differences, event_schema
 from contracts.examples import example_event
-from edge.asyncapi import document
 from edge.routers import schemas
 from jsonschema import Draft202012Validator, FormatChecker
 
@@ -44,12 +43,9 @@ def test_the_published_example_is_such_an_event(name: str) -> None:
 
 
 def test_what_is_published_is_what_is_frozen() -> None:
-    channels = document()["channels"]
     told = {each["type"]: each for each in json.loads(schemas._EVENT_TYPES)["event_types"]}
-    assert set(channels) == set(told) == set(EVENT_TYPES)
+    assert set(told) == set(EVENT_TYPES)
     for name, kind in EVENT_TYPES.items():
-        message = channels[name]["messages"]["event"]
-        assert message["payload"]["schema"] == NOW[name]
         assert told[name]["schema"] == data_schema(kind)
         assert told[name]["example"] == example_event(kind)
 

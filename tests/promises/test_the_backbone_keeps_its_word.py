@@ -9,16 +9,17 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from chassis import migrations, streams
+from chassis.broker import Broker
 from chassis.database import Pool, open_pool
-from chassis.nats_client import connect
+from chassis.nats_client import NatsClient, connect
 from contracts.context import Context
 from contracts.ids import new_id
 from contracts.organizations import OrganizationDeleted
 from contracts.topology import STREAM
-from nats.aio.client import Client
+from faststream.nats import NatsRouter
 from nats.aio.msg import Msg
 from outbox import dead_letters
-from outbox.consumer import BATCH, Consumer
+from outbox.consumer import BATCH, Consumer, CurrentConsumer, EventBatch, durable
 from outbox.inbox import ReceivedEvent
 from outbox.record import create_entry, record
 from outbox.relay import Relay
@@ -38,7 +39,7 @@ class Scene:
 
     servers: Servers
     pool: Pool
-    nats: Client
+    nats: NatsClient
     heard: list[str] = field(default_factory=list)
     poison: set[str] = field(default_factory=set)
 
@@ -69,14 +70,14 @@ class Scene:
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[Consumer]:
-        listener = Consumer(
-            HEARS_ALL,
-            self.pool,
-            self.nats,
-            self.effect,
-            after=lambda: None,
-            consumed=lambda _: None,
-        )
+        broker, router = Broker(self.nats), NatsRouter()
+        await broker.connect()
+
+        @router.subscriber(**durable(HEARS_ALL))
+        async def receive(batch: EventBatch, consumer: CurrentConsumer) -> None:
+            await consumer.receive(batch)
+
+        listener = Consumer(broker, router, self.pool, self.effect, lambda _: None)
         async with _running(listener.run()):
             yield listener
 
@@ -273,7 +274,7 @@ async def test_published_events_are_kept_a_day(scene: Scene) -> None:
 async def test_poison_stops_nobody_is_a_dead_letter_and_can_be_requeued(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("outbox.listening.RETRY_SECONDS", (0.05,))
+    monkeypatch.setattr("outbox.consumer.RETRY_SECONDS", (0.05,))
     told = await scene.happen(9)
     bad = told[4]
     scene.poison = {bad}
@@ -284,12 +285,12 @@ async def test_poison_stops_nobody_is_a_dead_letter_and_can_be_requeued(
 
         await until(given_up)
         assert scene.heard == [each for each in told if each != bad]
-        (letter,) = await dead_letters.find_all(conn)
+        (letter,) = await dead_letters.list_all(conn)
         assert (letter["event_id"], letter["error"], letter["tries"]) == (bad, "ValueError", 5)
         assert await dead_letters.requeue(conn, [bad]) == 1
 
         async def failed_again() -> bool:
-            (letter,) = await dead_letters.find_all(conn)
+            (letter,) = await dead_letters.list_all(conn)
             return letter["tries"] == 1
 
         await until(failed_again)
@@ -313,7 +314,7 @@ async def test_a_vanished_consumer_is_noticed_and_heard_again_once_it_is_made(
         await scene.all_heard(told)
         await scene.nats.jetstream().delete_consumer(STREAM, HEARS_ALL)
         with pytest.raises(Exception, match="consumer not found"):
-            await listener.consumer()
+            await listener.info()
         told += await scene.happen(5)
         relay.wake()
         await streams.bootstrap(scene.servers.nats_url("admin"))

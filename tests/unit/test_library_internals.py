@@ -1,14 +1,18 @@
-"""What two files use of the inside of a library: a new version that changes it fails here.
+"""What three files use of the inside of a library: a new version that changes it fails here.
 
 `chassis/http_server.py` subclasses uvicorn's HTTP protocol; `chassis/statements.py` reads the
-parameters of a statement that SQLAlchemy has compiled. All else is used as documented.
+parameters of a statement that SQLAlchemy has compiled; `chassis/broker.py` gives FastStream a
+connection. All else is used as documented.
 """
 
 import inspect
 
 import pytest
+from chassis.broker import Broker
 from chassis.http_server import BoundedProtocol, HttpServer
-from chassis.statements import Statement
+from chassis.nats_client import NatsClient
+from chassis.statements import Statement, assignments
+from faststream.nats import NatsBroker
 from sqlalchemy import Integer, bindparam, column, select, table, update
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
@@ -68,7 +72,7 @@ def test_a_compiled_statement_tells_its_parameters_in_order() -> None:
     one = Statement(
         update(things)
         .where(things.c.id == bindparam("id"), things.c.name != "fixed")
-        .values(name=bindparam("set_name"))
+        .values(assignments([things.c.name]))
     )
     assert one.sql.startswith("UPDATE things SET name=$1 WHERE things.id = $2::INTEGER AND")
     assert one.arguments({"id": 7, "name": "new"}) == ["new", 7, "fixed"]
@@ -81,3 +85,16 @@ def test_a_parameter_that_stands_twice_is_sent_once() -> None:
     twice = Statement(select(x, x + bindparam("y", type_=Integer)))
     assert twice.sql.count("$1") == 2
     assert twice.arguments({"y": 2, "x": 1}) == [1, 2]
+
+
+async def test_faststreams_broker_uses_the_connection_that_it_is_given() -> None:
+    client = NatsClient()
+    broker = Broker(client)
+    assert await broker.connect() is client
+    assert broker.connection is client
+
+
+def test_we_override_nothing_of_faststreams_broker_but_how_it_connects() -> None:
+    defined = {name for name, value in vars(Broker).items() if callable(value)}
+    assert defined == {"__init__", "_connect"}
+    assert list(inspect.signature(NatsBroker._connect).parameters) == ["self"]
