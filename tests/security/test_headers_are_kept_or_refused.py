@@ -23,8 +23,8 @@ from edge.routes import tenants
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from identity import access_tokens, refresh_tokens
+from security.figures import FIGURES
 from starlette.requests import Request
-from support.figures import FIGURES
 from webhooks.schedule import DELAYS, LONGEST_WAIT, next_attempt
 
 EXAMPLES = settings(max_examples=400, deadline=None)

@@ -9,9 +9,9 @@ from contracts.ids import new_id
 from contracts.scopes import SCOPES, covers
 from edge.route import OPERATOR, PUBLIC, TENANT, TENANT_OR_OPERATOR, Route
 from edge.table import ROUTES
+from security.figures import FIGURES
+from security.sample_tenant import FORM, made
 from support.api import Answer, Api
-from support.figures import FIGURES
-from support.furnished import FORM, made
 
 WORDS = (PUBLIC, TENANT, OPERATOR, TENANT_OR_OPERATOR)
 SCOPED = [route for route in ROUTES if route.access not in WORDS]

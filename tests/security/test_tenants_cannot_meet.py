@@ -14,9 +14,9 @@ from contracts.ids import new_id
 from contracts.models import DeleteQuery
 from edge.route import OPERATOR, PUBLIC, Route
 from edge.table import ROUTES
+from security.figures import FIGURES
+from security.sample_tenant import SampleTenant
 from support.api import Answer, Api
-from support.figures import FIGURES
-from support.furnished import Furnished
 from support.waiting import until
 
 WITH_PATH = [route for route in ROUTES if route.call.path]
@@ -28,7 +28,9 @@ def kind_of(route: Route, prefix: str) -> str:
     return "root" if (route.access, prefix) == (OPERATOR, "key") else prefix
 
 
-def wrong(kind: str, prefix: str, here: Furnished, there: Furnished) -> Iterator[tuple[str, str]]:
+def wrong(
+    kind: str, prefix: str, here: SampleTenant, there: SampleTenant
+) -> Iterator[tuple[str, str]]:
     """Identifiers that are not here, each with what it is."""
     own = here.ids[kind]
     suffix = own.partition("_")[2]
@@ -44,7 +46,7 @@ def wrong(kind: str, prefix: str, here: Furnished, there: Furnished) -> Iterator
     yield "other prefix", f"_{suffix}"
 
 
-def paths(route: Route, here: Furnished, there: Furnished) -> Iterator[tuple[str, str]]:
+def paths(route: Route, here: SampleTenant, there: SampleTenant) -> Iterator[tuple[str, str]]:
     """The route's path with one identifier after another at fault, then all of them foreign."""
     own = {name: here.ids[kind_of(route, prefix)] for name, prefix in route.call.path.items()}
     for name, prefix in route.call.path.items():
@@ -72,7 +74,7 @@ def manners(route: Route) -> Iterator[tuple[str, dict[str, str]]]:
         yield "", {"idempotency_key": uuid4().hex}
 
 
-def body_of(route: Route, here: Furnished) -> Any:
+def body_of(route: Route, here: SampleTenant) -> Any:
     """A valid body, its identifiers those of the caller's tenant."""
     if route.call.body is None:
         return None
@@ -92,7 +94,7 @@ def told(answer: Answer) -> tuple[int, dict[str, Any]]:
     return answer.status, {"headers": headers, "body": body}
 
 
-async def mark(tenant: Furnished) -> int:
+async def mark(tenant: SampleTenant) -> int:
     """Changes something in every service; how many events there are when all of it is heard."""
     request = uuid4().hex
     ids = tenant.ids
@@ -112,7 +114,7 @@ async def mark(tenant: Furnished) -> int:
     return int(answer.body["pagination"]["total"])
 
 
-async def state(tenant: Furnished) -> dict[str, Any]:
+async def state(tenant: SampleTenant) -> dict[str, Any]:
     """All that the tenant has, by the name of the call that shows it."""
     shown = {}
     for route in WITH_PATH:
@@ -125,7 +127,7 @@ async def state(tenant: Furnished) -> dict[str, Any]:
 
 
 async def test_what_is_not_here_is_one_404_and_leaves_no_trace(
-    here: Furnished, there: Furnished, operator: Api
+    here: SampleTenant, there: SampleTenant, operator: Api
 ) -> None:
     before = [(await mark(tenant), await state(tenant)) for tenant in (here, there)]
     absent = await here.api("GET", f"/v1/admin/users/{new_id('usr')}", x_request_id="same")
@@ -170,7 +172,7 @@ def _unmarked(shown: dict[str, Any]) -> dict[str, Any]:
 
 
 async def test_a_body_at_fault_tells_no_more_of_what_is_foreign_than_of_what_is_absent(
-    here: Furnished, there: Furnished
+    here: SampleTenant, there: SampleTenant
 ) -> None:
     failed = []
     for route in WITH_PATH:

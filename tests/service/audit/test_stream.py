@@ -11,8 +11,7 @@ from chassis.streams import bootstrap
 from contracts.events import ADDRESS_HEADER, AGENT_HEADER, STREAM
 from contracts.ids import new_id
 from outbox.inbox import Heard
-from support.heard import heard, heard_lifecycle
-from support.owner import ENCRYPTION_KEYS, HASH_KEY, Owner
+from support.owner import ENCRYPTION_KEYS, HASH_KEY, Owner, heard, heard_lifecycle
 from support.waiting import until
 from tenantry.loopback import HOST, free_ports, is_ready
 from tenantry.servers import Servers

@@ -10,8 +10,7 @@ from audit.filters import understood
 from contracts import audit as calls
 from contracts.ids import new_id
 from outbox.inbox import Heard
-from support.heard import heard
-from support.owner import Owner
+from support.owner import Owner, heard
 
 START = datetime(2026, 2, 26, tzinfo=UTC)
 ACTIONS = ("user.created", "user.updated", "user.deleted", "member.added", "project.created")

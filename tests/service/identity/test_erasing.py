@@ -11,8 +11,7 @@ from contracts.events import event_subject
 from contracts.ids import new_id
 from identity import erasure, events
 from outbox.inbox import Heard, take_in
-from support.heard import heard, heard_lifecycle
-from support.owner import Owner
+from support.owner import Owner, heard, heard_lifecycle
 
 Hear = Callable[..., Awaitable[None]]
 TABLES = (

@@ -7,7 +7,7 @@ import pytest
 from contracts.ids import new_id
 from service.webhooks.world import World
 from support.owner import owner_of
-from support.receivers import Receiver, receiver
+from support.webhook_receiver import Receiver, webhook_receiver
 from tenantry.servers import Servers
 from webhooks.connecting import open_session
 from webhooks.dispatch import Dispatcher
@@ -29,13 +29,13 @@ def tenant() -> str:
 
 @pytest.fixture
 async def endpoint() -> AsyncIterator[Receiver]:
-    async with receiver() as here:
+    async with webhook_receiver() as here:
         yield here
 
 
 @pytest.fixture
 async def another() -> AsyncIterator[Receiver]:
-    async with receiver() as here:
+    async with webhook_receiver() as here:
         yield here
 
 

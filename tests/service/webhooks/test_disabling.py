@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 from aiohttp import web
 from service.webhooks.world import World
-from support.receivers import Receiver
 from support.waiting import until
+from support.webhook_receiver import Receiver
 from webhooks.dispatch import Dispatcher
 
 

@@ -7,8 +7,8 @@ from aiohttp import web
 from contracts import webhooks as calls
 from contracts.ids import new_id
 from service.webhooks.world import World
-from support.receivers import Receiver
 from support.waiting import until
+from support.webhook_receiver import Receiver
 from webhooks import dispatch, due, fairness
 from webhooks.connecting import open_session
 from webhooks.dispatch import Dispatcher

@@ -18,8 +18,8 @@ from service.webhooks.running import running
 from service.webhooks.world import heard
 from standardwebhooks.webhooks import Webhook
 from support.owner import TRACE
-from support.receivers import Receiver
 from support.waiting import until
+from support.webhook_receiver import Receiver
 from tenantry.servers import Servers
 
 

@@ -14,7 +14,7 @@ from outbox import dead_letters
 from outbox.record import lifecycle
 from service.webhooks.world import World, heard, heard_as
 from support.owner import TRACE
-from support.receivers import Receiver
+from support.webhook_receiver import Receiver
 from tenantry.servers import Servers
 from webhooks import erasing, retention
 from webhooks.dispatch import Dispatcher

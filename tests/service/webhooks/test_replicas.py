@@ -13,8 +13,8 @@ from aiohttp import web
 from chassis.streams import bootstrap
 from service.webhooks.running import running
 from service.webhooks.world import World
-from support.receivers import Receiver
 from support.waiting import until
+from support.webhook_receiver import Receiver
 from tenantry.servers import Servers
 from webhooks import claims, due
 from webhooks.connecting import open_session

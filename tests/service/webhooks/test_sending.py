@@ -10,8 +10,8 @@ from contracts import webhooks as calls
 from contracts.events import Event
 from service.webhooks.world import World
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
-from support.receivers import Receiver
 from support.waiting import until
+from support.webhook_receiver import Receiver
 from webhooks.dispatch import Dispatcher
 
 

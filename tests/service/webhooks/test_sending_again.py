@@ -12,8 +12,8 @@ from contracts.ids import is_id, new_id
 from service.webhooks.world import World, heard, heard_as
 from standardwebhooks.webhooks import Webhook
 from support.owner import Answer
-from support.receivers import Receiver
 from support.waiting import until
+from support.webhook_receiver import Receiver
 from webhooks.dispatch import Dispatcher
 
 URL = "https://hooks.example.com/in"

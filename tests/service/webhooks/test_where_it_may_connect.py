@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from support.receivers import Receiver
+from support.webhook_receiver import Receiver
 from webhooks import delivery
 from webhooks.connecting import VettingResolver, open_session
 from webhooks.delivery import Parcel, Result, attempt
