@@ -1,31 +1,37 @@
-"""Accepts additions to the schemas of events: writes docs/schemas/events. Refuses other changes."""
+"""Accepts additions to the schemas of events and messages (docs/schemas); refuses other changes."""
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
-from contracts.catalogue import EVENT_TYPES
-from contracts.evolution import differences, event_schema
+from contracts import catalogue  # noqa: F401 - registers all types of events
+from contracts.evolution import FROZEN, Kind, differences, event_schema
 
-FOLDER = Path(__file__).parents[1] / "docs" / "schemas" / "events"
+SCHEMAS = Path(__file__).parents[1] / "docs" / "schemas"
 
 
-def main() -> int:
-    now = {name: event_schema(kind) for name, kind in EVENT_TYPES.items()}
-    frozen = {path.stem: json.loads(path.read_text()) for path in FOLDER.glob("*.json")}
+def freeze(folder: Path, kinds: Mapping[str, Kind]) -> bool:
+    """Writes the schemas of one folder; returns whether all that changed was added."""
+    now = {name: event_schema(kind) for name, kind in kinds.items()}
+    frozen = {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
     found = differences(frozen, now)
     for each in found:
         print(f"{'+' if each.is_addition else '!'} {each.where}: {each.what}")
     if not all(each.is_addition for each in found):
-        print("Refused: others rely on these. Tell it by a new field, or by a new type.")
-        return 1
-    FOLDER.mkdir(parents=True, exist_ok=True)
+        print("Refused: others rely on these. Add a new field, or a new type.")
+        return False
+    folder.mkdir(parents=True, exist_ok=True)
     for name, schema in now.items():
-        (FOLDER / f"{name}.json").write_text(
-            json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
-        )
-    print(f"{len(now)} schemas stand in {FOLDER.relative_to(FOLDER.parents[2])}")
-    return 0
+        text = json.dumps(schema, indent=2, ensure_ascii=False)
+        (folder / f"{name}.json").write_text(text + "\n")
+    print(f"{len(now)} schemas in {folder.relative_to(SCHEMAS.parents[1])}")
+    return True
+
+
+def main() -> int:
+    done = [freeze(SCHEMAS / name, kinds) for name, kinds in FROZEN.items()]
+    return 0 if all(done) else 1
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from chassis import streams
-from chassis.broker import address
+from chassis.nats_client import parse_nats_urls
 from chassis.telemetry import configure_logging
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
@@ -43,7 +43,7 @@ async def connected(urls: str) -> AsyncIterator[Client]:
 
 def _read(urls: str) -> str:
     try:
-        address(urls)
+        parse_nats_urls(urls)
     except ValueError as error:
         raise Misconfigured(
             f"TENANTRY_NATS_ADMIN_URL {error}",
@@ -55,7 +55,7 @@ def _read(urls: str) -> str:
 
 def _away(urls: str, error: BaseException) -> Failed:
     return Failed(
-        f"NATS at {address(urls)}: {str(error) or type(error).__name__}",
+        f"NATS at {parse_nats_urls(urls)}: {str(error) or type(error).__name__}",
         "Check TENANTRY_NATS_ADMIN_URL, that the server runs with JetStream, and that the user is "
         "its admin.",
         code="broker_away",

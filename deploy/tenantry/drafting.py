@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from chassis import migrate
+from chassis import migrations
 
 from tenantry.servers import backing_servers
 
@@ -14,5 +14,5 @@ async def draft(service: str, message: str) -> None:
     with TemporaryDirectory() as folder:
         async with backing_servers(Path(folder), with_redis=False) as servers:
             url = servers.migration_url(service)
-            await asyncio.to_thread(migrate.upgrade, service, url)
-            await asyncio.to_thread(migrate.draft, service, url, message)
+            await asyncio.to_thread(migrations.upgrade, service, url)
+            await asyncio.to_thread(migrations.draft, service, url, message)

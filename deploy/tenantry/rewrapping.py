@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-from chassis.keys import Keys
+from chassis.encryption import Keyring
 from chassis.settings import ServiceSettings
 from pydantic import ValidationError
 
@@ -10,15 +10,18 @@ from tenantry.databases import connected
 from tenantry.failing import Failed, Misconfigured
 from tenantry.installation import Backing
 
-SERVICES = ("projects", "webhooks")
-"""Those that keep what is sealed for ever; each has a `rewrapping.rewrap`."""
+KEY_ROTATIONS = {
+    "projects": "projects.signing.key_rotation",
+    "webhooks": "webhooks.endpoints.key_rotation",
+}
+"""The services that store encrypted secrets for ever; each has `reencrypt_secrets` there."""
 
 
 async def rewrap(backing: Backing) -> dict[str, int]:
     """How many secrets each service has sealed anew; none when all are under the first key."""
     hash_key, encryption_keys = backing.keys()
     done = {}
-    for service in SERVICES:
+    for service in KEY_ROTATIONS:
         url = backing.database(service)
         try:
             settings = ServiceSettings.model_validate(
@@ -32,12 +35,12 @@ async def rewrap(backing: Backing) -> dict[str, int]:
             fault = error.errors(include_input=False, include_url=False)[0]
             name = f"TENANTRY_{str(fault['loc'][0]).upper()}"
             raise Misconfigured(f"{name}: {fault['msg']}", f"Correct {name}.") from None
-        done[service] = await _rewrap(service, url, Keys(settings))
+        done[service] = await _rewrap(service, url, Keyring(settings))
     return done
 
 
-async def _rewrap(service: str, url: str, keys: Keys) -> int:
-    work = import_module(f"{service}.rewrapping").rewrap
+async def _rewrap(service: str, url: str, keys: Keyring) -> int:
+    work = import_module(KEY_ROTATIONS[service]).reencrypt_secrets
     total = 0
     async with connected(service, url) as conn:
         try:

@@ -5,7 +5,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 import asyncpg
-from chassis import migrate
+from chassis import migrations
 from chassis.database import UNAVAILABLE
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
@@ -16,12 +16,12 @@ T = TypeVar("T")
 
 def upgrade(service: str, url: str) -> list[str]:
     """Answers the revisions that it applied, oldest first."""
-    return _tried(migrate.upgrade, service, url)
+    return _tried(migrations.upgrade, service, url)
 
 
 def pending(service: str, url: str) -> list[str]:
     """The revisions that the database still lacks, oldest first."""
-    return _tried(migrate.pending, service, url)
+    return _tried(migrations.pending, service, url)
 
 
 def _tried(step: Callable[[str, str], T], service: str, url: str) -> T:

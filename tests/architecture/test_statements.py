@@ -14,11 +14,13 @@ from typing import Any
 
 import asyncpg
 import pytest
-from chassis import boundary, migrate
+from chassis import idempotency, migrations
+from chassis.key_rotation import KeyRotation
 from chassis.listing import Listing
-from chassis.rewrapping import Rewrapping
 from chassis.statements import Statement
 from identity.tables import MEMBERS, ORGANIZATIONS, USERS
+from outbox.crud import Crud
+from outbox.tenant_erasure import TenantErasure
 from sqlalchemy import (
     CTE,
     Alias,
@@ -52,31 +54,30 @@ SERVICES = ["identity", "projects", "webhooks", "audit"]
 
 ACROSS_TENANTS = {
     # Who has nothing but a secret is found by its keyed hash, unique among all tenants.
-    "identity.accepting.BY_TOKEN",
-    "identity.refreshing.BY_FAMILY",
-    "projects.credentials.BY_HASH",
-    "projects.credentials.BY_ID",
-    "projects.tokens.BY_HASH",
+    "identity.organizations.accept_invitation.GET_BY_TOKEN",
+    "identity.sessions.refresh_session.GET_BY_FAMILY",
+    "projects.keys.credentials.GET_BY_HASH",
+    "projects.keys.credentials.GET_BY_ID",
     # Public, and named by the project alone.
-    "projects.key_set.KEY_SET",
+    "projects.signing.jwks.LIST_PUBLIC_KEYS",
     # The operator's list of tenants.
     "projects.tenants.LIST",
     # Work lists of background tasks, and the old that they forget.
-    "audit.erasure.NEXT",
-    "identity.erasure.NEXT",
+    "audit.tenant_erasure.TENANT_ERASURE",
+    "identity.tenant_erasure.TENANT_ERASURE",
     "identity.retention.PURGE",
-    "webhooks.erasing.OPEN",
-    "projects.credentials.FORGET_REFUSALS",
-    "projects.retirement.RETIRE_DUE",
-    "webhooks.retention.DROP_EXPIRED",
-    # What is sealed, is so under the encryption keys of the installation.
-    "projects.rewrapping.rewrap",
-    "webhooks.rewrapping.rewrap",
+    "webhooks.tenant_erasure.TENANT_ERASURE",
+    "projects.keys.key_usage.PURGE_REFUSALS",
+    "projects.signing.key_retirement.RETIRE_DUE",
+    "webhooks.retention.DELETE_EXPIRED",
+    # Secrets are encrypted under the encryption keys of the installation.
+    "projects.signing.key_rotation.reencrypt_secrets",
+    "webhooks.endpoints.key_rotation.reencrypt_secrets",
     # The dispatcher serves all tenants, and what it takes it takes by tenant.
-    "webhooks.claims.CLAIM",
-    "webhooks.claims.NEXT_WAKE",
-    "webhooks.claims.WAKE",
-    "webhooks.due.TENANTS",
+    "webhooks.queue.claim.CLAIM",
+    "webhooks.queue.claim.SECONDS_TO_NEXT_WAKE",
+    "webhooks.queue.claim.WAKE",
+    "webhooks.queue.ready.LIST_TENANTS",
 }
 """The statements that meet rows of several tenants, and why they may."""
 
@@ -88,13 +89,13 @@ def _unbound(service: str) -> set[str]:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_every_statement_is_bound_to_a_tenant(service: str) -> None:
-    found = {".".join(name.split(".")[:3]) for name in _unbound(service)}
+    found = {name.partition(":")[0] for name in _unbound(service)}
     known = {name for name in ACROSS_TENANTS if name.startswith(f"{service}.")}
     assert found == known, "bind it to tenant_id, or argue it above"
 
 
 def test_what_is_stored_for_a_repeat_is_bound_too() -> None:
-    assert untied(boundary._FIND) == untied(boundary._STORE) == []
+    assert untied(idempotency._LOCK_AND_GET) == untied(idempotency._CREATE) == []
 
 
 def test_an_unbound_table_is_noticed_wherever_it_hides() -> None:
@@ -126,7 +127,7 @@ def test_an_unbound_table_is_noticed_wherever_it_hides() -> None:
 
 @pytest.mark.parametrize("service", SERVICES)
 async def test_every_statement_can_be_prepared(service: str, servers: Servers) -> None:
-    await asyncio.to_thread(migrate.upgrade, service, servers.migration_url(service))
+    await asyncio.to_thread(migrations.upgrade, service, servers.migration_url(service))
     conn = await asyncpg.connect(servers.database_url(service), statement_cache_size=0)
     try:
         for name, statement in statements_of(service).items():
@@ -141,16 +142,18 @@ async def test_every_statement_can_be_prepared(service: str, servers: Servers) -
 @pytest.mark.parametrize("service", SERVICES)
 async def test_the_tables_and_the_migrations_agree(service: str, servers: Servers) -> None:
     url = servers.migration_url(service)
-    await asyncio.to_thread(migrate.upgrade, service, url)
-    assert await asyncio.to_thread(migrate.pending, service, url) == []
+    await asyncio.to_thread(migrations.upgrade, service, url)
+    assert await asyncio.to_thread(migrations.pending, service, url) == []
 
 
 def statements_of(service: str) -> dict[str, Statement]:
-    """Every statement of a service by name, those of lists and of its listings included."""
+    """Every statement of a service, as `module.NAME` or, for those that an object holds, as
+    `module.NAME:statement`.
+    """
     found: dict[str, Statement] = {}
     package = importlib.import_module(service)
-    for module in pkgutil.iter_modules(package.__path__, f"{service}."):
-        if module.name.endswith(("__main__", "migrations")):
+    for module in pkgutil.walk_packages(package.__path__, f"{service}."):
+        if module.name.endswith("__main__") or ".migrations" in module.name:
             continue
         for name, value in vars(importlib.import_module(module.name)).items():
             for suffix, statement in _statements(value):
@@ -162,21 +165,21 @@ def _statements(value: Any) -> Iterator[tuple[str, Statement]]:
     if isinstance(value, Statement):
         yield "", value
     elif isinstance(value, list | tuple):
-        yield from ((f"[{n}]", each) for n, each in enumerate(value) if isinstance(each, Statement))
+        yield from ((f":{n}", each) for n, each in enumerate(value) if isinstance(each, Statement))
     elif isinstance(value, dict):
-        yield from ((f"[{n}]", each) for n, each in value.items() if isinstance(each, Statement))
-    elif isinstance(value, Rewrapping):
-        yield from ((f".{name}", each) for name, each in vars(value).items()
-                    if isinstance(each, Statement))  # fmt: skip
+        yield from ((f":{n}", each) for n, each in value.items() if isinstance(each, Statement))
+    elif isinstance(value, Crud | KeyRotation | TenantErasure):
+        for name, each in vars(value).items():
+            yield from ((f":{name}{suffix}", found) for suffix, found in _statements(each))
     elif isinstance(value, Listing):
         names = sorted(value.filters)
         sorts = {"-created_at", "created_at", *value.sorts, *(f"-{sort}" for sort in value.sorts)}
         for given in [(), *combinations(names, 1), tuple(names)]:
-            yield f".count{given}", value._count(given)
+            yield f":count{given}", value._count(given)
             for sort in sorted(sorts):
-                yield f".far{given}{sort}", value._far(given, sort)
+                yield f":deep{given}{sort}", value._deep_page(given, sort)
                 for continues in (False, True):
-                    yield f".rows{given}{sort}{continues}", value._rows(given, sort, continues)
+                    yield f":rows{given}{sort}{continues}", value._rows(given, sort, continues)
 
 
 def untied(statement: Statement) -> list[str]:

@@ -16,7 +16,7 @@ from chaos.stack import ProxiedStack
 from chaos.workload import LIMITS
 from chaos.writes import OWNER, Row, Write
 from chassis import streams
-from contracts.events import STREAM
+from contracts.topology import SERVICE_NAMES, STREAM
 from support.api import Api
 from support.waiting import until
 from support.webhook_receiver import webhook_receiver
@@ -148,7 +148,7 @@ async def _waiting(stack: ProxiedStack) -> dict[str, int]:
     for service in SERVICES:
         ((counts[f"outbox of {service}"],),) = await _fetch(stack, service, unpublished)
     async with streams.connected(stack.servers.nats_url("admin")) as client:
-        for name in streams.CONSUMERS:
+        for name in SERVICE_NAMES:
             info = await client.jetstream().consumer_info(STREAM, name)
             counts[f"pending for {name}"] = info.num_pending or 0
             counts[f"unacked by {name}"] = info.num_ack_pending or 0

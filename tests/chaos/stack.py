@@ -20,7 +20,7 @@ import aiohttp
 import pytest
 from chaos.proxy import TcpProxy
 from chassis import streams
-from contracts.events import STREAM
+from contracts.topology import STREAM
 from nats.errors import Error as NatsError
 from nats.js.api import ClusterInfo
 from support.waiting import until

@@ -9,19 +9,20 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from chassis import migrate, streams
-from chassis.broker import connect
+from chassis import migrations, streams
+from chassis.broker import Broker
 from chassis.database import Pool, open_pool
+from chassis.nats_client import NatsClient, connect
 from contracts.context import Context
-from contracts.events import STREAM
 from contracts.ids import new_id
 from contracts.organizations import OrganizationDeleted
-from nats.aio.client import Client
+from contracts.topology import STREAM
+from faststream.nats import NatsRouter
 from nats.aio.msg import Msg
 from outbox import dead_letters
-from outbox.inbox import Heard
-from outbox.listening import BATCH, Listener
-from outbox.record import event, record_all
+from outbox.consumer import BATCH, Consumer, CurrentConsumer, EventBatch, durable
+from outbox.inbox import ReceivedEvent
+from outbox.record import create_entry, record
 from outbox.relay import Relay
 from outbox.republish import republish
 from support.owner import TRACE
@@ -39,7 +40,7 @@ class Pipeline:
 
     servers: Servers
     pool: Pool
-    nats: Client
+    nats: NatsClient
     handled: list[str] = field(default_factory=list)
     poison: set[str] = field(default_factory=set)
 
@@ -48,17 +49,19 @@ class Pipeline:
     ) -> list[str]:
         """The ids of so many events, recorded in one transaction; `wake` is told of them."""
         context = Context(tenant_id=new_id("ten"), request_id="req_1", traceparent=TRACE)
-        made = [event(context, OrganizationDeleted, new_id("org"), {}) for _ in range(count)]
+        entries = [
+            create_entry(context, OrganizationDeleted, new_id("org"), {}) for _ in range(count)
+        ]
         async with self.pool.acquire() as conn:
             transaction = conn.transaction()
             await transaction.start()
-            await record_all(conn, made)
+            await record(conn, entries)
             await (transaction.commit() if commit else transaction.rollback())
         if wake is not None:
             wake.wake()
-        return [each.event_id for each in made]
+        return [each.event_id for each in entries]
 
-    async def handle(self, _: object, events: Sequence[Heard]) -> None:
+    async def handle(self, _: object, events: Sequence[ReceivedEvent]) -> None:
         if any(each.id in self.poison for each in events):
             raise ValueError
         self.handled += [each.id for each in events]
@@ -73,14 +76,17 @@ class Pipeline:
             yield relay
 
     @asynccontextmanager
-    async def running_listener(self) -> AsyncIterator[Listener]:
-        listener = Listener(
-            *(DURABLE, self.pool, self.nats, self.handle),
-            after=lambda: None,
-            consumed=lambda _: None,
-        )
-        async with _running(listener.run()):
-            yield listener
+    async def running_consumer(self) -> AsyncIterator[Consumer]:
+        broker, router = Broker(self.nats), NatsRouter()
+        await broker.connect()
+
+        @router.subscriber(**durable(DURABLE))
+        async def receive(batch: EventBatch, consumer: CurrentConsumer) -> None:
+            await consumer.receive(batch)
+
+        consumer = Consumer(broker, router, self.pool, self.handle, lambda _: None)
+        async with _running(consumer.run()):
+            yield consumer
 
     async def all_published(self) -> bool:
         left = "SELECT count(*) FROM outbox WHERE published_at IS NULL"
@@ -130,7 +136,7 @@ async def own_servers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator
     """Its NATS is killed, so it is not the one that all tests share."""
     folder = tmp_path_factory.mktemp("pipeline")
     async with servers_on(folder, with_redis=False) as running:
-        await asyncio.to_thread(migrate.upgrade, "identity", running.migration_url("identity"))
+        await asyncio.to_thread(migrations.upgrade, "identity", running.migration_url("identity"))
         yield running
 
 
@@ -150,7 +156,7 @@ async def pipeline(own_servers: Servers) -> AsyncIterator[Pipeline]:
 
 
 async def test_what_is_rolled_back_is_never_published(pipeline: Pipeline) -> None:
-    async with pipeline.running_relay(), pipeline.running_listener():
+    async with pipeline.running_relay(), pipeline.running_consumer():
         await pipeline.record(3, commit=False)
         await pipeline.assert_handled(await pipeline.record(2))
 
@@ -158,14 +164,14 @@ async def test_what_is_rolled_back_is_never_published(pipeline: Pipeline) -> Non
 async def test_one_relay_leads_and_another_takes_over_within_five_seconds(
     pipeline: Pipeline,
 ) -> None:
-    async with pipeline.running_listener():
+    async with pipeline.running_consumer():
         async with pipeline.running_relay():
             ids = await pipeline.record()
             await pipeline.assert_handled(ids)
             standby = pipeline.running_relay()
             await standby.__aenter__()
             locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted"
-            assert await pipeline.pool.fetchval(locks) == 2, "the relay's and the listener's"
+            assert await pipeline.pool.fetchval(locks) == 2, "the relay's and the consumer's"
         died = time.monotonic()
         ids += await pipeline.record()
         await pipeline.assert_handled(ids)
@@ -175,7 +181,7 @@ async def test_one_relay_leads_and_another_takes_over_within_five_seconds(
 
 async def test_order_holds_while_the_broker_is_killed(pipeline: Pipeline) -> None:
     ids: list[str] = []
-    async with pipeline.running_relay() as relay, pipeline.running_listener():
+    async with pipeline.running_relay() as relay, pipeline.running_consumer():
         for _ in range(4):
             for _ in range(5):
                 ids += await pipeline.record(300, relay)
@@ -193,7 +199,7 @@ async def test_what_a_killed_process_had_in_hand_is_handled_first(pipeline: Pipe
         ids = await pipeline.record(BATCH, relay)
         await pipeline.fetch_and_never_ack(BATCH)
         ids += await pipeline.record(50, relay)
-        async with pipeline.running_listener():
+        async with pipeline.running_consumer():
             await pipeline.assert_handled(ids)
 
 
@@ -206,7 +212,7 @@ async def test_what_was_sent_and_never_came_is_handled_before_what_is_newer(
     async def both_wait() -> bool:
         return (await js.consumer_info(STREAM, DURABLE)).num_waiting == 2
 
-    async with pipeline.running_relay() as relay, pipeline.running_listener():
+    async with pipeline.running_relay() as relay, pipeline.running_consumer():
         ids = await pipeline.record(5, relay)
         await pipeline.assert_handled(ids)
         swallowing = asyncio.create_task(pipeline.fetch_and_never_ack(3))
@@ -217,9 +223,9 @@ async def test_what_was_sent_and_never_came_is_handled_before_what_is_newer(
         await pipeline.assert_handled(ids)
 
 
-async def test_one_replica_listens_and_another_takes_over(pipeline: Pipeline) -> None:
-    async with pipeline.running_relay() as relay, pipeline.running_listener():
-        async with pipeline.running_listener():
+async def test_one_replica_consumes_and_another_takes_over(pipeline: Pipeline) -> None:
+    async with pipeline.running_relay() as relay, pipeline.running_consumer():
+        async with pipeline.running_consumer():
             ids = await pipeline.record(20, relay)
             await pipeline.assert_handled(ids)
         ids += await pipeline.record(20, relay)
@@ -227,7 +233,7 @@ async def test_one_replica_listens_and_another_takes_over(pipeline: Pipeline) ->
 
 
 async def test_a_lost_stream_is_filled_again_and_changes_nothing(pipeline: Pipeline) -> None:
-    async with pipeline.running_relay() as relay, pipeline.running_listener():
+    async with pipeline.running_relay() as relay, pipeline.running_consumer():
         ids = await pipeline.record(30, relay)
         await pipeline.assert_handled(ids)
         await until(pipeline.all_published)
@@ -265,18 +271,18 @@ async def test_published_events_are_kept_a_day(pipeline: Pipeline) -> None:
 async def test_poison_stops_nobody_is_a_dead_letter_and_can_be_requeued(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("outbox.listening.RETRY_SECONDS", (0.05,))
+    monkeypatch.setattr("outbox.consumer.RETRY_SECONDS", (0.05,))
     ids = await pipeline.record(9)
     bad = ids[4]
     pipeline.poison = {bad}
     async with (
         pipeline.running_relay(),
-        pipeline.running_listener(),
+        pipeline.running_consumer(),
         pipeline.pool.acquire() as conn,
     ):
 
         async def tries() -> list[int]:
-            return [letter["tries"] for letter in await dead_letters.find_all(conn)]
+            return [letter["tries"] for letter in await dead_letters.list_all(conn)]
 
         async def given_up() -> bool:
             return await tries() == [5]
@@ -289,7 +295,7 @@ async def test_poison_stops_nobody_is_a_dead_letter_and_can_be_requeued(
 
         await until(given_up)
         assert pipeline.handled == [each for each in ids if each != bad]
-        (letter,) = await dead_letters.find_all(conn)
+        (letter,) = await dead_letters.list_all(conn)
         assert (letter["event_id"], letter["error"], letter["tries"]) == (bad, "ValueError", 5)
         assert await dead_letters.requeue(conn, [bad]) == 1
         await until(failed_again)
@@ -303,12 +309,12 @@ async def test_poison_stops_nobody_is_a_dead_letter_and_can_be_requeued(
 async def test_a_vanished_consumer_is_noticed_and_read_again_once_it_is_made(
     pipeline: Pipeline,
 ) -> None:
-    async with pipeline.running_relay() as relay, pipeline.running_listener() as listener:
+    async with pipeline.running_relay() as relay, pipeline.running_consumer() as consumer:
         ids = await pipeline.record(5, relay)
         await pipeline.assert_handled(ids)
         await pipeline.nats.jetstream().delete_consumer(STREAM, DURABLE)
         with pytest.raises(Exception, match="consumer not found"):
-            await listener.consumer()
+            await consumer.info()
         ids += await pipeline.record(5, relay)
         await streams.bootstrap(pipeline.servers.nats_url("admin"))
         await pipeline.assert_handled(ids)

@@ -14,7 +14,7 @@ from chaos.run import ChaosRun, chaos_run
 from chaos.stack import ProxiedStack
 from chaos.workload import Writer
 from chaos.writes import Write
-from outbox import listening, relay
+from contracts.topology import Lock
 from support.waiting import until
 from tenantry import services
 from tenantry.keys import SERVICES
@@ -24,7 +24,7 @@ from tenantry.supervisor import Child
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="kills a process of a tree")
 
 PROCESSES = (*SERVICES, "edge")
-LOCKS = {"relay": relay.LOCK, "listener": listening.LOCK}
+LOCKS = {"relay": Lock.RELAY, "consumer": Lock.CONSUMER}
 BETWEEN = 30
 """Answers to the load from one kill to the next."""
 
@@ -79,7 +79,7 @@ class ReplicatedStack(ProxiedStack):
         return found
 
     async def is_led(self) -> bool:
-        """One relay and one listener in each service."""
+        """One relay and one consumer in each service."""
         return set((await self.leaders()).values()) == {1}
 
 

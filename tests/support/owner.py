@@ -1,31 +1,32 @@
 """One service alone: its calls answered in this process, on a real migrated database.
 
-The same `understand` and `Boundary` that serve NATS, and events made by the code that records them;
+The same validation and unit of work that serve NATS, and events made by the code that records them;
 only the transport is left out.
 """
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import orjson
-from chassis import migrate
-from chassis.ask import Reply, understand
-from chassis.boundary import Boundary, Routes
+from chassis import migrations
 from chassis.database import Pool, open_pool
-from chassis.keys import Keys
+from chassis.encryption import Keyring
+from chassis.request import Reply, validate_request
 from chassis.settings import ServiceSettings
+from chassis.unit_of_work import Handler, UnitOfWork
 from contracts.calls import Call
 from contracts.context import Context
 from contracts.events import event_subject
 from contracts.ids import new_id
+from contracts.lifecycle import LIFECYCLE_TYPES
 from contracts.problems import Problem
-from outbox.inbox import Heard
-from outbox.record import lifecycle
+from outbox.inbox import ReceivedEvent
+from outbox.record import create_message
 from tenantry.servers import Servers
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -43,16 +44,18 @@ class Answer:
 
 
 class Owner:
-    """Asks a service its calls as a tenant's API key would."""
+    """Calls a service as a tenant's API key would."""
 
-    def __init__(self, routes: Routes, pool: Pool, settings: ServiceSettings) -> None:
+    def __init__(
+        self, handlers: Mapping[Call, Handler], pool: Pool, settings: ServiceSettings
+    ) -> None:
         self.pool = pool
         self.settings = settings
-        self.keys = Keys(settings)
-        self._boundary = Boundary(pool, self.keys, lambda: None)
-        self._routes = routes
+        self.keyring = Keyring(settings)
+        self._unit_of_work = UnitOfWork(pool, self.keyring, lambda: None)
+        self._handlers = handlers
 
-    async def ask(
+    async def call(
         self,
         call: Call,
         tenant: str | None,
@@ -81,12 +84,8 @@ class Owner:
         )
         data = body if isinstance(body, bytes) else b"" if body is None else orjson.dumps(body)
         try:
-            asked = understand(call, circumstances, data, self.keys)
-            if call in self._routes.reads:
-                reply = await self._boundary.read(self._routes.reads[call], asked)
-            else:
-                single = self._routes.single.get(call)
-                reply = await self._boundary.write(self._routes.writes[call], asked, single)
+            request = validate_request(call, circumstances, data, self.keyring)
+            reply = await self._unit_of_work.run(self._handlers[call], request)
         except Problem as problem:
             body = problem.body(circumstances.request_id, circumstances.trace_id)
             reply = Reply(orjson.dumps(body), problem.status)
@@ -103,10 +102,13 @@ class Owner:
 
 @asynccontextmanager
 async def owner_of(
-    service: str, routes: Routes, servers: Servers, kind: type[ServiceSettings] = ServiceSettings
+    service: str,
+    handlers: Mapping[Call, Handler],
+    servers: Servers,
+    kind: type[ServiceSettings] = ServiceSettings,
 ) -> AsyncIterator[Owner]:
     """The service on its migrated database."""
-    await asyncio.to_thread(migrate.upgrade, service, servers.migration_url(service))
+    await asyncio.to_thread(migrations.upgrade, service, servers.migration_url(service))
     settings = kind(
         database_url=servers.database_url(service),
         hash_key=HASH_KEY,
@@ -114,7 +116,7 @@ async def owner_of(
     )
     pool = await open_pool(settings.database_url, 10)
     try:
-        yield Owner(routes, pool, settings)
+        yield Owner(handlers, pool, settings)
     finally:
         await pool.close()
 
@@ -130,7 +132,7 @@ def heard(
     request_id: str = "req_1",
     ip_address: str | None = "203.0.113.7",
     user_agent: str | None = "tests",
-) -> Heard:
+) -> ReceivedEvent:
     """An event of the tenant."""
     event = {
         "specversion": "1.0",
@@ -148,13 +150,18 @@ def heard(
         "data": data or {},
     }
     subject = event_subject("identity", type)
-    return Heard(event, subject, orjson.dumps(event), ip_address, user_agent)
+    return ReceivedEvent(event, subject, orjson.dumps(event), ip_address, user_agent)
 
 
-def heard_lifecycle(tenant: str, type: str, data: dict[str, Any] | None = None) -> Heard:
+def heard_lifecycle(tenant: str, type: str, data: dict[str, Any] | None = None) -> ReceivedEvent:
     """A message of projects to the other services."""
     context = Context(request_id="req_1", traceparent=TRACE, ip_address="203.0.113.9")
-    made = lifecycle(context, "projects", type, tenant, data or {})
-    return Heard(
-        orjson.loads(made.payload), made.subject, made.payload, made.ip_address, made.user_agent
+    message = LIFECYCLE_TYPES[type](**data or {})
+    entry = create_message(context, message, "projects", tenant)
+    return ReceivedEvent(
+        orjson.loads(entry.payload),
+        entry.subject,
+        entry.payload,
+        entry.ip_address,
+        entry.user_agent,
     )

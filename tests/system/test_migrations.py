@@ -17,7 +17,7 @@ from alembic.script import ScriptDirectory
 from chaos.faults import Fault
 from chaos.run import chaos_run
 from chaos.stack import ProxiedStack
-from chassis import migrate
+from chassis import migrations
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 from support.stack import tenantry
@@ -64,8 +64,8 @@ def upgrade() -> None:
 
 @contextmanager
 def later_release(folder: Path) -> Iterator[None]:
-    """Inside, `chassis.migrate` knows one step more of each service than this release has."""
-    of_this_release = migrate._config
+    """Inside, `chassis.migrations` knows one step more of each service than this release has."""
+    of_this_release = migrations._config
 
     def config_of(service: str) -> Config:
         config = of_this_release(service)
@@ -80,20 +80,20 @@ def later_release(folder: Path) -> Iterator[None]:
         return config
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(migrate, "_config", config_of)
+        patch.setattr(migrations, "_config", config_of)
         yield
 
 
 def downgrade(service: str, url: str) -> None:
     """To no schema at all."""
-    config = migrate._config(service)
+    config = migrations._config(service)
 
     def work(connection: Connection) -> None:
         config.attributes["connection"] = connection
         command.downgrade(config, "base")
         connection.commit()
 
-    asyncio.run(migrate._with_connection(url, work))
+    asyncio.run(migrations._with_connection(url, work))
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ async def columns(url: str) -> list[asyncpg.Record]:
 
 async def test_of_two_migrations_at_once_one_does_it(bare: Servers) -> None:
     conn = await asyncpg.connect(bare.migration_url("identity"))
-    await conn.execute("SELECT pg_advisory_lock($1)", migrate.LOCK)
+    await conn.execute("SELECT pg_advisory_lock($1)", migrations.LOCK)
     both = [asyncio.create_task(tenantry("migrate", "--json", **owners(bare))) for _ in "12"]
 
     async def both_wait() -> bool:
@@ -140,18 +140,18 @@ async def test_of_two_migrations_at_once_one_does_it(bare: Servers) -> None:
 async def test_a_table_in_use_is_waited_for_a_while_and_then_nothing_has_changed(
     bare: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(migrate, "PATIENCE", "300ms")
+    monkeypatch.setattr(migrations, "PATIENCE", "300ms")
     url = bare.migration_url("identity")
-    await asyncio.to_thread(migrate.upgrade, "identity", url)
+    await asyncio.to_thread(migrations.upgrade, "identity", url)
     before = await columns(url)
     conn = await asyncpg.connect(url)
     with later_release(tmp_path):
         async with conn.transaction():
             await conn.execute("LOCK TABLE users IN ACCESS SHARE MODE")
             with pytest.raises(DBAPIError, match="lock timeout"):
-                await asyncio.to_thread(migrate.upgrade, "identity", url)
+                await asyncio.to_thread(migrations.upgrade, "identity", url)
             assert await columns(url) == before
-        assert await asyncio.to_thread(migrate.upgrade, "identity", url)
+        assert await asyncio.to_thread(migrations.upgrade, "identity", url)
     await conn.close()
     assert await columns(url) != before
 
@@ -161,7 +161,7 @@ async def test_the_release_before_leaves_a_newer_schema_alone(
 ) -> None:
     with later_release(tmp_path):
         for service in SERVICES:
-            await asyncio.to_thread(migrate.upgrade, service, bare.migration_url(service))
+            await asyncio.to_thread(migrations.upgrade, service, bare.migration_url(service))
     before = {service: await columns(bare.migration_url(service)) for service in SERVICES}
     assert (await tenantry("migrate", "--check", **owners(bare))).code == 0
     ran = await tenantry("migrate", "--json", **owners(bare))
@@ -172,11 +172,11 @@ async def test_the_release_before_leaves_a_newer_schema_alone(
 async def test_every_step_can_be_taken_back(bare: Servers) -> None:
     for service in SERVICES:
         url = bare.migration_url(service)
-        await asyncio.to_thread(migrate.upgrade, service, url)
+        await asyncio.to_thread(migrations.upgrade, service, url)
         whole = await columns(url)
         await asyncio.to_thread(downgrade, service, url)
         assert {row["table_name"] for row in await columns(url)} == {"alembic_version"}
-        await asyncio.to_thread(migrate.upgrade, service, url)
+        await asyncio.to_thread(migrations.upgrade, service, url)
         assert await columns(url) == whole
 
 
@@ -207,10 +207,11 @@ async def test_this_release_works_on_the_schema_of_the_next(tmp_path: Path) -> N
 
 async def expand(stack: ProxiedStack, service: str) -> None:
     """As the Job does it: once more when it met the load in the wrong moment."""
+    url = stack.servers.migration_url(service)
 
     async def done() -> bool:
         try:
-            await asyncio.to_thread(migrate.upgrade, service, stack.servers.migration_url(service))
+            await asyncio.to_thread(migrations.upgrade, service, url)
         except DBAPIError as error:
             stack.note(f"{service} was not expanded: {error}")
             return False

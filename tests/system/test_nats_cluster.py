@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 import pytest
 from chaos.stack import ClusteredServers
 from chassis import streams
-from chassis.broker import connect
-from contracts.events import STREAM
+from chassis.nats_client import connect
+from contracts.topology import STREAM
 from nats.errors import TimeoutError as NatsTimeoutError
 from support.stack import tenantry
 from support.waiting import until

@@ -125,12 +125,12 @@ def requeue(
 
 
 async def _dead(data: Path | None, services: list[str]) -> list[dict[str, Any]]:
-    from outbox.dead_letters import find_all
+    from outbox.dead_letters import list_all
 
     from tenantry.databases import of_each
     from tenantry.installation import backing
 
-    found = await of_each(backing(data), services, find_all)
+    found = await of_each(backing(data), services, list_all)
     return [
         {
             "service": service,

@@ -59,7 +59,7 @@ def bootstrap(
     """
     import asyncio
 
-    from chassis.streams import CONSUMERS
+    from contracts.topology import SERVICE_NAMES
 
     from tenantry import brokers
     from tenantry.cli import showing
@@ -71,6 +71,6 @@ def bootstrap(
         return
     asyncio.run(brokers.bootstrap(url, replicas))
     if as_json:
-        showing.as_json({"stream": "EVENTS", "consumers": list(CONSUMERS)})
+        showing.as_json({"stream": "EVENTS", "consumers": list(SERVICE_NAMES)})
     else:
-        typer.echo(f"The stream and its consumers are there: {', '.join(CONSUMERS)}.")
+        typer.echo(f"The stream and its consumers are there: {', '.join(SERVICE_NAMES)}.")

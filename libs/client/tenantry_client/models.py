@@ -1,21 +1,21 @@
 """The words of the API, from `contracts`, and those that callers say otherwise than owners."""
 
-from contracts.api_keys import ApiKey, ApiKeysQuery, ApiKeyVerdict, NewApiKey, RotateApiKey
+from contracts.api_keys import ApiKey, ApiKeysQuery, ApiKeyVerdict, CreateApiKey, RotateApiKey
 from contracts.audit import AuditEvent, AuditFilters, AuditQuery, ExportedEvent, FeedQuery
 from contracts.events import Event, EventData
-from contracts.invitations import AcceptInvitation, Invitation, InvitationsQuery, NewInvitation
-from contracts.members import Member, MemberPatch, MembersQuery, NewMember
+from contracts.invitations import AcceptInvitation, CreateInvitation, Invitation, InvitationsQuery
+from contracts.members import AddMember, Member, MembersQuery, UpdateMember
 from contracts.models import Body, DeleteQuery, DeletionPreview, ListQuery, Pagination
 from contracts.organizations import (
-    NewOrganization,
+    CreateOrganization,
     Organization,
-    OrganizationPatch,
     OrganizationsQuery,
+    UpdateOrganization,
 )
-from contracts.projects import NewProject, Project, ProjectPatch, ProjectSettings, ProjectsQuery
+from contracts.projects import CreateProject, Project, ProjectSettings, ProjectsQuery, UpdateProject
 from contracts.scopes import Scopes
 from contracts.sessions import (
-    NewSession,
+    CreateSession,
     RefreshSession,
     Session,
     SessionTokens,
@@ -24,31 +24,31 @@ from contracts.sessions import (
 )
 from contracts.signing_keys import RotateSigningKey, SigningKey
 from contracts.tenants import (
-    NewRootKey,
-    NewTenant,
+    CreateRootKey,
+    CreateTenant,
     RootKeysQuery,
     Tenant,
-    TenantPatch,
     TenantsQuery,
+    UpdateTenant,
     WhoAmI,
 )
 from contracts.users import (
+    CreateUser,
     DeleteUserQuery,
     ImportResult,
-    NewUser,
+    UpdateUser,
     User,
     UserDetail,
-    UserPatch,
     UsersQuery,
 )
 from contracts.webhooks import (
+    CreateWebhook,
     DeliveriesQuery,
     Delivery,
-    NewWebhook,
     Replay,
     SendTest,
+    UpdateWebhook,
     Webhook,
-    WebhookPatch,
     WebhooksQuery,
 )
 
@@ -66,11 +66,21 @@ class ExportQuery(AuditFilters):
 
 __all__ = [
     "AcceptInvitation",
+    "AddMember",
     "ApiKey",
     "ApiKeyVerdict",
     "ApiKeysQuery",
     "AuditEvent",
     "AuditQuery",
+    "CreateApiKey",
+    "CreateInvitation",
+    "CreateOrganization",
+    "CreateProject",
+    "CreateRootKey",
+    "CreateSession",
+    "CreateTenant",
+    "CreateUser",
+    "CreateWebhook",
     "DeleteQuery",
     "DeleteUserQuery",
     "DeletionPreview",
@@ -86,24 +96,11 @@ __all__ = [
     "InvitationsQuery",
     "ListQuery",
     "Member",
-    "MemberPatch",
     "MembersQuery",
-    "NewApiKey",
-    "NewInvitation",
-    "NewMember",
-    "NewOrganization",
-    "NewProject",
-    "NewRootKey",
-    "NewSession",
-    "NewTenant",
-    "NewUser",
-    "NewWebhook",
     "Organization",
-    "OrganizationPatch",
     "OrganizationsQuery",
     "Pagination",
     "Project",
-    "ProjectPatch",
     "ProjectSettings",
     "ProjectsQuery",
     "RefreshSession",
@@ -117,16 +114,19 @@ __all__ = [
     "SessionVerdict",
     "SigningKey",
     "Tenant",
-    "TenantPatch",
     "TenantsQuery",
+    "UpdateMember",
+    "UpdateOrganization",
+    "UpdateProject",
+    "UpdateTenant",
+    "UpdateUser",
+    "UpdateWebhook",
     "User",
     "UserDetail",
-    "UserPatch",
     "UsersQuery",
     "VerifyApiKey",
     "VerifySession",
     "Webhook",
-    "WebhookPatch",
     "WebhooksQuery",
     "WhoAmI",
 ]

@@ -4,21 +4,21 @@ from collections.abc import Iterable
 
 from contracts.models import DeletionPreview
 from contracts.sessions import (
+    CreateSession,
     IssuedSession,
-    NewSession,
     RefreshSession,
     SessionTokens,
     SessionVerdict,
     VerifySession,
 )
 from contracts.users import (
+    CreateUser,
     DeleteUserQuery,
     ImportResult,
-    NewUser,
+    UpdateUser,
     User,
     UserDetail,
     UserPage,
-    UserPatch,
     UsersQuery,
 )
 
@@ -29,11 +29,11 @@ _USER = _USERS + "/{id}"
 _SESSIONS = _USER + "/sessions"
 
 
-def create_user(user: NewUser) -> Request[User]:
+def create_user(user: CreateUser) -> Request[User]:
     return Request("POST", _USERS, {201: User}, body=user)
 
 
-def import_users(users: Iterable[NewUser]) -> Lines[ImportResult]:
+def import_users(users: Iterable[CreateUser]) -> Lines[ImportResult]:
     """Up to 10,000 users or 8 MiB at once: a result for each, in order. A bad one fails alone."""
     lines = (user.model_dump_json(exclude_unset=True).encode() for user in users)
     content = Content(b"\n".join(lines), "application/x-ndjson")
@@ -49,7 +49,7 @@ def get_user(user_id: str) -> Request[UserDetail]:
     return Request("GET", _USER, {200: UserDetail}, (user_id,))
 
 
-def update_user(user_id: str, patch: UserPatch) -> Request[User]:
+def update_user(user_id: str, patch: UpdateUser) -> Request[User]:
     return Request("PATCH", _USER, {200: User}, (user_id,), body=patch)
 
 
@@ -59,7 +59,7 @@ def delete_user(
     return Request("DELETE", _USER, {204: None, 200: DeletionPreview}, (user_id,), query)
 
 
-def create_session(user_id: str, session: NewSession) -> Request[IssuedSession]:
+def create_session(user_id: str, session: CreateSession) -> Request[IssuedSession]:
     """The refresh token is shown this once."""
     return Request("POST", _SESSIONS, {201: IssuedSession}, (user_id,), body=session)
 

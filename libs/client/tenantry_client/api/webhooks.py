@@ -3,18 +3,18 @@
 from contracts.catalogue import EventTypes
 from contracts.models import DeleteQuery, DeletionPreview
 from contracts.webhooks import (
+    CreateWebhook,
     DeliveriesQuery,
     Delivery,
     DeliveryDetail,
     DeliveryPage,
     IssuedWebhook,
-    NewWebhook,
     Replay,
     Replayed,
     SendTest,
+    UpdateWebhook,
     Webhook,
     WebhookPage,
-    WebhookPatch,
     WebhooksQuery,
 )
 
@@ -26,7 +26,7 @@ _DELIVERIES = _WEBHOOK + "/deliveries"
 _DELIVERY = _DELIVERIES + "/{delivery_id}"
 
 
-def create_webhook(webhook: NewWebhook) -> Request[IssuedWebhook]:
+def create_webhook(webhook: CreateWebhook) -> Request[IssuedWebhook]:
     """The secret, by which `webhooks.verify` knows it, is shown this once."""
     return Request("POST", _WEBHOOKS, {201: IssuedWebhook}, body=webhook)
 
@@ -39,7 +39,7 @@ def get_webhook(webhook_id: str) -> Request[Webhook]:
     return Request("GET", _WEBHOOK, {200: Webhook}, (webhook_id,))
 
 
-def update_webhook(webhook_id: str, patch: WebhookPatch) -> Request[Webhook]:
+def update_webhook(webhook_id: str, patch: UpdateWebhook) -> Request[Webhook]:
     return Request("PATCH", _WEBHOOK, {200: Webhook}, (webhook_id,), body=patch)
 
 
