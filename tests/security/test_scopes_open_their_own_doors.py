@@ -11,8 +11,6 @@ from edge.auth import access
 from edge.call_route import CallRoute
 from edge.routers import ROUTES
 from support.api import Answer, Api
-from support.figures import FIGURES
-from support.furnished import FORM, made
 
 SCOPED = [route for route in ROUTES if route.scopes]
 

@@ -14,9 +14,9 @@ import asyncpg
 import pytest
 from aiohttp import ClientSession
 from support.api import Api, new_tenant
-from support.receivers import Receiver, receiver
 from support.stack import Stack, running_stack
 from support.waiting import until
+from support.webhook_receiver import Receiver, webhook_receiver
 from tenantry.installation import backing
 from tenantry.keys import SERVICES
 
@@ -62,7 +62,7 @@ async def mortal_stack(folder: Path) -> AsyncIterator[Stack]:
 
 @pytest.fixture
 async def story(mortal_stack: Stack) -> AsyncIterator[Story]:
-    async with ClientSession() as http, receiver() as endpoint:
+    async with ClientSession() as http, webhook_receiver() as endpoint:
         api = await new_tenant(http, mortal_stack.url, mortal_stack.ready["operator_key"])
         needles = await furnish(api, endpoint)
         operator = Api(http, mortal_stack.url, mortal_stack.ready["operator_key"])

@@ -15,8 +15,7 @@ from aiohttp import ClientSession
 from chassis import streams
 from contracts.ids import new_id
 from support.api import Api, new_tenant
-from support.commands import Ran, tenantry
-from support.stack import Stack, running_stack
+from support.stack import Ran, Stack, running_stack, tenantry
 from support.waiting import until
 from tenantry.keys import SERVICES
 from tenantry.servers import Servers, backing_servers

@@ -11,7 +11,6 @@ from chassis.database import Pool, open_pool
 from chassis.request import Request
 from chassis.unit_of_work import Handler
 from contracts.calls import Call
-
 from support.owner import Owner
 
 

@@ -16,7 +16,7 @@ MANY = 5
 
 
 @dataclass(frozen=True)
-class Furnished:
+class SampleTenant:
     """`ids` by prefix, one of each kind, and `root` for the root key; `spare` is a user who belongs
     nowhere.
     """
@@ -34,7 +34,7 @@ async def made(api: Api, path: str, body: Any = None) -> Any:
     return answer.body
 
 
-async def furnish(api: Api) -> Furnished:
+async def create_sample_tenant(api: Api) -> SampleTenant:
     """Fills a fresh tenant, called as its root key."""
     word = f"w{uuid4().hex[:12]}"
     who = await api("GET", "/v1/admin/tenant")
@@ -49,7 +49,7 @@ async def furnish(api: Api) -> Furnished:
         return (await api("GET", f"/v1/admin/audit?resource_id={ids['whk']}")).body["events"]
 
     ids["evt"] = (await until(heard))[0]["id"]
-    return Furnished(api, word, ids, spare, secrets)
+    return SampleTenant(api, word, ids, spare, secrets)
 
 
 async def _projects(api: Api, word: str, ids: dict[str, str], secrets: dict[str, str]) -> None:

@@ -5,13 +5,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from aiohttp import web
+from tenantry.loopback import HOST
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True)
 class Received:
-    """One POST as it came."""
+    """One request as it came; the names of headers are in lower case."""
 
     path: str
     headers: dict[str, str]
@@ -20,7 +21,7 @@ class Received:
 
 @dataclass
 class Receiver:
-    """`answer` decides what is said; 204 unless a test says otherwise."""
+    """Answers `status`, or what `answer` decides."""
 
     url: str = ""
     received: list[Received] = field(default_factory=list)
@@ -36,18 +37,16 @@ class Receiver:
 
 
 @asynccontextmanager
-async def receiver() -> AsyncIterator[Receiver]:
-    """Listening on a free port of 127.0.0.1."""
-    here = Receiver()
+async def webhook_receiver(status: int = 204) -> AsyncIterator[Receiver]:
+    """Listens on a free port of 127.0.0.1, for every path and method."""
+    receiver = Receiver(status=status)
     app = web.Application()
-    app.router.add_route("*", "/{tail:.*}", here.handle)
+    app.router.add_route("*", "/{tail:.*}", receiver.handle)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    port = runner.addresses[0][1]
-    here.url = f"http://127.0.0.1:{port}/in"
+    await web.TCPSite(runner, HOST, 0).start()
+    receiver.url = f"http://{HOST}:{runner.addresses[0][1]}/in"
     try:
-        yield here
+        yield receiver
     finally:
         await runner.cleanup()

@@ -3,30 +3,57 @@
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
-
 from support.api import Api
 
 Row = tuple[str, str]
 """A kind and an identifier; that of a member is the organization's, a slash, the user's."""
+
+NEW = "<new>"
+"""Stands in a change for the identifier that the answer will give."""
+OWNER = "owner"
+"""The mark of a member that came with its organization, and stays with it."""
 
 ANSWER_SECONDS = 6.0
 NOT_FINAL = (408, 429)
 
 
 @dataclass(frozen=True)
-class Effect:
+class Change:
     """What a write does when it is done: its events (type, resource), and its rows.
 
     Every row carries a mark of the write that touched it last; None is a row that is gone.
     """
 
     events: tuple[tuple[str, str], ...] = ()
-    rows: dict[Row, str | None] = field(default_factory=dict)
+    rows: Mapping[Row, str | None] = field(default_factory=dict)
+
+    @property
+    def event_types(self) -> Counter[str]:
+        return Counter(event_type for event_type, _ in self.events)
+
+    def with_id(self, made: str) -> "Change":
+        return Change(
+            tuple((event_type, each.replace(NEW, made)) for event_type, each in self.events),
+            {(kind, each.replace(NEW, made)): mark for (kind, each), mark in self.rows.items()},
+        )
+
+    def is_visible(self, rows: Mapping[Row, str]) -> bool:
+        """Whether all of it shows in the rows of the tenant; False when it changes no row."""
+        marks = set(rows.values())
+        return bool(self.rows) and all(
+            row not in rows if mark is None else mark in marks
+            for row, mark in self.rows.items()
+            if mark != OWNER
+        )
+
+
+NO_CHANGE = Change()
 
 
 @dataclass(frozen=True)
@@ -55,8 +82,8 @@ class Attempt:
         return self.status, self.raw, self.location, self.etag
 
     def __str__(self) -> str:
-        said = "no answer" if self.status is None else f"{self.status} {self.raw[:200]!r}"
-        return f"{self.request_id} {'replayed ' if self.replayed else ''}{said}"
+        answer = "no answer" if self.status is None else f"{self.status} {self.raw[:200]!r}"
+        return f"{self.request_id} {'replayed ' if self.replayed else ''}{answer}"
 
 
 @dataclass
@@ -64,8 +91,6 @@ class Write:
     """One write with one Idempotency-Key, sent as often as needed.
 
     `expected` is the status of its final answer. `touched` are the rows that it may change.
-    `actions` are the types of its events and `mark` or `gone` the trace that it leaves among the
-    rows: both known before it has an answer.
     """
 
     number: int
@@ -75,10 +100,7 @@ class Write:
     body: dict[str, Any] | None
     expected: int
     touched: tuple[Row, ...] = ()
-    actions: tuple[str, ...] = ()
-    mark: str | None = None
-    gone: Row | None = None
-    effect: Callable[[Any], Effect] = lambda _: Effect()
+    change: Change = NO_CHANGE
     attempts: list[Attempt] = field(default_factory=list)
     sent: int = 0
 
@@ -100,12 +122,14 @@ class Write:
         """When its final answer was there; never, if there is none."""
         return self.final.ended if self.final is not None else float("inf")
 
-    def done(self) -> Effect:
+    @property
+    def done(self) -> Change:
         """What must be there: nothing when it was refused, or nobody knows."""
         final = self.final
         if final is None or final.status not in (200, 201, 204):
-            return Effect()
-        return self.effect(json.loads(final.raw) if final.raw else None)
+            return NO_CHANGE
+        body = json.loads(final.raw) if final.raw else {}
+        return self.change.with_id(body.get("id", ""))
 
     async def send(self) -> Attempt:
         """Once more, as a request of its own with the same key."""
