@@ -15,6 +15,8 @@ from contracts.models import DeleteQuery
 from edge.auth import access
 from edge.call_route import CallRoute
 from edge.routers import ROUTES
+from security.figures import FIGURES
+from security.sample_tenant import SampleTenant
 from support.api import Answer, Api
 from support.waiting import until
 
