@@ -28,7 +28,7 @@ async def serve() -> None:
     credentials = Credentials(os.environ["TENANTRY_OPERATOR_KEY"])
     url = os.environ["TENANTRY_NATS_URL"]
     client = await nats.connect(url, inbox_prefix=b"_INBOX_edge")
-    await credentials.start(client)
+    credentials.connect(client)
     context = Context(request_id="bench", traceparent=NO_TRACE, deadline=2**33)
     start = {
         "type": "http.response.start",

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import asyncpg
-from audit import trail
+from audit import queries
 from chassis.database import PLANNING
 from chassis.encryption import Keyring
 from chassis.request import validate_request
@@ -18,15 +18,16 @@ from contracts.calls import Call
 from contracts.context import Context
 from contracts.members import LIST_MEMBERS
 from contracts.users import LIST_USERS
-from identity import directory, members
+from identity.organizations import members
+from identity.users import user_search
 from pydantic import SecretStr
 
 from bench.product import Product
 
 _LISTS: dict[str, tuple[str, Call, Callable[..., Any]]] = {
-    "users": ("identity", LIST_USERS, directory.find_all),
-    "members": ("identity", LIST_MEMBERS, members.find_all),
-    "audit": ("audit", LIST_EVENTS, trail.find_all),
+    "users": ("identity", LIST_USERS, user_search.list_users.function),
+    "members": ("identity", LIST_MEMBERS, members.list_members.function),
+    "audit": ("audit", LIST_EVENTS, queries.list_events.function),
 }
 _EXPLAIN = "EXPLAIN (ANALYZE, BUFFERS, COSTS OFF) "
 

@@ -10,15 +10,18 @@ from tenantry.databases import connected
 from tenantry.failing import Failed, Misconfigured
 from tenantry.installation import Backing
 
-SERVICES = ("projects", "webhooks")
-"""Those that keep what is sealed for ever; each has a `rewrapping.rewrap`."""
+KEY_ROTATIONS = {
+    "projects": "projects.signing.key_rotation",
+    "webhooks": "webhooks.endpoints.key_rotation",
+}
+"""The services that store encrypted secrets for ever; each has `reencrypt_secrets` there."""
 
 
 async def rewrap(backing: Backing) -> dict[str, int]:
     """How many secrets each service has sealed anew; none when all are under the first key."""
     hash_key, encryption_keys = backing.keys()
     done = {}
-    for service in SERVICES:
+    for service in KEY_ROTATIONS:
         url = backing.database(service)
         try:
             settings = ServiceSettings.model_validate(
@@ -37,7 +40,7 @@ async def rewrap(backing: Backing) -> dict[str, int]:
 
 
 async def _rewrap(service: str, url: str, keys: Keyring) -> int:
-    work = import_module(f"{service}.rewrapping").rewrap
+    work = import_module(KEY_ROTATIONS[service]).reencrypt_secrets
     total = 0
     async with connected(service, url) as conn:
         try:

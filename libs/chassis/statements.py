@@ -17,7 +17,7 @@ from chassis.rows import Row
 R = TypeVar("R", default=Record)
 
 _DIALECT = dialect()  # type: ignore[no-untyped-call]
-_SET = "set_"
+_SET = "set__"  # no name that SQLAlchemy gives, as that of set_config(...)
 
 
 class Statement(Generic[R]):

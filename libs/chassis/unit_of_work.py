@@ -18,7 +18,7 @@ from chassis.idempotency import IDEMPOTENCY, StoredReply
 from chassis.request import Reply, Request, problem_reply
 
 Function = Callable[..., Awaitable[Reply]]
-"""`(connection, request)`, and with `prepare` what that returned as a third argument."""
+"""`(connection or pool, request)`, and with `prepare` what that returned as a third argument."""
 Prepare = Callable[..., Awaitable[Any]]
 """`(pool, request)`: what is done before the transaction. A statement that is run on the pool holds
 a connection only while it runs. Must change nothing."""
@@ -31,13 +31,14 @@ _Work = Callable[[Connection], Awaitable[Reply]]
 class Handler:
     """A function that answers a call, and how it uses the database.
 
-    `kind`: `read` runs without a transaction, `write` in one, `single` without one if `condition`
-    holds for the body: PostgreSQL runs one statement as a transaction, which saves the round trips
-    of BEGIN and COMMIT. With an Idempotency-Key every write is a transaction.
+    `kind`: `read` runs without a transaction, `pool` too and gets the pool instead of a connection,
+    `write` runs in a transaction, `single` without one if `condition` holds for the body:
+    PostgreSQL runs one statement as a transaction, which saves the round trips of BEGIN and COMMIT.
+    With an Idempotency-Key every write is a transaction.
     """
 
     function: Function
-    kind: Literal["read", "write", "single"]
+    kind: Literal["pool", "read", "write", "single"]
     prepare: Prepare | None = None
     condition: Condition = lambda _: True
 
@@ -48,9 +49,13 @@ class Handler:
         return replace(self, function=partial(self.function, **dependencies))
 
 
-def read_only(*, prepare: Prepare | None = None) -> Callable[[Function], Handler]:
-    """Declares a handler that changes nothing."""
-    return partial(Handler, kind="read", prepare=prepare)
+def read_only(
+    *, prepare: Prepare | None = None, on_pool: bool = False
+) -> Callable[[Function], Handler]:
+    """Declares a handler that changes nothing. With `on_pool` it gets the pool: it holds a
+    connection only while one of its statements runs, and may call another service in between.
+    """
+    return partial(Handler, kind="pool" if on_pool else "read", prepare=prepare)
 
 
 def transactional(*, prepare: Prepare | None = None) -> Callable[[Function], Handler]:
@@ -77,6 +82,8 @@ class UnitOfWork:
 
     async def run(self, handler: Handler, request: Request[Any, Any]) -> Reply:
         """The handler's reply, committed. Raises Problem, and the errors of the database."""
+        if handler.kind == "pool":
+            return await handler.function(self._pool, request)
         if handler.kind == "read":
             return await self._run(await self._prepare(handler, request))
         if request.context.idempotency_key is not None:

@@ -1,7 +1,7 @@
-"""What audit hears: every event of a tenant becomes one entry of its log, once and in order.
+"""What audit does with events: every event of a tenant becomes one entry of its log, in order.
 
-A batch takes a fixed number of statements. A deleted user's personal data goes in the transaction
-that records the deletion; a tenant that is to be erased is closed here and erased step by step.
+A batch takes a fixed number of statements. A deleted user's personal data is erased in the
+transaction that records the deletion; a deleted tenant's log is closed here and erased later.
 """
 
 from collections.abc import Sequence
@@ -9,56 +9,61 @@ from datetime import UTC, datetime
 from typing import Any
 
 from chassis.database import Connection
-from contracts.events import lifecycle_subject
+from contracts.lifecycle import ApiKeyRefused, TenantDeletionRequested
 from contracts.topology import EVENTS_PREFIX
+from contracts.users import UserDeleted
 from faststream.nats import NatsRouter
 from outbox.consumer import Consumer
 from outbox.inbox import ReceivedEvent
 
-from audit import chain, erasure, log, people
-from audit.log import Entry
+from audit import chain, data_subjects
+from audit.append import Entry, append, lock_heads
+from audit.data_subjects import DataSubject
+from audit.tenant_erasure import request_erasure
 
-DELETION = lifecycle_subject("projects", "tenant.deletion_requested")
-REFUSED = lifecycle_subject("projects", "api_key.refused")
+DELETION_REQUESTED = TenantDeletionRequested.subject("projects")
+REFUSED = ApiKeyRefused.subject("projects")
 
 
 async def handle_events(conn: Connection, events: Sequence[ReceivedEvent]) -> None:
-    """The effect of a batch. Lifecycle messages other than those two are no business of ours."""
-    ends = {each.tenant_id: each for each in events if each.subject == DELETION}
-    entries = [entry_of(each) for each in events if _is_recorded(each)]
-    tenants = {entry.tenant_id for entry in entries} | ends.keys()
+    """Handles a batch in one transaction; ignores lifecycle messages other than those two."""
+    deletions = {each.tenant_id: each for each in events if each.subject == DELETION_REQUESTED}
+    entries = [to_entry(each) for each in events if _is_recorded(each)]
+    tenants = {entry.tenant_id for entry in entries} | deletions.keys()
     if not tenants:
         return
-    heads = await log.lock(conn, tenants)
+    heads = await lock_heads(conn, tenants)
     now = datetime.now(UTC)
-    for tenant_id, end in ends.items():
-        await erasure.close(conn, end.context(), tenant_id, now)
+    for deletion in deletions.values():
+        await request_erasure(conn, deletion, now)
     entries = [
         entry
         for entry in entries
-        if entry.tenant_id not in ends and heads[entry.tenant_id].closed_at is None
+        if entry.tenant_id not in deletions and heads[entry.tenant_id].closed_at is None
     ]
     if not entries:
         return
     deleted = {(each.tenant_id, each.resource_id) for each in entries if _deletes_a_user(each)}
-    gone = deleted | await people.gone(conn, _people(entries))
-    await log.append(conn, heads, [_without(gone, entry) for entry in entries])
+    erased = deleted | await data_subjects.list_deleted(conn, _subjects(entries))
+    await append(conn, heads, [_without_erased(entry, erased) for entry in entries])
     if deleted:
-        await people.forget(conn, deleted, now)
+        await data_subjects.erase(conn, deleted, now)
 
 
-def entry_of(heard: ReceivedEvent) -> Entry:
-    """The entry that an event makes, not yet numbered."""
-    event = heard.event
+def to_entry(received: ReceivedEvent) -> Entry:
+    """The entry of an event, not yet numbered."""
+    event = received.event
     data: dict[str, Any] = event["data"]
-    refused = heard.subject == REFUSED
-    resource_type = heard.type.split(".", 1)[0]
-    plain, personal = chain.split(resource_type, {} if refused else data.get("changes") or {})
+    refused = received.subject == REFUSED
+    resource_type = received.type.split(".", 1)[0]
+    plain, personal = chain.split_changes(
+        resource_type, {} if refused else data.get("changes") or {}
+    )
     reason = data.get("code" if refused else "reason")
     return Entry(
-        tenant_id=heard.tenant_id,
-        id=heard.id,
-        action=heard.type,
+        tenant_id=received.tenant_id,
+        id=received.id,
+        action=received.type,
         resource_type=resource_type,
         resource_id=data["resource_id"] if refused else event["subject"],
         actor_type=event["actortype"],
@@ -68,23 +73,23 @@ def entry_of(heard: ReceivedEvent) -> Entry:
         reason=reason if isinstance(reason, str) else None,
         changes=plain,
         created_at=datetime.fromisoformat(event["time"]).astimezone(UTC),
-        ip_address=heard.ip_address,
-        user_agent=heard.user_agent,
+        ip_address=received.ip_address,
+        user_agent=received.user_agent,
         personal_changes=personal,
-        actor_user=people.actor_of(event),
-        about_user=people.about(event),
+        actor_user=data_subjects.actor_user(event),
+        about_user=data_subjects.about_user(event),
     )
 
 
-def _is_recorded(heard: ReceivedEvent) -> bool:
-    return heard.subject == REFUSED or heard.subject.startswith(EVENTS_PREFIX + ".")
+def _is_recorded(received: ReceivedEvent) -> bool:
+    return received.subject == REFUSED or received.subject.startswith(EVENTS_PREFIX + ".")
 
 
 def _deletes_a_user(entry: Entry) -> bool:
-    return entry.action == "user.deleted"
+    return entry.action == UserDeleted.type
 
 
-def _people(entries: Sequence[Entry]) -> list[people.Person]:
+def _subjects(entries: Sequence[Entry]) -> list[DataSubject]:
     return [
         (entry.tenant_id, user_id)
         for entry in entries
@@ -93,11 +98,11 @@ def _people(entries: Sequence[Entry]) -> list[people.Person]:
     ]
 
 
-def _without(gone: set[people.Person], entry: Entry) -> Entry:
-    """The entry, emptied of personal data if it is about somebody who was deleted."""
-    if gone.isdisjoint(_people([entry])):
+def _without_erased(entry: Entry, erased: set[DataSubject]) -> Entry:
+    """The entry, without personal data if it is about a deleted user."""
+    if erased.isdisjoint(_subjects([entry])):
         return entry
-    return entry.impersonal()
+    return entry.without_personal_data()
 
 
 router = NatsRouter()

@@ -2,34 +2,32 @@
 
 from functools import partial
 
-from chassis import rpc
+from chassis.rpc.client import call_service
 from chassis.service import Service, run_service
 from outbox.register import register
+from outbox.tenant_erasure import ERASE_SECONDS
 
-from identity import erasure, retention, tallies
-from identity.activity import FLUSH_SECONDS, Activity
-from identity.projects import Projects
-from identity.rpc import routes
+from identity import counters, retention, tenant_erasure
+from identity.last_active import FLUSH_SECONDS, LastActive
+from identity.projects_client import ProjectsClient
+from identity.rpc import handlers
 from identity.subscribers import consumer, router
 
 
 async def start(service: Service) -> None:
-    """Answers calls, hears of projects and tenants, and publishes what is recorded."""
+    """Answers calls, consumes events and publishes what is recorded."""
     relay = register(service, router, consumer)
-
-    async def erase() -> None:
-        while await erasure.erase_next(service.pool):
-            relay.wake()
-
-    service.every(0.2, "erase", erase)
-    activity = Activity()
-    flush = partial(activity.flush, service.pool)
+    erase = partial(tenant_erasure.TENANT_ERASURE.run, service.pool, relay.wake)
+    service.every(ERASE_SECONDS, "erase_tenants", erase)
+    last_active = LastActive()
+    flush = partial(last_active.flush, service.pool)
     service.on_stop(flush)
-    service.every(FLUSH_SECONDS, "flush_activity", flush)
-    service.every(tallies.FOLD_SECONDS, "fold_tallies", partial(tallies.fold, service.pool))
-    service.every(3600, "purge_sessions", partial(retention.purge, service.pool))
-    projects = Projects(partial(rpc.ask, service.nats))
-    await service.serve_calls(routes(projects, activity), relay.wake)
+    service.every(FLUSH_SECONDS, "flush_last_active", flush)
+    service.every(counters.FOLD_SECONDS, "fold_counters", partial(counters.fold, service.pool))
+    purge = partial(retention.purge_sessions, service.pool)
+    service.every(retention.PURGE_SECONDS, "purge_sessions", purge)
+    projects = ProjectsClient(partial(call_service, service.nats))
+    await service.serve_calls(handlers(projects, last_active), relay.wake)
 
 
 def main() -> None:

@@ -1,32 +1,32 @@
-"""What identity hears: a project that is gone, and a tenant that is to be erased."""
+"""What identity does with events: revokes the sessions of deleted projects, and erases tenants."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from chassis.database import Connection
-from contracts.events import event_subject, lifecycle_subject
+from contracts.lifecycle import TenantDeletionRequested
+from contracts.projects import ProjectDeleted
 from faststream.nats import NatsRouter
 from outbox.consumer import Consumer
 from outbox.inbox import ReceivedEvent
 from outbox.record import record
 
-from identity import erasure, sessions
+from identity import tenant_erasure
+from identity.sessions import sessions
 
-PROJECT_DELETED = event_subject("projects", "project.deleted")
-DELETION_REQUESTED = lifecycle_subject("projects", "tenant.deletion_requested")
+PROJECT_DELETED = ProjectDeleted.subject()
+DELETION_REQUESTED = TenantDeletionRequested.subject("projects")
 
 
 async def handle_events(conn: Connection, events: Sequence[ReceivedEvent]) -> None:
-    """The effect of a batch; both are rare, so one at a time."""
-    for heard in events:
-        if heard.subject == PROJECT_DELETED:
-            project_id = heard.event["subject"]
-            ended = await sessions.revoked_of_project(
-                conn, heard.context(), heard.tenant_id, project_id
-            )
-            await record(conn, ended)
-        elif heard.subject == DELETION_REQUESTED:
-            await erasure.begin(conn, heard)
+    """Handles a batch in one transaction. Both kinds are rare, so one event at a time."""
+    for each in events:
+        if each.subject == PROJECT_DELETED:
+            project_id = each.event["subject"]
+            revoked = await sessions.revoke_all_of_project(conn, each.context(), project_id)
+            await record(conn, revoked)
+        elif each.subject == DELETION_REQUESTED:
+            await tenant_erasure.TENANT_ERASURE.request(conn, each)
 
 
 router = NatsRouter()

@@ -3,22 +3,19 @@
 from chassis.service import Service, run_service
 from outbox.register import register
 
-from projects import credentials, retirement
-from projects.rpc import ROUTES
+from projects.keys import key_usage
+from projects.rpc import HANDLERS
+from projects.signing import key_retirement
 from projects.subscribers import consumer, router
 
 
 async def start(service: Service) -> None:
-    """Answers calls, hears what was erased, and publishes what is recorded."""
+    """Answers calls, handles events of other services, and publishes its own."""
     relay = register(service, router, consumer)
-
-    async def forget_refusals() -> None:
-        async with service.pool.acquire() as conn:
-            await credentials.FORGET_REFUSALS.execute(conn)
-
-    service.every(3600, "forget_refusals", forget_refusals)
-    service.every(60, "retire_signing_keys", lambda: retirement.retire(service.pool))
-    await service.serve_calls(ROUTES, relay.wake)
+    pool = service.pool
+    service.every(3600, "purge_refusals", lambda: key_usage.PURGE_REFUSALS.execute(pool))
+    service.every(60, "retire_signing_keys", lambda: key_retirement.retire_due_keys(pool))
+    await service.serve_calls(HANDLERS, relay.wake)
 
 
 def main() -> None:

@@ -1,4 +1,7 @@
-"""What projects hears: that a service has erased its part of a tenant that is being deleted."""
+"""Handles the events of other services: one has erased its part of a tenant that is being deleted.
+
+The tenant's row is locked, so that confirmations at the same time are counted one after another.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,7 +9,9 @@ from typing import Any
 from chassis.database import Connection
 from chassis.idempotency import IDEMPOTENCY
 from chassis.statements import Statement
+from contracts.lifecycle import TenantErased
 from contracts.tenants import TenantDeleted
+from contracts.topology import ERASING_SERVICES
 from faststream.nats import NatsRouter
 from outbox.consumer import Consumer
 from outbox.inbox import ReceivedEvent
@@ -17,14 +22,12 @@ from sqlalchemy.dialects.postgresql import insert
 
 from projects.tables import ERASURES, TENANTS
 
-ERASING = ("audit", "identity", "webhooks")
-
-LOCK = Statement(
+LOCK_TENANT = Statement(
     select(TENANTS.c.id)
     .where(TENANTS.c.id == bindparam("id"), TENANTS.c.status == "deleting")
     .with_for_update()
 )
-CONFIRM = Statement(
+CREATE_ERASURE = Statement(
     insert(ERASURES)
     .values(
         tenant_id=bindparam("tenant_id"),
@@ -33,10 +36,10 @@ CONFIRM = Statement(
     )
     .on_conflict_do_nothing()
 )
-CONFIRMED = Statement(
+COUNT_ERASURES = Statement(
     select(func.count()).select_from(ERASURES).where(ERASURES.c.tenant_id == bindparam("tenant_id"))
 )
-# What a tenant owns goes with its row; stored answers and what was recorded refer to none.
+# What a tenant owns is deleted with its row; stored replies and recorded events refer to none.
 ERASE = [
     Statement(delete(TENANTS).where(TENANTS.c.id == bindparam("tenant_id"))),
     *(
@@ -47,23 +50,23 @@ ERASE = [
 
 
 async def handle_events(conn: Connection, events: Sequence[ReceivedEvent]) -> None:
-    """Notes each confirmation; with the last one the tenant and all that it has here is gone."""
-    for heard in events:
-        if heard.type == "tenant.erased":
-            await _confirmed(conn, heard)
+    """Stores each confirmation; with the last one deletes the tenant and all that it has here."""
+    for event in events:
+        if event.type == TenantErased.type:
+            await _confirm(conn, event)
 
 
-async def _confirmed(conn: Connection, heard: ReceivedEvent) -> None:
-    tenant_id, service = heard.tenant_id, heard.event["source"].rsplit("/", 1)[-1]
-    if await LOCK.fetch_value(conn, id=tenant_id) is None or service not in ERASING:
+async def _confirm(conn: Connection, event: ReceivedEvent) -> None:
+    tenant_id, service = event.tenant_id, event.event["source"].rsplit("/", 1)[-1]
+    if await LOCK_TENANT.fetch_value(conn, id=tenant_id) is None or service not in ERASING_SERVICES:
         return
-    await CONFIRM.execute(conn, tenant_id=tenant_id, service=service)
-    if await CONFIRMED.fetch_value(conn, tenant_id=tenant_id) < len(ERASING):
+    await CREATE_ERASURE.execute(conn, tenant_id=tenant_id, service=service)
+    if await COUNT_ERASURES.fetch_value(conn, tenant_id=tenant_id) < len(ERASING_SERVICES):
         return
     for statement in ERASE:
-        await statement.run(conn, tenant_id=tenant_id)
-    gone = {"tenant_id": tenant_id}
-    await record(conn, create_entry(heard.context(), TenantDeleted, tenant_id, gone))
+        await statement.execute(conn, tenant_id=tenant_id)
+    data = {"tenant_id": tenant_id}
+    await record(conn, [create_entry(event.context(), TenantDeleted, tenant_id, data)])
 
 
 router = NatsRouter()

@@ -1,29 +1,29 @@
-"""What webhooks hear: events of a tenant, for its webhooks; and that a tenant is to be erased."""
+"""What webhooks does with events: sends them to the tenant's webhooks, and erases tenants."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from chassis.database import Connection
-from contracts.events import lifecycle_subject
+from contracts.lifecycle import TenantDeletionRequested
 from contracts.topology import EVENTS_PREFIX
 from faststream.nats import NatsRouter
 from outbox.consumer import Consumer
 from outbox.inbox import ReceivedEvent
 
-from webhooks import erasing
 from webhooks.fanout import fan_out
+from webhooks.tenant_erasure import request_erasure
 
-DELETION_REQUESTED = lifecycle_subject("projects", "tenant.deletion_requested")
+DELETION_REQUESTED = TenantDeletionRequested.subject("projects")
 
 
 async def handle_events(conn: Connection, events: Sequence[ReceivedEvent]) -> None:
-    """The effect of a batch, in one transaction; one statement, whatever its size, if none goes."""
+    """Handles a batch in one transaction; one statement, whatever its size, without erasures."""
     for each in events:
         if each.subject == DELETION_REQUESTED:
-            await erasing.begin(conn, each)
-    heard = [each for each in events if each.subject.startswith(f"{EVENTS_PREFIX}.")]
-    if heard:
-        await fan_out(conn, heard)
+            await request_erasure(conn, each)
+    of_tenants = [each for each in events if each.subject.startswith(f"{EVENTS_PREFIX}.")]
+    if of_tenants:
+        await fan_out(conn, of_tenants)
 
 
 router = NatsRouter()

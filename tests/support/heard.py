@@ -7,8 +7,9 @@ import orjson
 from contracts.context import Context
 from contracts.events import event_subject
 from contracts.ids import new_id
+from contracts.lifecycle import LIFECYCLE_TYPES
 from outbox.inbox import ReceivedEvent
-from outbox.record import create_lifecycle_entry
+from outbox.record import create_message
 
 from support.owner import TRACE
 
@@ -48,7 +49,12 @@ def heard(
 def heard_lifecycle(tenant: str, type: str, data: dict[str, Any] | None = None) -> ReceivedEvent:
     """A message of projects to the other services."""
     context = Context(request_id="req_1", traceparent=TRACE, ip_address="203.0.113.9")
-    made = create_lifecycle_entry(context, "projects", type, tenant, data or {})
+    message = LIFECYCLE_TYPES[type](**data or {})
+    entry = create_message(context, message, "projects", tenant)
     return ReceivedEvent(
-        orjson.loads(made.payload), made.subject, made.payload, made.ip_address, made.user_agent
+        orjson.loads(entry.payload),
+        entry.subject,
+        entry.payload,
+        entry.ip_address,
+        entry.user_agent,
     )

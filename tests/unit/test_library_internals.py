@@ -11,7 +11,7 @@ import pytest
 from chassis.broker import Broker
 from chassis.http_server import BoundedProtocol, HttpServer
 from chassis.nats_client import NatsClient
-from chassis.statements import Statement
+from chassis.statements import Statement, assignments
 from faststream.nats import NatsBroker
 from sqlalchemy import Integer, bindparam, column, select, table, update
 from uvicorn.protocols.http.httptools_impl import (
@@ -72,7 +72,7 @@ def test_a_compiled_statement_tells_its_parameters_in_order() -> None:
     one = Statement(
         update(things)
         .where(things.c.id == bindparam("id"), things.c.name != "fixed")
-        .values(name=bindparam("set_name"))
+        .values(assignments([things.c.name]))
     )
     assert one.sql.startswith("UPDATE things SET name=$1 WHERE things.id = $2::INTEGER AND")
     assert one.arguments({"id": 7, "name": "new"}) == ["new", 7, "fixed"]

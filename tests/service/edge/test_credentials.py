@@ -20,7 +20,7 @@ from edge import key_use
 from edge.callers import Presented
 from edge.credentials import Credentials
 from nats.aio.client import Client
-from projects.rpc import ROUTES
+from projects.rpc import HANDLERS
 from support.owner import TRACE, Owner, owner_of
 from support.waiting import until
 from tenantry.servers import Servers
@@ -52,7 +52,7 @@ async def edge(servers: Servers) -> AsyncIterator[Credentials]:
 
 @pytest.fixture(scope="session")
 async def projects(servers: Servers) -> AsyncIterator[Owner]:
-    async with owner_of("projects", ROUTES, servers) as owner:
+    async with owner_of("projects", HANDLERS, servers) as owner:
         yield owner
 
 
@@ -60,8 +60,10 @@ async def projects(servers: Servers) -> AsyncIterator[Owner]:
 async def answering(owner: Owner, servers: Servers) -> AsyncIterator[None]:
     """Projects answers its calls over NATS, as long as this lasts."""
     async with nats_as("projects", servers) as nats:
-        server = Server("projects", UnitOfWork(owner.pool, owner.keys, lambda: None), owner.keys)
-        await server.start(nats, ROUTES, Health())
+        server = Server(
+            "projects", UnitOfWork(owner.pool, owner.keyring, lambda: None), owner.keyring
+        )
+        await server.start(nats, HANDLERS, Health())
         # The first PING of nats-py overtakes the subscriptions that it flushes.
         await nats.flush()
         await nats.flush()

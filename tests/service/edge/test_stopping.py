@@ -14,7 +14,7 @@ from contracts.context import Context
 from contracts.ids import new_id
 from contracts.problems import Problem
 from nats.aio.client import Client
-from projects.rpc import ROUTES
+from projects.rpc import HANDLERS
 from support.owner import TRACE, owner_of
 from tenantry.servers import Servers
 
@@ -34,11 +34,11 @@ async def outcome(nats: Client, tenant: str) -> str:
 
 async def test_each_call_that_has_reached_it_is_answered(servers: Servers) -> None:
     asking = await connect(servers.nats_url("edge"))
-    async with owner_of("projects", ROUTES, servers) as owner:
+    async with owner_of("projects", HANDLERS, servers) as owner:
         answering = await connect(servers.nats_url("projects"))
-        boundary = UnitOfWork(owner.pool, owner.keys, lambda: None)
-        server = Server("projects", boundary, owner.keys, limit=CALLS)
-        await server.start(answering, ROUTES, Health())
+        boundary = UnitOfWork(owner.pool, owner.keyring, lambda: None)
+        server = Server("projects", boundary, owner.keyring, limit=CALLS)
+        await server.start(answering, HANDLERS, Health())
         await answering.flush()
         await answering.flush()
         tenant = new_id("ten")
