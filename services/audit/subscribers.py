@@ -111,5 +111,5 @@ consumer = Consumer("audit", handle_events)
 
 @router.subscriber(**consumer.options)
 async def receive(batch: list[Any]) -> None:
-    """Takes a batch of messages from the durable consumer `audit`."""
+    """Receives a batch of messages from the durable consumer `audit`."""
     await consumer.receive(batch)

@@ -35,5 +35,5 @@ consumer = Consumer("identity", handle_events)
 
 @router.subscriber(**consumer.options)
 async def receive(batch: list[Any]) -> None:
-    """Takes a batch of messages from the durable consumer `identity`."""
+    """Receives a batch of messages from the durable consumer `identity`."""
     await consumer.receive(batch)

@@ -75,5 +75,5 @@ consumer = Consumer("projects", handle_events)
 
 @router.subscriber(**consumer.options)
 async def receive(batch: list[Any]) -> None:
-    """Takes a batch of messages from the durable consumer `projects`."""
+    """Receives a batch of messages from the durable consumer `projects`."""
     await consumer.receive(batch)

@@ -32,5 +32,5 @@ consumer = Consumer("webhooks", handle_events)
 
 @router.subscriber(**consumer.options)
 async def receive(batch: list[Any]) -> None:
-    """Takes a batch of messages from the durable consumer `webhooks`."""
+    """Receives a batch of messages from the durable consumer `webhooks`."""
     await consumer.receive(batch)
