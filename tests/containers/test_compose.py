@@ -16,7 +16,8 @@ from support.balancer import Balancer, balanced
 from support.compose import Compose, command, composed, engine
 from support.steady import under_load
 from support.waiting import until
-from tenantry.loopback import HOST, free_ports, is_ready
+from tenantry.dev.health_probe import is_ready
+from tenantry.servers.ports import HOST, free_ports
 
 NO_ENGINE = engine() if os.environ.get("TENANTRY_COMPOSE_TEST") else "run by `make compose-test`"
 pytestmark = pytest.mark.skipif(NO_ENGINE is not None, reason=f"NOTHING WAS RUN: {NO_ENGINE}")

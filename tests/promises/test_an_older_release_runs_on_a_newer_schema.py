@@ -22,7 +22,7 @@ from support.fire.outcome import Outcome, Plan
 from support.fire.stack import CabledStack, cabled_stack
 from support.later_release import later_release
 from support.waiting import until
-from tenantry.keys import SERVICES
+from tenantry.data_folder.secrets import SERVICES
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="kills a process of a tree")
 

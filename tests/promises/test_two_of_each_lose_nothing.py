@@ -21,7 +21,7 @@ from support.fire.stack import cabled_stack
 from support.fire.writes import Write
 from support.replicas import PROCESSES, ReplicatedStack, twin
 from support.waiting import until
-from tenantry.keys import SERVICES
+from tenantry.data_folder.secrets import SERVICES
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="kills a process of a tree")
 

@@ -17,7 +17,7 @@ from chassis import http_protocol
 from chassis.http import HttpServer
 from support.waiting import until
 from support.wire import CLOSED, held_open, say
-from tenantry.loopback import free_ports
+from tenantry.servers.ports import free_ports
 
 MOST = 20
 ANSWER = 32 * 1024 * 1024

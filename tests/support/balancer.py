@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from itertools import count
 
-from tenantry.loopback import HOST, free_ports, is_ready
+from tenantry.dev.health_probe import is_ready
+from tenantry.servers.ports import HOST, free_ports
 
 ASK_SECONDS = 0.2
 """An edge that leaves says so for longer than this before it hangs up."""

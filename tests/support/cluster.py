@@ -11,11 +11,11 @@ from chassis import streams
 from contracts.events import STREAM
 from nats.errors import Error as NatsError
 from nats.js.api import ClusterInfo
-from tenantry.datafolder import DataFolder, open_data_folder
-from tenantry.keys import SERVICES, load_or_make
-from tenantry.loopback import HOST, free_ports
+from tenantry.data_folder.folder import DataFolder, open_data_folder
+from tenantry.data_folder.secrets import SERVICES, load_or_create
+from tenantry.processes.supervisor import Child, ChildSpec, run_all
 from tenantry.servers import nats
-from tenantry.supervisor import Child, Duty, together
+from tenantry.servers.ports import HOST, free_ports
 
 from support.fire.stack import CabledServers
 from support.waiting import until
@@ -45,7 +45,7 @@ class ClusteredServers(CabledServers):
     async def start_nats(self) -> None:
         duties = [self._duty(number) for number in range(COUNT)]
         self.children |= {duty.program.name: Child(duty, self.listener) for duty in duties}
-        await together(*(self.children[duty.program.name].start() for duty in duties))
+        await run_all(*(self.children[duty.program.name].start() for duty in duties))
         await until(self.has_a_leader)
 
     async def has_a_leader(self) -> bool:
@@ -75,7 +75,7 @@ class ClusteredServers(CabledServers):
         followers = (info.replicas or []) if info is not None and info.leader else []
         return sum(each.current is True for each in followers) == COUNT - 1
 
-    def _duty(self, number: int) -> Duty:
+    def _duty(self, number: int) -> ChildSpec:
         name, port = f"nats-{number + 1}", self.client_ports[number]
         folder = DataFolder(self.data.folder(name), self.data.lock)
         duty = nats.prepare(folder, self.secrets, port)
@@ -99,7 +99,7 @@ class ClusteredServers(CabledServers):
 async def bare_cluster(folder: Path) -> AsyncIterator[ClusteredServers]:
     """The three servers of NATS alone."""
     with open_data_folder(folder) as data:
-        servers = ClusteredServers(data, load_or_make(folder / "secrets.json"))
+        servers = ClusteredServers(data, load_or_create(folder / "secrets.json"))
         try:
             await servers.start_nats()
             yield servers

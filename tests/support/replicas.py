@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import asyncpg
 from outbox import listening, relay
-from tenantry import services
-from tenantry.keys import SERVICES
-from tenantry.loopback import HOST, free_ports
-from tenantry.supervisor import Child
+from tenantry.data_folder.secrets import SERVICES
+from tenantry.dev import services
+from tenantry.processes.supervisor import Child
+from tenantry.servers.ports import HOST, free_ports
 
 from support.fire.stack import CabledStack
 
@@ -39,10 +39,10 @@ class ReplicatedStack(CabledStack):
         """The other edge."""
         return f"http://{HOST}:{self.twin_ports[twin('edge')]}"
 
-    async def _start_process(self, name: str) -> None:
-        await super()._start_process(name)
+    async def start_process(self, name: str) -> None:
+        await super().start_process(name)
         other = twin(name)
-        duty = services.duty_of(name, self.servers, self.twin_ports[other])
+        duty = services.child_spec(name, self.servers, self.twin_ports[other])
         program = replace(duty.program, name=other, log=self.servers.data.log(other))
         child = self.children[other] = Child(replace(duty, program=program), self)
         await child.start()

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import psutil
-from tenantry.loopback import HOST, free_ports, is_ready
+from tenantry.dev.health_probe import is_ready
+from tenantry.servers.ports import HOST, free_ports
 
 from support.stack import Stack
 from support.waiting import until

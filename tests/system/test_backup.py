@@ -18,7 +18,7 @@ from support.fire.shown import Shown, shown
 from support.receivers import Received, Receiver, receiver
 from support.stack import running_stack
 from support.waiting import until
-from tenantry.running import read
+from tenantry.data_folder.running import find_running
 from tenantry.servers import backing_servers, postgres
 from tenantry.servers.postgres_url import libpq_environment
 
@@ -95,7 +95,7 @@ async def backed_up(story_of: Path, http: ClientSession, ear: Receiver) -> tuple
     async with running_stack(story_of, "--no-demo") as stack:
         api = await new_tenant(http, stack.url, stack.ready["operator_key"])
         story = Story(api, ear, story_of)
-        there = read(story_of / "data")
+        there = find_running(story_of / "data")
         assert there is not None
         await story.listen()
         await story.happen("early", 5)

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from support.commands import tenantry
 from support.later_release import later_release, step_back
 from support.waiting import until
-from tenantry.keys import SERVICES
+from tenantry.data_folder.secrets import SERVICES
 from tenantry.servers import Servers, backing_servers
 
 _WAITING = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"

@@ -13,7 +13,7 @@ from nats.errors import TimeoutError as NatsTimeoutError
 from support.cluster import COUNT, ClusteredServers, bare_cluster
 from support.commands import tenantry
 from support.waiting import until
-from tenantry.loopback import HOST
+from tenantry.servers.ports import HOST
 
 
 @pytest.fixture(scope="module")

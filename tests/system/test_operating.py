@@ -18,7 +18,7 @@ from support.api import Api, new_tenant
 from support.commands import Ran, tenantry
 from support.stack import Stack, running_stack
 from support.waiting import until
-from tenantry.keys import SERVICES
+from tenantry.data_folder.secrets import SERVICES
 from tenantry.servers import Servers, backing_servers
 
 OTHER_KEY = "b3RoZXIta2V5LW9mLXRoaXJ0eS10d28tYnl0ZXMhISE="

@@ -14,8 +14,9 @@ from outbox.inbox import Heard
 from support.heard import heard, heard_lifecycle
 from support.owner import ENCRYPTION_KEYS, HASH_KEY, Owner
 from support.waiting import until
-from tenantry.loopback import HOST, free_ports, is_ready
+from tenantry.dev.health_probe import is_ready
 from tenantry.servers import Servers
+from tenantry.servers.ports import HOST, free_ports
 
 
 @asynccontextmanager

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from support.owner import ENCRYPTION_KEYS, HASH_KEY
 from support.waiting import until
-from tenantry.loopback import free_ports, is_ready
+from tenantry.dev.health_probe import is_ready
 from tenantry.servers import Servers
+from tenantry.servers.ports import free_ports
 
 
 @dataclass

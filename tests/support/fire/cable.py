@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
-from tenantry.loopback import HOST, free_ports
+from tenantry.servers.ports import HOST, free_ports
 
 
 class Cable:

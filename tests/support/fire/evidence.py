@@ -3,7 +3,7 @@
 from typing import Any
 
 import asyncpg
-from tenantry.keys import SERVICES
+from tenantry.data_folder.secrets import SERVICES
 
 from support.fire.stack import CabledStack
 from support.fire.writes import Write

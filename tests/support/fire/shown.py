@@ -7,7 +7,7 @@ from typing import Any
 import asyncpg
 from chassis import streams
 from contracts.events import STREAM
-from tenantry.keys import SERVICES
+from tenantry.data_folder.secrets import SERVICES
 
 from support.api import Api
 from support.fire.changes import ENOUGH, OWNER

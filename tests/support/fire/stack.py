@@ -16,11 +16,11 @@ from urllib.parse import urlsplit
 import aiohttp
 import psutil
 import pytest
-from tenantry.datafolder import open_data_folder
-from tenantry.keys import SERVICES, load_or_make
+from tenantry.data_folder.folder import open_data_folder
+from tenantry.data_folder.secrets import SERVICES, load_or_create
+from tenantry.dev.stack import Options, Stack
+from tenantry.processes.supervisor import Child
 from tenantry.servers import Servers
-from tenantry.stack import Options, Stack
-from tenantry.supervisor import Child
 
 from support.fire.cable import Cable
 
@@ -96,7 +96,7 @@ class CabledStack(Stack):
 
     @property
     def processes(self) -> dict[str, Child]:
-        return self._all()
+        return self.all_children()
 
     def note(self, text: str) -> None:
         self.log.append(f"{time.monotonic() - self.started:8.2f} s  {text}")
@@ -163,7 +163,7 @@ async def cabled_stack(
             patch.delenv(name, raising=False)
         for name, value in environment.items():
             patch.setenv(name, value)
-        servers = servers_of(data, load_or_make(data.root / "secrets.json"))
+        servers = servers_of(data, load_or_create(data.root / "secrets.json"))
         stack = stack_of(Options(0, data.root, None, demo=False), servers)
         try:
             for cable in stack.cables.values():
