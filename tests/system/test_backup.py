@@ -29,7 +29,7 @@ LISTENERS, TELLERS = ("audit", "webhooks"), ("identity", "projects")
 async def run(program: str, url: str, *arguments: str) -> None:
     """A program beside the server's own, as the owner of the database: no superuser is needed."""
     process = await asyncio.create_subprocess_exec(
-        str(postgres.find().with_name(program)), *arguments, env=libpq_environment(url)
+        str(postgres.find_server().with_name(program)), *arguments, env=libpq_environment(url)
     )
     assert await process.wait() == 0
 
