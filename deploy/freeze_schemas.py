@@ -1,4 +1,4 @@
-"""Accepts additions to the schemas of events: writes docs/schemas/events. Refuses other changes."""
+"""Writes the schemas of events to docs/schemas/events. Accepts additions, refuses other changes."""
 
 import json
 import sys
@@ -11,20 +11,20 @@ FOLDER = Path(__file__).parents[1] / "docs" / "schemas" / "events"
 
 
 def main() -> int:
-    now = {name: event_schema(kind) for name, kind in EVENT_TYPES.items()}
+    current = {name: event_schema(kind) for name, kind in EVENT_TYPES.items()}
     frozen = {path.stem: json.loads(path.read_text()) for path in FOLDER.glob("*.json")}
-    found = differences(frozen, now)
-    for each in found:
-        print(f"{'+' if each.is_addition else '!'} {each.where}: {each.what}")
-    if not all(each.is_addition for each in found):
-        print("Refused: others rely on these. Tell it by a new field, or by a new type.")
+    changes = differences(frozen, current)
+    for change in changes:
+        print(f"{'+' if change.is_addition else '!'} {change.where}: {change.what}")
+    if not all(change.is_addition for change in changes):
+        print("Refused: subscribers rely on these. Add a field or a new type of event instead.")
         return 1
     FOLDER.mkdir(parents=True, exist_ok=True)
-    for name, schema in now.items():
+    for name, schema in current.items():
         (FOLDER / f"{name}.json").write_text(
             json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
         )
-    print(f"{len(now)} schemas stand in {FOLDER.relative_to(FOLDER.parents[2])}")
+    print(f"{len(current)} schemas are in {FOLDER.relative_to(FOLDER.parents[2])}")
     return 0
 
 

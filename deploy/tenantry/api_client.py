@@ -33,7 +33,7 @@ _FIXES = {
     403: "Use a credential that may do this.",
     404: "Check the identifier; it must be of this tenant.",
     429: "Wait, or raise TENANTRY_RATE_LIMIT at the edge.",
-    503: "Run `tenantry doctor` to see which part is away.",
+    503: "Run `tenantry doctor` to see which part is down.",
     504: "Run the command again; `tenantry doctor` shows which part is slow.",
 }
 

@@ -67,7 +67,7 @@ class Installation:
         if value:
             return value
         raise Misconfigured(
-            f"{variable} is not set ({self.origin} was asked)",
+            f"{variable} is not set (looked for in {self.origin})",
             f"Set {variable}, or name the data folder of a running `tenantry dev` with --data.",
             variable=variable,
         )

@@ -42,7 +42,7 @@ def _check_encryption_keys(installation: Installation) -> CheckResult:
     if len(set(names)) != len(names):
         fix = f"Give every key of {name} an id of its own: what it encrypted carries the id."
         return failed("configuration", "encryption keys", "two have the same id", fix)
-    detail = f"{names[0]} seals, {', '.join(names)} open"
+    detail = f"{names[0]} encrypts, {', '.join(names)} decrypt"
     return ok("configuration", "encryption keys", detail)
 
 

@@ -33,7 +33,7 @@ def export(
     data: Data = None,
     as_json: Json = False,
 ) -> None:
-    """Download the trail, newest first. A filtered export has gaps: it cannot be verified whole."""
+    """Download the trail, newest first. A filtered export has gaps and cannot be verified whole."""
     from tenantry_client import api
     from tenantry_client.models import ExportQuery
 

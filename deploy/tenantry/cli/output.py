@@ -69,4 +69,4 @@ def _cell(value: Any) -> Text:
 
 def _plain(text: str) -> str:
     """Without characters that would control the terminal."""
-    return "".join(each if each.isprintable() or each == "\n" else "\ufffd" for each in text)
+    return "".join(char if char.isprintable() or char == "\n" else "\ufffd" for char in text)

@@ -1,4 +1,4 @@
-"""What a running `tenantry dev` tells the other commands: `<data>/running.json`, mode 0600.
+"""Where other commands find a running `tenantry dev`: `<data>/running.json`, mode 0600.
 
 It exists from the moment the servers run until `tenantry dev` stops. A run that was killed leaves
 it behind, so a reader also checks that the folder is locked.

@@ -84,7 +84,7 @@ def verify_file(path: Path, checkpoint: str | None) -> dict[str, Any]:
         ) from None
     except (ValueError, KeyError, TypeError, AttributeError):
         raise Misconfigured(
-            f"{path} is no whole NDJSON export of an audit trail",
+            f"{path} is not a complete NDJSON export of an audit trail",
             "Make one with `tenantry audit export --output FILE` (CSV cannot be verified).",
         ) from None
     broken = verdict.first_broken

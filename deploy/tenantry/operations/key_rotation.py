@@ -11,7 +11,7 @@ from tenantry.installation import Installation
 from tenantry.operations.databases import connect
 
 SERVICES = ("projects", "webhooks")
-"""Those that keep encrypted secrets for ever; each has a `rewrapping.rewrap`."""
+"""Those that store encrypted secrets; each has a `rewrapping.rewrap`."""
 
 
 async def rotate_keys(installation: Installation) -> dict[str, int]:

@@ -51,7 +51,7 @@ def load_progress(client: Client, users: UserFile) -> Progress:
     """Of a new import, or of one that was interrupted. Raises Misconfigured if that is another."""
     tenant_id = client(api.who_am_i()).tenant.id
     file = progress_file(users.path)
-    fix = f"Remove {file} to begin anew."
+    fix = f"Remove {file} to start again."
     try:
         progress = Progress(**json.loads(file.read_text()))
     except FileNotFoundError:
@@ -59,12 +59,12 @@ def load_progress(client: Client, users: UserFile) -> Progress:
     except (OSError, ValueError, TypeError):
         raise Misconfigured(f"{file} cannot be read", fix) from None
     if progress.sha256 != users.sha256:
-        raise Misconfigured(f"{users.path} was changed since its import began", fix)
+        raise Misconfigured(f"{users.path} was changed since its import started", fix)
     if progress.tenant_id != tenant_id:
         raise Misconfigured(
-            f"the import of {users.path} was begun for {progress.tenant_id}, "
+            f"the import of {users.path} was started for {progress.tenant_id}, "
             f"and this key is of {tenant_id}",
-            f"Use a key of {progress.tenant_id}, or remove {file} to begin anew.",
+            f"Use a key of {progress.tenant_id}, or remove {file} to start again.",
         )
     return progress
 
@@ -99,7 +99,7 @@ def import_users(
 def _import_chunk(client: Client, key: str, chunk: list[Line]) -> tuple[list[ImportResult], bool]:
     """A result for each line, and whether an earlier run had sent them.
 
-    If some lines failed because a part of the product was away, all are sent again: those that were
+    If some lines failed because a part of the product was down, all are sent again: those that were
     done get the same result as before.
     """
     request = api.import_lines(line.data for line in chunk).idempotency_key(key)

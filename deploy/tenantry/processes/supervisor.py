@@ -31,7 +31,7 @@ TERMINATE: StopSteps = ((signal.SIGTERM, 2.5),)
 
 
 class ChildListener(Protocol):
-    """Is told of every death and every recovery of a child."""
+    """Is called at every death and every recovery of a child."""
 
     def died(self, name: str, how: str) -> None: ...
     def recovered(self, name: str, pid: int, seconds: float) -> None: ...

@@ -32,8 +32,8 @@ def run_as_for(folder: Path, program: Path, death_signal: signal.Signals) -> Run
             f"--regid={user.pw_gid}",
             "--clear-groups",
             "--no-new-privs",
-            # Without this the capability would not count for access(2), by which the server's
-            # programs look for each other.
+            # Without this the capability would not count for access(2), with which the server's
+            # programs find each other.
             "--securebits=+no_setuid_fixup",
             f"--inh-caps=-all,+{capability}",
             f"--ambient-caps=-all,+{capability}",
