@@ -27,6 +27,7 @@ from tenantry.installation import api_url, credential
 
 RETRY_POLICY = RetryPolicy(tries=8, max_wait=60.0)
 TIMEOUT_SECONDS = 60.0
+CONNECT_SECONDS = 5.0
 
 _FIXES = {
     401: "Check the key: it may be of another installation, revoked or expired.",
@@ -36,7 +37,6 @@ _FIXES = {
     503: "Run `tenantry doctor` to see which part is down.",
     504: "Run the command again; `tenantry doctor` shows which part is slow.",
 }
-
 
 Named = TypeVar("Named", Tenant, Project)
 
@@ -60,12 +60,7 @@ def connect_as_tenant(url: str | None, data: Path | None) -> Iterator[Client]:
 def connect(address: str, key: str) -> Iterator[Client]:
     """Errors of the client become CommandFailed. A refused connection is not tried again."""
     check_reachable(address)
-    http = httpx.Client(
-        timeout=TIMEOUT_SECONDS,
-        verify=ssl.create_default_context(),  # the certificates that this machine trusts
-        trust_env=False,
-        headers={"User-Agent": "tenantry"},
-    )
+    http = httpx.Client(**http_settings(TIMEOUT_SECONDS))
     with Client(address, key, retry_policy=RETRY_POLICY, http=http) as client:
         try:
             yield client
@@ -73,12 +68,19 @@ def connect(address: str, key: str) -> Iterator[Client]:
             raise _command_failed(address, error) from None
 
 
+def http_settings(timeout: float) -> dict[str, Any]:
+    """Of an httpx client: no proxy, and the certificates that this machine trusts."""
+    context = ssl.create_default_context()
+    headers = {"User-Agent": "tenantry"}
+    return {"timeout": timeout, "verify": context, "trust_env": False, "headers": headers}
+
+
 def check_reachable(address: str) -> None:
     """Raises CommandFailed if the connection is refused: the address is wrong, or nothing runs."""
     parts = urlsplit(address)
     port = parts.port or {"http": 80, "https": 443}[parts.scheme]
     try:
-        socket.create_connection((parts.hostname or "", port), TIMEOUT_SECONDS).close()
+        socket.create_connection((parts.hostname or "", port), CONNECT_SECONDS).close()
     except ConnectionRefusedError as error:
         raise _no_response(address, error) from None
     except OSError:

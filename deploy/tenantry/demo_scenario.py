@@ -43,6 +43,8 @@ from tenantry_client.models import (
 )
 from tenantry_client.webhooks import verify
 
+from tenantry.api_client import http_settings
+
 TIMEOUT_SECONDS = 10.0
 WAIT_SECONDS = 20.0
 
@@ -123,7 +125,7 @@ async def _run(url: str, operator_key: str) -> None:
 
 def _connect(url: str, key: str) -> AsyncClient:
     hooks = {"response": [_print_response]}
-    http = httpx.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False, event_hooks=hooks)
+    http = httpx.AsyncClient(**http_settings(TIMEOUT_SECONDS), event_hooks=hooks)
     return AsyncClient(url, key, http=http)
 
 

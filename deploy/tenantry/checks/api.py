@@ -10,6 +10,7 @@ from tenantry_client import AsyncClient, RetryPolicy, api
 from tenantry_client.errors import ProblemError, TenantryError
 from tenantry_client.models import TenantsQuery
 
+from tenantry.api_client import http_settings
 from tenantry.checks.result import (
     NO_ANSWER,
     TIMEOUT_SECONDS,
@@ -75,4 +76,4 @@ async def _check_operator_key(address: str, data: Path | None) -> CheckResult:
 
 
 def _http() -> httpx.AsyncClient:
-    return httpx.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False)
+    return httpx.AsyncClient(**http_settings(TIMEOUT_SECONDS))
