@@ -27,19 +27,19 @@ from tenantry_client.models import (
     AuditQuery,
     DeleteQuery,
     Event,
-    MemberPatch,
-    NewApiKey,
-    NewInvitation,
-    NewMember,
-    NewOrganization,
-    NewProject,
-    NewTenant,
-    NewUser,
-    NewWebhook,
-    ProjectPatch,
+    UpdateMember,
+    CreateApiKey,
+    CreateInvitation,
+    AddMember,
+    CreateOrganization,
+    CreateProject,
+    CreateTenant,
+    CreateUser,
+    CreateWebhook,
+    UpdateProject,
     ProjectSettings,
     RotateSigningKey,
-    UserPatch,
+    UpdateUser,
 )
 from tenantry_client.webhooks import verify
 
@@ -108,7 +108,7 @@ async def _run(url: str, operator_key: str) -> None:
     async with receiver.running(), _connect(url, operator_key) as operator:
         _title("The operator creates a tenant; its first key is shown once")
         slug = f"demo-{int(time.time() * 1000)}"
-        created = await operator(api.create_tenant(NewTenant(name="Scenario", slug=slug)))
+        created = await operator(api.create_tenant(CreateTenant(name="Scenario", slug=slug)))
         async with _connect(url, created.api_key.secret) as tenant:
             await tenant(api.who_am_i())
             project_id = await _use_a_project(url, tenant)
@@ -156,7 +156,7 @@ async def _use_a_project(url: str, tenant: AsyncClient) -> str:
     _title("A project with an API key and signing keys")
     project = await tenant(
         api.create_project(
-            NewProject(
+            CreateProject(
                 name="Web App",
                 environment="production",
                 allowed_origins=["https://app.example.com"],
@@ -164,13 +164,13 @@ async def _use_a_project(url: str, tenant: AsyncClient) -> str:
             )
         )
     )
-    await tenant(api.update_project(project.id, ProjectPatch(settings={"mfa": "required"})))
-    new_key = NewApiKey(name="backend", scopes=["users:read"])
+    await tenant(api.update_project(project.id, UpdateProject(settings={"mfa": "required"})))
+    new_key = CreateApiKey(name="backend", scopes=["users:read"])
     key = await tenant(api.create_api_key(project.id, new_key))
     async with _connect(url, key.secret) as backend:
         await backend(api.list_users())
         with _refused(ForbiddenError):
-            await backend(api.create_user(NewUser(email="x@example.com")))
+            await backend(api.create_user(CreateUser(email="x@example.com")))
         await tenant(api.revoke_api_key(project.id, key.id))
         with _refused(UnauthenticatedError):
             await backend(api.list_users())
@@ -185,7 +185,7 @@ async def _use_a_project(url: str, tenant: AsyncClient) -> str:
 async def _use_a_webhook(tenant: AsyncClient, receiver: WebhookReceiver) -> None:
     _title("A webhook, received here and verified with the public library")
     url = f"http://127.0.0.1:{receiver.port}/hook"
-    webhook = await tenant(api.create_webhook(NewWebhook(url=url, events=["*"])))
+    webhook = await tenant(api.create_webhook(CreateWebhook(url=url, events=["*"])))
     receiver.secret = webhook.secret
     await tenant(api.send_test(webhook.id))
     await receiver.wait_for("webhook.test")
@@ -195,16 +195,16 @@ async def _use_a_webhook(tenant: AsyncClient, receiver: WebhookReceiver) -> None
 async def _use_an_organization(tenant: AsyncClient) -> tuple[str, str]:
     """The ids of a member and of the organization."""
     _title("Users, an organization, members and an invitation")
-    ada = await tenant(api.create_user(NewUser(email="ada@example.com", name="Ada")))
-    bob = await tenant(api.create_user(NewUser(email="bob@example.com")))
+    ada = await tenant(api.create_user(CreateUser(email="ada@example.com", name="Ada")))
+    bob = await tenant(api.create_user(CreateUser(email="bob@example.com")))
     with _refused(ConflictError):
-        await tenant(api.create_user(NewUser(email="ADA@example.com")))
-    acme = await tenant(api.create_organization(NewOrganization(name="Acme", owner_id=ada.id)))
-    await tenant(api.add_member(acme.id, NewMember(user_id=bob.id)))
-    await tenant(api.update_member(acme.id, bob.id, MemberPatch(role="admin")))
+        await tenant(api.create_user(CreateUser(email="ADA@example.com")))
+    acme = await tenant(api.create_organization(CreateOrganization(name="Acme", owner_id=ada.id)))
+    await tenant(api.add_member(acme.id, AddMember(user_id=bob.id)))
+    await tenant(api.update_member(acme.id, bob.id, UpdateMember(role="admin")))
     with _refused(ConflictError):
         await tenant(api.remove_member(acme.id, ada.id))
-    eve = NewInvitation(email="eve@example.com")
+    eve = CreateInvitation(email="eve@example.com")
     invitation = await tenant(api.create_invitation(acme.id, eve))
     await tenant(api.accept_invitation(AcceptInvitation(token=invitation.token)))
     await tenant(api.list_members(acme.id))
@@ -213,7 +213,7 @@ async def _use_an_organization(tenant: AsyncClient) -> tuple[str, str]:
 
 async def _delete_a_user(tenant: AsyncClient, user_id: str, organization_id: str) -> None:
     _title("A user is suspended, removed and deleted")
-    await tenant(api.update_user(user_id, UserPatch(status="suspended")))
+    await tenant(api.update_user(user_id, UpdateUser(status="suspended")))
     await tenant(api.get_user(user_id))
     await tenant(api.remove_member(organization_id, user_id))
     await tenant(api.delete_user(user_id))

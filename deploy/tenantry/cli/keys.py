@@ -38,7 +38,7 @@ def create(
 ) -> None:
     """Create an API key; its secret is shown this once."""
     from tenantry_client import api
-    from tenantry_client.models import NewApiKey
+    from tenantry_client.models import CreateApiKey
 
     from tenantry.api_client import connect_as_tenant
     from tenantry.cli import output
@@ -50,7 +50,7 @@ def create(
         fields["expires_at"] = parse_future(expires)
     with connect_as_tenant(url, data) as tenant:
         project_id = _find_project(tenant, project)
-        created = tenant(api.create_api_key(project_id, NewApiKey.model_construct(**fields)))
+        created = tenant(api.create_api_key(project_id, CreateApiKey.model_construct(**fields)))
     shown = created.model_dump(mode="json")
     if as_json:
         output.print_json(shown)

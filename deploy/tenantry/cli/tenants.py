@@ -27,14 +27,14 @@ def create(
 ) -> None:
     """Create a tenant; its first API key is shown this once."""
     from tenantry_client import api
-    from tenantry_client.models import NewTenant
+    from tenantry_client.models import CreateTenant
 
     from tenantry.api_client import connect_as_operator
     from tenantry.cli import output
 
     fields: dict[str, Any] = {"name": name} if slug is None else {"name": name, "slug": slug}
     with connect_as_operator(url, data) as operator:
-        created = operator(api.create_tenant(NewTenant.model_construct(**fields)))
+        created = operator(api.create_tenant(CreateTenant.model_construct(**fields)))
     if as_json:
         output.print_json(created.model_dump(mode="json"))
         return
@@ -141,14 +141,14 @@ def _set_status(
     tenant: str, status: Literal["active", "suspended"], url: Url, data: Data, *, as_json: bool
 ) -> None:
     from tenantry_client import api
-    from tenantry_client.models import TenantPatch
+    from tenantry_client.models import UpdateTenant
 
     from tenantry.api_client import connect_as_operator
     from tenantry.cli import output
 
     with connect_as_operator(url, data) as operator:
         found = _find_tenant(operator, tenant)
-        updated = operator(api.update_tenant(found.id, TenantPatch(status=status)))
+        updated = operator(api.update_tenant(found.id, UpdateTenant(status=status)))
     shown: dict[str, Any] = updated.model_dump(mode="json")
     if as_json:
         output.print_json(shown)

@@ -16,7 +16,7 @@ from tenantry_client.errors import (
     NotFoundError,
     UnauthenticatedError,
 )
-from tenantry_client.models import NewRootKey, NewTenant, TenantsQuery
+from tenantry_client.models import CreateRootKey, CreateTenant, TenantsQuery
 
 from tenantry.api_client import connect, find_by_slug
 from tenantry.data_folder.secrets import DemoTenant, load_or_create
@@ -32,14 +32,14 @@ def get_or_create_demo_tenant(operator: Client, url: str, known: DemoTenant) -> 
     if known.api_key is not None and _is_accepted(url, known.api_key):
         return known
     try:
-        created = operator(api.create_tenant(NewTenant(name="Demo", slug=SLUG)))
+        created = operator(api.create_tenant(CreateTenant(name="Demo", slug=SLUG)))
     except ConflictError as conflict:
         if conflict.code != "slug_taken":
             raise
     else:
         return DemoTenant(created.tenant.id, created.api_key.secret)
     tenant = find_by_slug(operator, api.list_tenants(TenantsQuery(q=SLUG)), SLUG, "ten_")
-    key = operator(api.create_root_key(tenant.id, NewRootKey(name="Demo")))
+    key = operator(api.create_root_key(tenant.id, CreateRootKey(name="Demo")))
     return DemoTenant(tenant.id, key.secret)
 
 

@@ -29,12 +29,12 @@ _EVENT = Statement(
 
 async def list_tenants(conn: Connection) -> list[str]:
     """Those that have a trail and are not erased."""
-    return [row["tenant_id"] for row in await _TENANTS.rows(conn)]
+    return [row["tenant_id"] for row in await _TENANTS.fetch_all(conn)]
 
 
 async def verify_tenant(conn: Connection, tenant_id: str) -> dict[str, Any]:
     """`tenant_id, valid, length, head, first_broken`; see `_describe_broken`."""
-    ends = await ENDS.row(conn, tenant_id=tenant_id)
+    ends = await ENDS.fetch_one(conn, tenant_id=tenant_id)
     if ends is None:
         raise CommandFailed(
             f"there is no trail of {tenant_id}",
@@ -45,12 +45,12 @@ async def verify_tenant(conn: Connection, tenant_id: str) -> dict[str, Any]:
         chain = Chain(ends["floor"] or 0, ends["floor_digest"])
         valid = await _follow(conn, tenant_id, chain, ends["sequence"])
         valid = valid and chain.ends(ends["sequence"], ends["digest"])
-        ends_now = await ENDS.row(conn, tenant_id=tenant_id)
+        ends_now = await ENDS.fetch_one(conn, tenant_id=tenant_id)
         if valid or ends_now is None or ends_now["floor"] == ends["floor"]:
             break
         ends = ends_now  # Retention has removed the oldest events meanwhile.
     broken = (
-        None if valid else await _EVENT.row(conn, tenant_id=tenant_id, sequence=chain.first_broken)
+        None if valid else await _EVENT.fetch_one(conn, tenant_id=tenant_id, sequence=chain.first_broken)
     )
     return {
         "tenant_id": tenant_id,
@@ -64,7 +64,7 @@ async def verify_tenant(conn: Connection, tenant_id: str) -> dict[str, Any]:
 async def _follow(conn: Connection, tenant_id: str, chain: Chain, until: int) -> bool:
     while chain.sequence < until:
         limit = min(PAGE, until - chain.sequence)
-        rows = await FOLLOW.rows(conn, tenant_id=tenant_id, after=chain.sequence, limit=limit)
+        rows = await FOLLOW.fetch_all(conn, tenant_id=tenant_id, after=chain.sequence, limit=limit)
         if not rows:
             break
         if not chain.follow(row for row in rows if row["sequence"] <= until):

@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-from chassis.keys import Keys
+from chassis.encryption import Keyring
 from chassis.settings import ServiceSettings
 from pydantic import ValidationError
 
@@ -32,11 +32,11 @@ async def rotate_keys(installation: Installation) -> dict[str, int]:
             fault = error.errors(include_input=False, include_url=False)[0]
             name = f"TENANTRY_{str(fault['loc'][0]).upper()}"
             raise Misconfigured(f"{name}: {fault['msg']}", f"Correct {name}.") from None
-        rotated[service] = await _rotate_keys(service, url, Keys(settings))
+        rotated[service] = await _rotate_keys(service, url, Keyring(settings))
     return rotated
 
 
-async def _rotate_keys(service: str, url: str, keys: Keys) -> int:
+async def _rotate_keys(service: str, url: str, keys: Keyring) -> int:
     rewrap_batch = import_module(f"{service}.rewrapping").rewrap
     total = 0
     async with connect(service, url) as conn:

@@ -8,7 +8,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 import asyncpg
-from chassis import migrate
+from chassis import migrations
 from chassis.database import UNAVAILABLE
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
@@ -20,12 +20,12 @@ T = TypeVar("T")
 
 def upgrade(service: str, url: str) -> list[str]:
     """Returns the revisions that it applied, oldest first."""
-    return _run(migrate.upgrade, service, url)
+    return _run(migrations.upgrade, service, url)
 
 
 def pending(service: str, url: str) -> list[str]:
     """The revisions that the database still lacks, oldest first."""
-    return _run(migrate.pending, service, url)
+    return _run(migrations.pending, service, url)
 
 
 async def draft(service: str, message: str) -> None:
@@ -36,8 +36,8 @@ async def draft(service: str, message: str) -> None:
     with TemporaryDirectory() as folder:
         async with backing_servers(Path(folder), with_redis=False) as servers:
             url = servers.migration_url(service)
-            await asyncio.to_thread(migrate.upgrade, service, url)
-            await asyncio.to_thread(migrate.draft, service, url, message)
+            await asyncio.to_thread(migrations.upgrade, service, url)
+            await asyncio.to_thread(migrations.draft, service, url, message)
 
 
 def _run(step: Callable[[str, str], T], service: str, url: str) -> T:

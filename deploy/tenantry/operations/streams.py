@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from chassis import streams
-from chassis.broker import address
+from chassis.nats_client import parse_nats_urls
 from chassis.telemetry import configure_logging
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
@@ -43,7 +43,7 @@ async def connect(urls: str) -> AsyncIterator[Client]:
 
 def _checked(urls: str) -> str:
     try:
-        address(urls)
+        parse_nats_urls(urls)
     except ValueError as error:
         raise Misconfigured(
             f"TENANTRY_NATS_ADMIN_URL {error}",

@@ -2,22 +2,22 @@
 
 from typing import Literal
 
-from contracts.api_keys import ApiKey, ApiKeysQuery, ApiKeyVerdict, NewApiKey, RotateApiKey
+from contracts.api_keys import ApiKey, ApiKeysQuery, ApiKeyVerdict, CreateApiKey, RotateApiKey
 from contracts.audit import AuditEvent, AuditFilters, AuditQuery, ExportedEvent, FeedQuery
 from contracts.events import Event, EventData
-from contracts.invitations import AcceptInvitation, Invitation, InvitationsQuery, NewInvitation
-from contracts.members import Member, MemberPatch, MembersQuery, NewMember
+from contracts.invitations import AcceptInvitation, Invitation, InvitationsQuery, CreateInvitation
+from contracts.members import Member, UpdateMember, MembersQuery, AddMember
 from contracts.models import Body, DeleteQuery, DeletionPreview, ListQuery, Pagination
 from contracts.organizations import (
-    NewOrganization,
+    CreateOrganization,
     Organization,
-    OrganizationPatch,
+    UpdateOrganization,
     OrganizationsQuery,
 )
-from contracts.projects import NewProject, Project, ProjectPatch, ProjectSettings, ProjectsQuery
+from contracts.projects import CreateProject, Project, UpdateProject, ProjectSettings, ProjectsQuery
 from contracts.scopes import Scopes
 from contracts.sessions import (
-    NewSession,
+    CreateSession,
     RefreshSession,
     Session,
     SessionTokens,
@@ -26,31 +26,31 @@ from contracts.sessions import (
 )
 from contracts.signing_keys import RotateSigningKey, SigningKey
 from contracts.tenants import (
-    NewRootKey,
-    NewTenant,
+    CreateRootKey,
+    CreateTenant,
     RootKeysQuery,
     Tenant,
-    TenantPatch,
+    UpdateTenant,
     TenantsQuery,
     WhoAmI,
 )
 from contracts.users import (
     DeleteUserQuery,
     ImportResult,
-    NewUser,
+    CreateUser,
     User,
     UserDetail,
-    UserPatch,
+    UpdateUser,
     UsersQuery,
 )
 from contracts.webhooks import (
     DeliveriesQuery,
     Delivery,
-    NewWebhook,
+    CreateWebhook,
     Replay,
     SendTest,
     Webhook,
-    WebhookPatch,
+    UpdateWebhook,
     WebhooksQuery,
 )
 

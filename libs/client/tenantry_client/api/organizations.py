@@ -7,15 +7,15 @@ from contracts.invitations import (
     InvitationPage,
     InvitationsQuery,
     IssuedInvitation,
-    NewInvitation,
+    CreateInvitation,
 )
-from contracts.members import Member, MemberPage, MemberPatch, MembersQuery, NewMember
+from contracts.members import Member, MemberPage, UpdateMember, MembersQuery, AddMember
 from contracts.models import DeleteQuery, DeletionPreview
 from contracts.organizations import (
-    NewOrganization,
+    CreateOrganization,
     Organization,
     OrganizationPage,
-    OrganizationPatch,
+    UpdateOrganization,
     OrganizationsQuery,
 )
 
@@ -29,7 +29,7 @@ _INVITATIONS = _ORGANIZATION + "/invitations"
 _INVITATION = _INVITATIONS + "/{inv_id}"
 
 
-def create_organization(organization: NewOrganization) -> Request[Organization]:
+def create_organization(organization: CreateOrganization) -> Request[Organization]:
     return Request("POST", _ORGANIZATIONS, {201: Organization}, body=organization)
 
 
@@ -43,7 +43,7 @@ def get_organization(organization_id: str) -> Request[Organization]:
     return Request("GET", _ORGANIZATION, {200: Organization}, (organization_id,))
 
 
-def update_organization(organization_id: str, patch: OrganizationPatch) -> Request[Organization]:
+def update_organization(organization_id: str, patch: UpdateOrganization) -> Request[Organization]:
     return Request("PATCH", _ORGANIZATION, {200: Organization}, (organization_id,), body=patch)
 
 
@@ -54,7 +54,7 @@ def delete_organization(
     return Request("DELETE", _ORGANIZATION, responses, (organization_id,), query)
 
 
-def add_member(organization_id: str, member: NewMember) -> Request[Member]:
+def add_member(organization_id: str, member: AddMember) -> Request[Member]:
     return Request("POST", _MEMBERS, {201: Member}, (organization_id,), body=member)
 
 
@@ -64,7 +64,7 @@ def list_members(
     return Pages("GET", _MEMBERS, {200: MemberPage}, (organization_id,), query, name="members")
 
 
-def update_member(organization_id: str, user_id: str, patch: MemberPatch) -> Request[Member]:
+def update_member(organization_id: str, user_id: str, patch: UpdateMember) -> Request[Member]:
     return Request("PATCH", _MEMBER, {200: Member}, (organization_id, user_id), body=patch)
 
 
@@ -72,7 +72,7 @@ def remove_member(organization_id: str, user_id: str) -> Request[None]:
     return Request("DELETE", _MEMBER, {204: None}, (organization_id, user_id))
 
 
-def create_invitation(organization_id: str, invitation: NewInvitation) -> Request[IssuedInvitation]:
+def create_invitation(organization_id: str, invitation: CreateInvitation) -> Request[IssuedInvitation]:
     """The token is shown this once."""
     responses = {201: IssuedInvitation}
     return Request("POST", _INVITATIONS, responses, (organization_id,), body=invitation)

@@ -6,12 +6,12 @@ from contracts.api_keys import (
     ApiKeysQuery,
     ApiKeyVerdict,
     IssuedApiKey,
-    NewApiKey,
+    CreateApiKey,
     RotateApiKey,
 )
 from contracts.catalogue import SettingsSchema
 from contracts.models import DeleteQuery, DeletionPreview, ListQuery
-from contracts.projects import NewProject, Project, ProjectPage, ProjectPatch, ProjectsQuery
+from contracts.projects import CreateProject, Project, ProjectPage, UpdateProject, ProjectsQuery
 from contracts.signing_keys import JsonWebKeySet, RotateSigningKey, SigningKey, SigningKeyPage
 
 from tenantry_client.models import VerifyApiKey
@@ -23,7 +23,7 @@ _KEYS = _PROJECT + "/api-keys"
 _SIGNING_KEYS = _PROJECT + "/signing-keys"
 
 
-def create_project(project: NewProject) -> Request[Project]:
+def create_project(project: CreateProject) -> Request[Project]:
     return Request("POST", _PROJECTS, {201: Project}, body=project)
 
 
@@ -35,7 +35,7 @@ def get_project(project_id: str) -> Request[Project]:
     return Request("GET", _PROJECT, {200: Project}, (project_id,))
 
 
-def update_project(project_id: str, patch: ProjectPatch) -> Request[Project]:
+def update_project(project_id: str, patch: UpdateProject) -> Request[Project]:
     return Request("PATCH", _PROJECT, {200: Project}, (project_id,), body=patch)
 
 
@@ -49,7 +49,7 @@ def get_settings_schema() -> Request[SettingsSchema]:
     return Request("GET", _PROJECTS + "/settings-schema", {200: SettingsSchema})
 
 
-def create_api_key(project_id: str, key: NewApiKey) -> Request[IssuedApiKey]:
+def create_api_key(project_id: str, key: CreateApiKey) -> Request[IssuedApiKey]:
     """The secret is shown this once."""
     return Request("POST", _KEYS, {201: IssuedApiKey}, (project_id,), body=key)
 

@@ -7,12 +7,12 @@ from contracts.models import DeleteQuery, DeletionPreview
 from contracts.tenants import (
     AccessToken,
     CreatedTenant,
-    NewRootKey,
-    NewTenant,
+    CreateRootKey,
+    CreateTenant,
     RootKeysQuery,
     Tenant,
     TenantPage,
-    TenantPatch,
+    UpdateTenant,
     TenantsQuery,
     WhoAmI,
 )
@@ -24,7 +24,7 @@ _TENANT = _TENANTS + "/{id}"
 _ROOT_KEYS = _TENANT + "/root-keys"
 
 
-def create_tenant(tenant: NewTenant) -> Request[CreatedTenant]:
+def create_tenant(tenant: CreateTenant) -> Request[CreatedTenant]:
     """As the operator. The secret of its first key is shown this once."""
     return Request("POST", _TENANTS, {201: CreatedTenant}, body=tenant)
 
@@ -38,7 +38,7 @@ def get_tenant(tenant_id: str) -> Request[Tenant]:
     return Request("GET", _TENANT, {200: Tenant}, (tenant_id,))
 
 
-def update_tenant(tenant_id: str, patch: TenantPatch) -> Request[Tenant]:
+def update_tenant(tenant_id: str, patch: UpdateTenant) -> Request[Tenant]:
     return Request("PATCH", _TENANT, {200: Tenant}, (tenant_id,), body=patch)
 
 
@@ -50,7 +50,7 @@ def delete_tenant(
     return Request("DELETE", _TENANT, responses, (tenant_id,), query)
 
 
-def create_root_key(tenant_id: str, key: NewRootKey = NewRootKey()) -> Request[IssuedApiKey]:
+def create_root_key(tenant_id: str, key: CreateRootKey = CreateRootKey()) -> Request[IssuedApiKey]:
     """As the operator. The secret is shown this once."""
     return Request("POST", _ROOT_KEYS, {201: IssuedApiKey}, (tenant_id,), body=key)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from contracts.models import DeletionPreview
 from contracts.sessions import (
     IssuedSession,
-    NewSession,
+    CreateSession,
     RefreshSession,
     SessionTokens,
     SessionVerdict,
@@ -14,11 +14,11 @@ from contracts.sessions import (
 from contracts.users import (
     DeleteUserQuery,
     ImportResult,
-    NewUser,
+    CreateUser,
     User,
     UserDetail,
     UserPage,
-    UserPatch,
+    UpdateUser,
     UsersQuery,
 )
 
@@ -29,11 +29,11 @@ _USER = _USERS + "/{id}"
 _SESSIONS = _USER + "/sessions"
 
 
-def create_user(user: NewUser) -> Request[User]:
+def create_user(user: CreateUser) -> Request[User]:
     return Request("POST", _USERS, {201: User}, body=user)
 
 
-def import_users(users: Iterable[NewUser]) -> Lines[ImportResult]:
+def import_users(users: Iterable[CreateUser]) -> Lines[ImportResult]:
     """Up to 10,000 users or 8 MiB at once: a result for each, in order. A bad one fails alone."""
     return import_lines(user.model_dump_json(exclude_unset=True).encode() for user in users)
 
@@ -53,7 +53,7 @@ def get_user(user_id: str) -> Request[UserDetail]:
     return Request("GET", _USER, {200: UserDetail}, (user_id,))
 
 
-def update_user(user_id: str, patch: UserPatch) -> Request[User]:
+def update_user(user_id: str, patch: UpdateUser) -> Request[User]:
     return Request("PATCH", _USER, {200: User}, (user_id,), body=patch)
 
 
@@ -63,7 +63,7 @@ def delete_user(
     return Request("DELETE", _USER, {204: None, 200: DeletionPreview}, (user_id,), query)
 
 
-def create_session(user_id: str, session: NewSession) -> Request[IssuedSession]:
+def create_session(user_id: str, session: CreateSession) -> Request[IssuedSession]:
     """The refresh token is shown this once."""
     return Request("POST", _SESSIONS, {201: IssuedSession}, (user_id,), body=session)
 

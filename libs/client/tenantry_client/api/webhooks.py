@@ -8,13 +8,13 @@ from contracts.webhooks import (
     DeliveryDetail,
     DeliveryPage,
     IssuedWebhook,
-    NewWebhook,
+    CreateWebhook,
     Replay,
     Replayed,
     SendTest,
     Webhook,
     WebhookPage,
-    WebhookPatch,
+    UpdateWebhook,
     WebhooksQuery,
 )
 
@@ -26,7 +26,7 @@ _DELIVERIES = _WEBHOOK + "/deliveries"
 _DELIVERY = _DELIVERIES + "/{delivery_id}"
 
 
-def create_webhook(webhook: NewWebhook) -> Request[IssuedWebhook]:
+def create_webhook(webhook: CreateWebhook) -> Request[IssuedWebhook]:
     """The secret, which `webhooks.verify` needs, is shown this once."""
     return Request("POST", _WEBHOOKS, {201: IssuedWebhook}, body=webhook)
 
@@ -39,7 +39,7 @@ def get_webhook(webhook_id: str) -> Request[Webhook]:
     return Request("GET", _WEBHOOK, {200: Webhook}, (webhook_id,))
 
 
-def update_webhook(webhook_id: str, patch: WebhookPatch) -> Request[Webhook]:
+def update_webhook(webhook_id: str, patch: UpdateWebhook) -> Request[Webhook]:
     return Request("PATCH", _WEBHOOK, {200: Webhook}, (webhook_id,), body=patch)
 
 
