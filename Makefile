@@ -65,8 +65,12 @@ format: install ## Format the code
 	@$(BIN)/ruff format libs services deploy docs/examples tests bench
 	@$(BIN)/ruff check --fix libs services deploy docs/examples tests bench
 
+.PHONY: topology
+topology: install ## Write what follows from libs/contracts/topology.py into the configuration
+	@$(BIN)/python deploy/render_topology.py
+
 .PHONY: schemas
-schemas: install ## Accept additions to the schemas of events: docs/schemas/events
+schemas: install ## Accept additions to the schemas of events and messages: docs/schemas
 	@$(BIN)/python deploy/freeze_schemas.py
 
 .PHONY: migration
@@ -87,7 +91,7 @@ env: ## Write an .env with fresh secrets for docker compose, or add what it lack
 
 .PHONY: images
 images: ## Build the images: tenantry/tenantry, tenantry/edge and one for each service
-	@for name in tenantry edge identity projects webhooks audit; do \
+	@for name in tenantry $(notdir $(wildcard services/*)); do \
 		docker build --file deploy/Dockerfile --build-arg SERVICE=$$name --tag tenantry/$$name . || exit 1; done
 
 .PHONY: compose-test

@@ -4,7 +4,7 @@ import contextlib
 import time
 
 import asyncpg
-from contracts.events import STREAM
+from contracts.topology import STREAM
 from nats.js import JetStreamContext
 from nats.js.api import ConsumerConfig, StreamConfig
 from nats.js.errors import NotFoundError

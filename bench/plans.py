@@ -8,25 +8,26 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import asyncpg
-from audit import trail
-from chassis.ask import understand
+from audit import queries
 from chassis.database import PLANNING
-from chassis.keys import Keys
+from chassis.encryption import Keyring
+from chassis.request import validate_request
 from chassis.settings import ServiceSettings
 from contracts.audit import LIST_EVENTS
 from contracts.calls import Call
 from contracts.context import Context
 from contracts.members import LIST_MEMBERS
 from contracts.users import LIST_USERS
-from identity import directory, members
+from identity.organizations import members
+from identity.users import user_search
 from pydantic import SecretStr
 
 from bench.product import Product
 
 _LISTS: dict[str, tuple[str, Call, Callable[..., Any]]] = {
-    "users": ("identity", LIST_USERS, directory.find_all),
-    "members": ("identity", LIST_MEMBERS, members.find_all),
-    "audit": ("audit", LIST_EVENTS, trail.find_all),
+    "users": ("identity", LIST_USERS, user_search.list_users.function),
+    "members": ("identity", LIST_MEMBERS, members.list_members.function),
+    "audit": ("audit", LIST_EVENTS, queries.list_events.function),
 }
 _EXPLAIN = "EXPLAIN (ANALYZE, BUFFERS, COSTS OFF) "
 
@@ -82,7 +83,7 @@ async def keep(product: Product, folder: Path, asked: list[tuple[str, str, str, 
             query=tuple(parse_qsl(parts.query)),
             path={"id": parts.path.split("/")[4]} if group == "members" else {},
         )
-        await function(explaining, understand(call, context, b"", Keys(settings)))
+        await function(explaining, validate_request(call, context, b"", Keyring(settings)))
         await conn.close()
         head = f"=== {group}: {what}\n    {parts.path}?{parts.query}"
         text += [head, *explaining.plans, ""]

@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 import nats
-from chassis.streams import CONSUMERS
 from contracts.context import Context
-from contracts.events import CONTENT_TYPE, STREAM
+from contracts.events import CONTENT_TYPE
 from contracts.organizations import OrganizationCreated
+from contracts.topology import SERVICE_NAMES, STREAM
 from nats.js import JetStreamContext
-from outbox.record import event
+from outbox.record import create_entry
 
 from bench.product import Product, until
 
@@ -42,7 +42,7 @@ def made_events(tenant_ids: list[str], count: int) -> list[tuple[str, str, bytes
         )
         identifier = f"org_{number:026}"
         shown = {"id": identifier, "name": "Acme Incorporated", "member_count": 0}
-        each = event(context, OrganizationCreated, identifier, {"organization": shown})
+        each = create_entry(context, OrganizationCreated, identifier, {"organization": shown})
         found.append((each.subject, each.event_id, each.payload))
     return found
 
@@ -89,4 +89,4 @@ async def seconds_until_quiet(product: Product) -> float:
 async def _is_heard(conn: asyncpg.Connection, js: JetStreamContext) -> bool:
     if await conn.fetchval("SELECT count(*) FROM outbox WHERE published_at IS NULL"):
         return False
-    return not sum([await pending(js, consumer) for consumer in CONSUMERS])
+    return not sum([await pending(js, consumer) for consumer in SERVICE_NAMES])

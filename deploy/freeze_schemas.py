@@ -1,31 +1,37 @@
-"""Writes the schemas of events to docs/schemas/events. Accepts additions, refuses other changes."""
+"""Accepts additions to the schemas of events and messages (docs/schemas); refuses other changes."""
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
-from contracts.catalogue import EVENT_TYPES
-from contracts.evolution import differences, event_schema
+from contracts import catalogue  # noqa: F401 - registers all types of events
+from contracts.evolution import FROZEN, Kind, differences, event_schema
 
-FOLDER = Path(__file__).parents[1] / "docs" / "schemas" / "events"
+SCHEMAS = Path(__file__).parents[1] / "docs" / "schemas"
 
 
-def main() -> int:
-    current = {name: event_schema(kind) for name, kind in EVENT_TYPES.items()}
-    frozen = {path.stem: json.loads(path.read_text()) for path in FOLDER.glob("*.json")}
+def freeze(folder: Path, kinds: Mapping[str, Kind]) -> bool:
+    """Writes the schemas of one folder; returns whether all that changed was added."""
+    current = {name: event_schema(kind) for name, kind in kinds.items()}
+    frozen = {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
     changes = differences(frozen, current)
     for change in changes:
         print(f"{'+' if change.is_addition else '!'} {change.where}: {change.what}")
     if not all(change.is_addition for change in changes):
-        print("Refused: subscribers rely on these. Add a field or a new type of event instead.")
-        return 1
-    FOLDER.mkdir(parents=True, exist_ok=True)
+        print("Refused: subscribers rely on these. Add a field or a new type instead.")
+        return False
+    folder.mkdir(parents=True, exist_ok=True)
     for name, schema in current.items():
-        (FOLDER / f"{name}.json").write_text(
-            json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
-        )
-    print(f"{len(current)} schemas are in {FOLDER.relative_to(FOLDER.parents[2])}")
-    return 0
+        text = json.dumps(schema, indent=2, ensure_ascii=False)
+        (folder / f"{name}.json").write_text(text + "\n")
+    print(f"{len(current)} schemas in {folder.relative_to(SCHEMAS.parents[1])}")
+    return True
+
+
+def main() -> int:
+    done = [freeze(SCHEMAS / name, kinds) for name, kinds in FROZEN.items()]
+    return 0 if all(done) else 1
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ import secrets
 import sys
 from pathlib import Path
 
-SERVICES = ("IDENTITY", "PROJECTS", "WEBHOOKS", "AUDIT")
+sys.path.insert(0, str(Path(__file__).parents[1] / "libs"))
+from contracts.topology import SERVICE_NAMES
 
 
 def _key() -> str:
@@ -33,7 +34,7 @@ def _fresh_values() -> dict[str, str]:
         "TENANTRY_NATS_PASSWORD_EDGE": _password(),
         "TENANTRY_NATS_PASSWORD_SUBSCRIBER": _password(),
     }
-    for service in SERVICES:
+    for service in map(str.upper, SERVICE_NAMES):
         values[f"TENANTRY_NATS_PASSWORD_{service}"] = _password()
         values[f"TENANTRY_POSTGRES_PASSWORD_{service}"] = _password()
         values[f"TENANTRY_POSTGRES_PASSWORD_{service}_OWNER"] = _password()

@@ -11,22 +11,30 @@ SET log_statement = none;
 SET log_min_duration_statement = -1;
 SET client_min_messages = warning;
 
+-- <topology sql-passwords>
 \getenv identity_owner TENANTRY_POSTGRES_PASSWORD_IDENTITY_OWNER
-\getenv identity       TENANTRY_POSTGRES_PASSWORD_IDENTITY
+\getenv identity TENANTRY_POSTGRES_PASSWORD_IDENTITY
 \getenv projects_owner TENANTRY_POSTGRES_PASSWORD_PROJECTS_OWNER
-\getenv projects       TENANTRY_POSTGRES_PASSWORD_PROJECTS
+\getenv projects TENANTRY_POSTGRES_PASSWORD_PROJECTS
 \getenv webhooks_owner TENANTRY_POSTGRES_PASSWORD_WEBHOOKS_OWNER
-\getenv webhooks       TENANTRY_POSTGRES_PASSWORD_WEBHOOKS
-\getenv audit_owner    TENANTRY_POSTGRES_PASSWORD_AUDIT_OWNER
-\getenv audit          TENANTRY_POSTGRES_PASSWORD_AUDIT
+\getenv webhooks TENANTRY_POSTGRES_PASSWORD_WEBHOOKS
+\getenv audit_owner TENANTRY_POSTGRES_PASSWORD_AUDIT_OWNER
+\getenv audit TENANTRY_POSTGRES_PASSWORD_AUDIT
+-- </topology>
 
 -- A variable that is missing from the environment stops the script here, as a syntax error.
 CREATE TEMPORARY TABLE wanted (role text, password text CHECK (password <> ''));
 INSERT INTO wanted VALUES
-    ('identity_owner', :'identity_owner'), ('identity', :'identity'),
-    ('projects_owner', :'projects_owner'), ('projects', :'projects'),
-    ('webhooks_owner', :'webhooks_owner'), ('webhooks', :'webhooks'),
-    ('audit_owner',    :'audit_owner'),    ('audit',    :'audit');
+-- <topology sql-roles>
+    ('identity_owner', :'identity_owner'),
+    ('identity', :'identity'),
+    ('projects_owner', :'projects_owner'),
+    ('projects', :'projects'),
+    ('webhooks_owner', :'webhooks_owner'),
+    ('webhooks', :'webhooks'),
+    ('audit_owner', :'audit_owner'),
+    ('audit', :'audit');
+-- </topology>
 
 SELECT format('CREATE ROLE %I', role) FROM wanted
  WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role)
@@ -50,6 +58,8 @@ SELECT format('REVOKE CONNECT ON DATABASE %I FROM PUBLIC; GRANT CONNECT ON DATAB
 \gexec
 
 -- What the owner creates the runtime role may use, but not alter.
+-- <topology sql-databases>
+
 \connect identity
 CREATE EXTENSION IF NOT EXISTS pg_trgm;
 CREATE EXTENSION IF NOT EXISTS btree_gin;
@@ -74,7 +84,8 @@ ALTER DEFAULT PRIVILEGES FOR ROLE webhooks_owner IN SCHEMA public
 ALTER DEFAULT PRIVILEGES FOR ROLE webhooks_owner IN SCHEMA public
     GRANT USAGE, SELECT ON SEQUENCES TO webhooks;
 
--- The audit log is append-only: its migrations grant table by table, nothing comes by default.
+-- Append-only: its migrations grant table by table, nothing comes by default.
 \connect audit
 CREATE EXTENSION IF NOT EXISTS pg_trgm;
 CREATE EXTENSION IF NOT EXISTS btree_gin;
+-- </topology>

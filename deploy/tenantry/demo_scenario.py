@@ -24,21 +24,21 @@ from tenantry_client.errors import (
 )
 from tenantry_client.models import (
     AcceptInvitation,
+    AddMember,
     AuditQuery,
-    DeleteQuery,
-    Event,
-    UpdateMember,
     CreateApiKey,
     CreateInvitation,
-    AddMember,
     CreateOrganization,
     CreateProject,
     CreateTenant,
     CreateUser,
     CreateWebhook,
-    UpdateProject,
+    DeleteQuery,
+    Event,
     ProjectSettings,
     RotateSigningKey,
+    UpdateMember,
+    UpdateProject,
     UpdateUser,
 )
 from tenantry_client.webhooks import verify

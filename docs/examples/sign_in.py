@@ -19,12 +19,12 @@ import jwt
 from tenantry_client import Client, api
 from tenantry_client.errors import TenantryError
 from tenantry_client.models import (
+    CreateProject,
+    CreateSession,
+    CreateUser,
+    CreateWebhook,
     DeleteUserQuery,
     Event,
-    NewProject,
-    NewSession,
-    NewUser,
-    NewWebhook,
     RefreshSession,
     VerifySession,
 )
@@ -36,11 +36,11 @@ URL = os.environ.get("TENANTRY_URL", "http://127.0.0.1:8400")
 def sign_in(
     tenantry: Client, hook_url: str, arrived: "Queue[tuple[bytes, dict[str, str]]]"
 ) -> None:
-    project = tenantry(api.create_project(NewProject(name="Example", slug=f"ex-{uuid4().hex}")))
-    user = tenantry(api.create_user(NewUser(email=f"ada-{uuid4().hex}@example.com", name="Ada")))
-    hook = tenantry(api.create_webhook(NewWebhook(url=hook_url, events=["session.revoked"])))
+    project = tenantry(api.create_project(CreateProject(name="Example", slug=f"ex-{uuid4().hex}")))
+    user = tenantry(api.create_user(CreateUser(email=f"ada-{uuid4().hex}@example.com", name="Ada")))
+    hook = tenantry(api.create_webhook(CreateWebhook(url=hook_url, events=["session.revoked"])))
     try:
-        begun = tenantry(api.create_session(user.id, NewSession(project_id=project.id)))
+        begun = tenantry(api.create_session(user.id, CreateSession(project_id=project.id)))
         print(f"{user.name} has a session until {begun.session.expires_at:%Y-%m-%d}")
 
         # In every request of hers: no call to the product, its public keys are cached.

@@ -1,176 +1,23 @@
-"""The connection to NATS, as one user at one server or several, with that user's inbox prefix."""
+"""FastStream's broker on a connection of our own; the one file that leans on its internals.
 
-import asyncio
-import itertools
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
-from urllib.parse import SplitResult, unquote, urlsplit
+FastStream would connect by itself. On that connection a refused reconnect is the last one, and a
+reader whose connection is closed for good asks again without pause: nothing else runs (ADR 4).
+"""
 
-import structlog
-from nats.aio.client import Client
-from nats.aio.msg import Msg
-from nats.errors import NoRespondersError
-from nats.errors import TimeoutError as NatsTimeoutError
+import logging
 
-log = structlog.get_logger()
+from faststream.nats import NatsBroker
+
+from chassis.nats_client import NatsClient
 
 
-@dataclass(frozen=True)
-class Address:
-    """Servers of one cluster, and who connects to any of them.
+class Broker(NatsBroker):
+    """A process has one: routers of subscribers are included in it. `stop` drains the client."""
 
-    The credentials stand apart from the servers: those that a server tells of need them as well,
-    and are known again as those that were named.
-    """
+    def __init__(self, client: NatsClient) -> None:
+        super().__init__(logger=logging.getLogger(__name__))
+        self._client = client
 
-    servers: list[str]
-    user: str | None
-    password: str | None
-
-    @property
-    def inbox_prefix(self) -> bytes:
-        return f"_INBOX_{self.user or 'tenantry'}".encode()
-
-    def __str__(self) -> str:
-        """Without the credentials."""
-        return ", ".join(urlsplit(each).netloc for each in self.servers)
-
-
-class Broker(Client):
-    """A client whose requests cost half: numbers for tokens, and a timer instead of a task.
-
-    All replies come to one inbox (ADR 7).
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._replies: dict[str, asyncio.Future[Msg]] = {}
-        self._tokens = itertools.count()
-        self._inbox = ""
-
-    async def expect(
-        self, subject: str, payload: bytes, headers: dict[str, str] | None = None
-    ) -> "asyncio.Future[Msg]":
-        """Publishes, and answers the reply to come. Whoever gives it up cancels it."""
-        if not self._inbox:
-            self._inbox = self.new_inbox()
-            await self.subscribe(f"{self._inbox}.*", cb=self._replied)
-        token = str(next(self._tokens))
-        reply = self._replies[token] = asyncio.get_running_loop().create_future()
-        reply.add_done_callback(lambda _: self._replies.pop(token))
-        await self.publish(subject, payload, f"{self._inbox}.{token}", headers)
-        return reply
-
-    async def request(
-        self,
-        subject: str,
-        payload: bytes = b"",
-        timeout: float = 0.5,  # noqa: ASYNC109 - as nats-py has it
-        old_style: bool = False,  # noqa: ARG002
-        headers: dict[str, Any] | None = None,
-    ) -> Msg:
-        """The reply. Raises TimeoutError and NoRespondersError of nats-py."""
-        reply = await self.expect(subject, payload, headers)
-        timer = asyncio.get_running_loop().call_later(timeout, _give_up, reply)
-        try:
-            return await reply
-        finally:
-            timer.cancel()
-            reply.cancel()
-
-    async def _replied(self, msg: Msg) -> None:
-        reply = self._replies.get(msg.subject.rpartition(".")[2])
-        if reply is None or reply.done():
-            return
-        if msg.headers and msg.headers.get("Status") == "503":
-            reply.set_exception(NoRespondersError())
-        else:
-            reply.set_result(msg)
-
-
-def _give_up(reply: "asyncio.Future[Msg]") -> None:
-    if not reply.done():
-        reply.set_exception(NatsTimeoutError())
-
-
-def address(urls: str) -> Address:
-    """Reads `nats://user:password@host:4222`, or several by commas; the first may speak for all.
-
-    Raises ValueError, with no secret in it, when they cannot be read or name two users.
-    """
-    servers, credentials = [], []
-    for each in filter(None, map(str.strip, urls.split(","))):
-        parts = _parts(each)
-        if (parts.username is None) is not (parts.password is None):
-            raise ValueError("must name a user with a password")
-        server = parts.netloc.rpartition("@")[2]
-        servers.append(parts._replace(netloc=server, path="").geturl())
-        if parts.username is not None and parts.password is not None:
-            credentials.append((unquote(parts.username), unquote(parts.password)))
-    if not servers:
-        raise ValueError("must name a server")
-    if len(set(credentials)) > 1:
-        raise ValueError("must name the same user and password at every server")
-    user, password = credentials[0] if credentials else (None, None)
-    return Address(servers, user, password)
-
-
-def _parts(url: str) -> SplitResult:
-    try:
-        parts = urlsplit(url if "://" in url else f"nats://{url}")
-        if parts.hostname and parts.scheme in ("nats", "tls") and parts.port != 0:
-            return parts
-    except ValueError:  # its text may hold a piece of the password
-        pass
-    raise ValueError("must be nats://user:password@host:port, several by commas")
-
-
-async def connect(
-    urls: str,
-    on_reconnect: Callable[[], None] = lambda: None,
-    on_close: Callable[[], None] = lambda: None,
-    *,
-    lasting: bool = True,
-) -> Broker:
-    """Waits until a server is there; `lasting` reconnects for ever, to whichever is.
-
-    `on_close` hears of an end for good. A connection that does not last delivers what was sent
-    over it in order and without gaps, up to the moment it broke.
-    """
-    where = address(urls)
-
-    async def disconnected() -> None:
-        if lasting:
-            log.warning("nats_disconnected")
-
-    async def reconnected() -> None:
-        log.info("nats_reconnected")
-        on_reconnect()
-
-    async def failed(error: Exception) -> None:
-        log.warning("nats_error", error=type(error).__name__, detail=str(error))
-
-    async def closed() -> None:
-        on_close()
-
-    broker = Broker()
-    await broker.connect(
-        where.servers,
-        user=where.user,
-        password=where.password,
-        name=f"tenantry-{where.user or 'tenantry'}",
-        inbox_prefix=where.inbox_prefix,
-        connect_timeout=2,
-        allow_reconnect=lasting,
-        reconnect_time_wait=0.1,  # type: ignore[arg-type] # fractions are taken
-        max_reconnect_attempts=-1,
-        ping_interval=5,
-        max_outstanding_pings=2,
-        disconnected_cb=disconnected,
-        reconnected_cb=reconnected,
-        closed_cb=closed,
-        error_cb=failed,
-        skip_subject_validation=True,
-    )
-    return broker
+    async def _connect(self) -> NatsClient:
+        self.config.connect(self._client)
+        return self._client

@@ -1,7 +1,7 @@
 """Lists: a page by number or by cursor, in a stable order, with a total; one statement or two.
 
-A cursor names the last row of its page and is sealed to its tenant and query, so that it can be
-neither forged nor used elsewhere (422). Walking by cursor never skips or repeats a row.
+A cursor names the last row of its page and is signed for its tenant and query, so that it can be
+neither forged nor used elsewhere (422). Paging by cursor never skips or repeats a row.
 """
 
 import base64
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, Generic
 
 import orjson
 from contracts.models import ListQuery
@@ -30,33 +30,34 @@ from sqlalchemy import (
     tuple_,
 )
 
-from chassis.ask import Ask
 from chassis.database import Connection
-from chassis.statements import Statement
+from chassis.request import Request
+from chassis.statements import R, Statement
 
-CAP = 10_000
+MAX_COUNT = 10_000
 """Totals of searches are counted so far and no further."""
-FAR = 1_000
+DEEP_OFFSET = 1_000
 """From this offset on a page is found in an index first, and its rows are looked up then."""
 LAST_OFFSET = 2**62
 """Past the end of any list, and still a bigint."""
-_DAYS = frozenset({"created_after", "created_before"})
+_DATE_FILTERS = frozenset({"created_after", "created_before"})
 
 Condition = Callable[[BindParameter[Any]], ColumnElement[bool]]
 
 
 @dataclass(frozen=True, eq=False)
-class Listing:
+class Listing(Generic[R]):
     """A list that callers page through.
 
-    `columns` are what a row has, `source` where they come from; `key` the unique identifier that
-    sorts by creation; `scope` the columns that are always bound, the tenant first; `sorts` the
-    expression behind each word of `sort` (never null); `filters` the condition behind each query
-    parameter; `capped` the filters with which a total stops at 10,000; `totals` what counts without
-    looking at every row, by the filters that are given. `created` is the time of creation, by which
-    it is sorted instead of the key where filters bound it: the walk ends where the days do.
+    `row` types its rows, `columns` are what they have, `source` where these come from; `key` is the
+    unique identifier that sorts by creation; `scope` the columns that are always bound, the tenant
+    first; `sorts` the expression behind each word of `sort` (never null); `filters` the condition
+    behind each query parameter; `capped` the filters with which a total stops at 10,000; `totals`
+    counts that do not look at every row, by the filters that are given. `created` is the time of
+    creation: it sorts instead of the key where filters bound it, so that the scan ends with them.
     """
 
+    row: type[R]
     source: FromClause
     columns: Sequence[ColumnElement[Any]]
     key: ColumnElement[str]
@@ -70,42 +71,39 @@ class Listing:
     async def page(
         self,
         conn: Connection,
-        ask: Ask[Any, Any],
+        request: Request[Any, Any],
         scope: Mapping[str, Any],
         given: Mapping[str, Any],
-    ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    ) -> tuple[list[R], dict[str, Any]]:
         """The rows and the `pagination` object. `given` holds the filters that are not None."""
-        query: ListQuery = ask.query
+        query: ListQuery = request.query
         sort = getattr(query, "sort", "-created_at")
-        binding = cursor_binding(ask)
+        binding = cursor_binding(request)
         number, after = query.page, None
         if query.cursor is not None:
-            number, after = open_cursor(query.cursor, binding)
+            number, after = decode_cursor(query.cursor, binding)
         names = tuple(sorted(given))
         values = {**scope, **given, "limit": query.limit + 1}
         if after is not None:
             values |= {"after_sort": self._sort_value(names, sort, after[0]), "after_key": after[1]}
         else:
             values["offset"] = min((number - 1) * query.limit, LAST_OFFSET)
-        if values.get("offset", 0) < FAR:
+        if values.get("offset", 0) < DEEP_OFFSET:
             statement = self._rows(names, sort, after is not None)
         else:
-            statement = self._far(names, sort)
-        rows = [dict(row) for row in await statement.rows(conn, **values)]
-        more, rows = len(rows) > query.limit, rows[: query.limit]
+            statement = self._deep_page(names, sort)
+        found = await statement.fetch_all(conn, **values)
+        more, rows = len(found) > query.limit, found[: query.limit]
         if after is None and not more and (rows or number == 1):
             total, exact = (number - 1) * query.limit + len(rows), True
         elif rows and names in self.totals:
-            total, exact = rows[0]["total"], True
+            total, exact = vars(rows[0])["total"], True
         else:
             total, exact = await self._total(conn, names, {**scope, **given})
         cursor = None
         if more:
-            place = [rows[-1][name] for name in self._place(names, sort)]
-            cursor = seal_cursor([number + 1, place], binding)
-        for name in self._besides(names, sort):
-            for row in rows:
-                del row[name]
+            place = [vars(rows[-1])[name] for name in self._position_names(names, sort)]
+            cursor = encode_cursor([number + 1, place], binding)
         return rows, {
             "page": number,
             "limit": query.limit,
@@ -122,10 +120,10 @@ class Listing:
     async def _total(
         self, conn: Connection, names: tuple[str, ...], values: Mapping[str, Any]
     ) -> tuple[int, bool]:
-        counted = await self._count(names).value(conn, **values) or 0
+        counted = await self._count(names).fetch_value(conn, **values) or 0
         if self.capped.isdisjoint(names):
             return counted, True
-        return min(counted, CAP), counted <= CAP
+        return min(counted, MAX_COUNT), counted <= MAX_COUNT
 
     def _where(self, names: tuple[str, ...]) -> list[ColumnElement[bool]]:
         bound = [
@@ -140,11 +138,11 @@ class Listing:
         where = and_(true(), *self._where(names))
         if self.capped.isdisjoint(names):
             return Statement(select(func.count()).select_from(self.source).where(where))
-        some = select(1).select_from(self.source).where(where).limit(CAP + 1).subquery()
+        some = select(1).select_from(self.source).where(where).limit(MAX_COUNT + 1).subquery()
         return Statement(select(func.count()).select_from(some))
 
     @lru_cache(maxsize=1024)  # noqa: B019
-    def _rows(self, names: tuple[str, ...], sort: str, continues: bool) -> Statement:
+    def _rows(self, names: tuple[str, ...], sort: str, continues: bool) -> Statement[R]:
         by, order = self._order(names, sort)
         descending = sort.startswith("-")
         where = self._where(names)
@@ -155,16 +153,18 @@ class Listing:
             place = tuple_(by, self.key)
             where.append(place < edge if descending else place > edge)
         statement = (
-            select(*self.columns, *self._besides(names, sort).values())
+            select(*self.columns, *self._extra_columns(names, sort).values())
             .select_from(self.source)
             .where(*where)
             .order_by(*order)
             .limit(bindparam("limit"))
         )
-        return Statement(statement if continues else statement.offset(bindparam("offset")))
+        if not continues:
+            statement = statement.offset(bindparam("offset"))
+        return Statement(statement, self.row)
 
     @lru_cache(maxsize=256)  # noqa: B019
-    def _far(self, names: tuple[str, ...], sort: str) -> Statement:
+    def _deep_page(self, names: tuple[str, ...], sort: str) -> Statement[R]:
         _, order = self._order(names, sort)
         page = (
             select(self.key.label("key"))
@@ -176,42 +176,43 @@ class Listing:
             .subquery("page")
         )
         return Statement(
-            select(*self.columns, *self._besides(names, sort).values())
+            select(*self.columns, *self._extra_columns(names, sort).values())
             .select_from(self.source)
             .where(*self._where(()), self.key.in_(select(page.c.key)))
-            .order_by(*order)
+            .order_by(*order),
+            self.row,
         )
 
     @lru_cache(maxsize=256)  # noqa: B019
-    def _besides(self, names: tuple[str, ...], sort: str) -> dict[str, ColumnElement[Any]]:
-        """What a row has by name beside its columns: its place unless they tell it, the total."""
+    def _extra_columns(self, names: tuple[str, ...], sort: str) -> dict[str, ColumnElement[Any]]:
+        """What a row has beside its columns: its position, unless they have it, and the total."""
         by, _ = self._order(names, sort)
         found: dict[str, ColumnElement[Any]] = {}
-        for name, place in zip(self._place(names, sort), (by, self.key), strict=True):
-            if not self._shows(place):
+        for name, place in zip(self._position_names(names, sort), (by, self.key), strict=True):
+            if not self._selects(place):
                 found[name] = place.label(name)
         if names in self.totals:
             found["total"] = self.totals[names].scalar_subquery().label("total")
         return found
 
     @lru_cache(maxsize=256)  # noqa: B019
-    def _place(self, names: tuple[str, ...], sort: str) -> tuple[str, str]:
-        """Under which names a row has what it is sorted by, and its key."""
+    def _position_names(self, names: tuple[str, ...], sort: str) -> tuple[str, str]:
+        """The names under which a row has what it is sorted by, and its key."""
         by, _ = self._order(names, sort)
         return (
-            by.key if self._shows(by) and by.key else "sort_value",
-            self.key.key if self._shows(self.key) and self.key.key else "key_value",
+            by.key if self._selects(by) and by.key else "sort_value",
+            self.key.key if self._selects(self.key) and self.key.key else "key_value",
         )
 
-    def _shows(self, what: ColumnElement[Any]) -> bool:
+    def _selects(self, what: ColumnElement[Any]) -> bool:
         return any(column is what for column in self.columns)
 
     def _order(
         self, names: tuple[str, ...], sort: str
     ) -> tuple[ColumnElement[Any], list[ColumnElement[Any]]]:
-        """What is sorted by, and the whole order, which no two rows share a place in."""
+        """What it is sorted by, and the whole order, in which no two rows are equal."""
         by = self.sorts.get(sort.lstrip("-"), self.key)
-        dated = not _DAYS.isdisjoint(names)
+        dated = not _DATE_FILTERS.isdisjoint(names)
         if by is self.key and dated and self.created is not None:
             by = self.created
         if sort.startswith("-"):
@@ -225,7 +226,7 @@ def search_pattern(text: str) -> str:
     return f"%{escaped}%"
 
 
-def given(query: ListQuery, *without: str) -> dict[str, Any]:
+def filters_of(query: ListQuery, *without: str) -> dict[str, Any]:
     """The filters that the caller gave: all but the paging; `q` as a LIKE pattern."""
     paging = {"page", "limit", "cursor", "sort", *without}
     found = {name: value for name, value in query if name not in paging and value is not None}
@@ -234,14 +235,14 @@ def given(query: ListQuery, *without: str) -> dict[str, Any]:
     return found
 
 
-def cursor_binding(ask: Ask[Any, Any]) -> bytes:
-    """What a cursor is sealed to: all of the request but which part of the list it asks for."""
-    rest = [pair for pair in ask.context.query if pair[0] not in ("page", "cursor", "limit")]
-    parts = [ask.call.subject, ask.context.tenant_id, ask.context.path, sorted(rest)]
-    return hmac.new(ask.keys.derive("cursor"), orjson.dumps(parts), hashlib.sha256).digest()
+def cursor_binding(request: Request[Any, Any]) -> bytes:
+    """The key that signs a cursor: all of the request but which part of the list it wants."""
+    rest = [pair for pair in request.context.query if pair[0] not in ("page", "cursor", "limit")]
+    parts = [request.call.subject, request.context.tenant_id, request.context.path, sorted(rest)]
+    return hmac.new(request.keyring.derive("cursor"), orjson.dumps(parts), hashlib.sha256).digest()
 
 
-def seal_cursor(place: Any, binding: bytes) -> str:
+def encode_cursor(place: Any, binding: bytes) -> str:
     text = orjson.dumps(place)
     seal = hmac.new(binding, text, hashlib.sha256).digest()[:12]
     return _encoded(seal + text)
@@ -251,7 +252,7 @@ def _encoded(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
-def open_cursor(cursor: str, binding: bytes) -> tuple[int, list[Any]]:
+def decode_cursor(cursor: str, binding: bytes) -> tuple[int, list[Any]]:
     try:
         data = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True)
     except ValueError:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from pydantic import SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from chassis.broker import address
+from chassis.nats_client import parse_nats_urls
 
 SECRETS_DIR = "TENANTRY_SECRETS_DIR"
 """A folder of files named like the variables, in lower case, for what the environment lacks."""
@@ -33,7 +33,7 @@ class ProcessSettings(BaseSettings):
     @field_validator("nats_url")
     @classmethod
     def _one_user(cls, value: str) -> str:
-        address(value)
+        parse_nats_urls(value)
         return value
 
 

@@ -1,63 +1,87 @@
 """Statements: SQLAlchemy expressions compiled once to SQL text and run by asyncpg.
 
-A fifth of the cost of an ORM session. Parameters are named `bindparam`s and bound by name.
+A fifth of the cost of an ORM session. Parameters are named `bindparam`s and given by name.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Generic, cast
 
-from asyncpg import Connection, Record
+from asyncpg import Connection, Pool, Record
 from sqlalchemy import BindParameter, Column, bindparam
 from sqlalchemy.dialects.postgresql.asyncpg import dialect
 from sqlalchemy.sql.expression import ClauseElement
+from typing_extensions import TypeVar
+
+from chassis.rows import Row
+
+R = TypeVar("R", default=Record)
 
 _DIALECT = dialect()  # type: ignore[no-untyped-call]
+_SET = "set__"  # no name that SQLAlchemy gives, as that of set_config(...)
 
 
-class Statement:
-    """One SQL text with named parameters. `Statement.all` lists every one that was made."""
+class Statement(Generic[R]):
+    """One SQL text with named parameters. `Statement.all` lists every one that was made.
 
-    all: ClassVar[list["Statement"]] = []
+    `row` is the type of its rows: a SQLModel table, or for a join a SQLModel class that names the
+    selected columns (see `chassis.rows`). Without it rows are asyncpg's Records.
+    """
 
-    __slots__ = ("_constants", "_order", "expression", "sql")
+    all: ClassVar[list["Statement[Any]"]] = []
 
-    def __init__(self, expression: ClauseElement) -> None:
+    __slots__ = ("_constants", "_make", "_order", "expression", "sql")
+
+    def __init__(self, expression: ClauseElement, row: type[R] | None = None) -> None:
         compiled = expression.compile(dialect=_DIALECT)
         self.expression = expression
         self.sql = compiled.string
-        self._order: Sequence[str] = compiled.positiontup or ()  # type: ignore[attr-defined]
+        names: Sequence[str] = compiled.positiontup or ()  # type: ignore[attr-defined]
+        self._order = [name.removeprefix(_SET) for name in names]
         self._constants = {
             name: value
             for name, value in compiled.params.items()
             if not compiled.binds[name].required  # type: ignore[attr-defined]
         }
+        make = (lambda record: record) if row is None else Row
+        self._make = cast("Callable[[Record], R]", make)
         Statement.all.append(self)
 
-    def arguments(self, given: dict[str, Any]) -> list[Any]:
+    def arguments(self, values: Mapping[str, Any]) -> list[Any]:
         """The values in the order of the text. Raises KeyError for a missing one."""
         constants = self._constants
-        return [given[name] if name in given else constants[name] for name in self._order]
+        return [values[name] if name in values else constants[name] for name in self._order]
 
-    async def rows(self, conn: Connection, **given: Any) -> list[Record]:
-        rows: list[Record] = await conn.fetch(self.sql, *self.arguments(given))
-        return rows
+    async def fetch_all(self, conn: Connection | Pool, **values: Any) -> list[R]:
+        make = self._make
+        return [make(each) for each in await conn.fetch(self.sql, *self.arguments(values))]
 
-    async def row(self, conn: Connection, **given: Any) -> Record | None:
-        return await conn.fetchrow(self.sql, *self.arguments(given))
+    async def fetch_one(self, conn: Connection | Pool, **values: Any) -> R | None:
+        record = await conn.fetchrow(self.sql, *self.arguments(values))
+        return None if record is None else self._make(record)
 
-    async def value(self, conn: Connection, **given: Any) -> Any:
-        return await conn.fetchval(self.sql, *self.arguments(given))
+    async def fetch_value(self, conn: Connection | Pool, **values: Any) -> Any:
+        """The first column of the first row."""
+        return await conn.fetchval(self.sql, *self.arguments(values))
 
-    async def run(self, conn: Connection, **given: Any) -> int:
-        """Executes, and answers how many rows it touched."""
-        status = await conn.execute(self.sql, *self.arguments(given))
+    async def execute(self, conn: Connection | Pool, **values: Any) -> int:
+        """Runs it, and returns how many rows it touched."""
+        status = await conn.execute(self.sql, *self.arguments(values))
         return int(status.rsplit(" ", 1)[-1])
 
-    async def many(self, conn: Connection, given: Sequence[dict[str, Any]]) -> None:
-        """Executes once for each set of values, in one round trip."""
-        await conn.executemany(self.sql, [self.arguments(each) for each in given])
+    async def execute_many(self, conn: Connection, values: Sequence[Mapping[str, Any]]) -> None:
+        """Runs it once for each set of values, in one round trip."""
+        await conn.executemany(self.sql, [self.arguments(each) for each in values])
 
 
-def parameters(columns: Iterable[Column[Any]], prefix: str = "") -> dict[str, BindParameter[Any]]:
-    """A named parameter for each column, for `.values(...)`; an UPDATE needs a prefix."""
-    return {column.name: bindparam(prefix + column.name, type_=column.type) for column in columns}
+def parameters(columns: Iterable[Column[Any]]) -> dict[str, BindParameter[Any]]:
+    """A parameter for each column, of its name, for `insert(...).values(...)`."""
+    return {column.name: bindparam(column.name, type_=column.type) for column in columns}
+
+
+def assignments(columns: Iterable[Column[Any]]) -> dict[str, BindParameter[Any]]:
+    """The same for `update(...).values(...)`.
+
+    SQLAlchemy reserves the columns' own names there, so the parameters have a prefix inside the
+    expression; whoever runs the statement gives the values by the columns' names.
+    """
+    return {column.name: bindparam(_SET + column.name, type_=column.type) for column in columns}

@@ -20,12 +20,12 @@ _tracer: Any = None
 
 @dataclass(slots=True)
 class Span:
-    """What is under way; `traceparent` goes with all that it causes (W3C Trace Context)."""
+    """A span that is open; `traceparent` goes with all that it causes (W3C Trace Context)."""
 
     traceparent: str
     recorded: Any = None
 
-    def ended(self, status: int) -> None:
+    def set_status(self, status: int) -> None:
         """With an HTTP status; from 500 it counts as an error."""
         if self.recorded is not None:
             from opentelemetry.trace import StatusCode
@@ -60,7 +60,7 @@ def configure_tracing(service: str) -> None:
     _tracer = provider.get_tracer("tenantry")
 
 
-def is_on() -> bool:
+def is_enabled() -> bool:
     """Whether anything is traced."""
     return _tracer is not None
 
@@ -84,7 +84,7 @@ def _recorded(
         yield Span(f"00-{own.trace_id:032x}-{own.span_id:016x}-{flags}", recorded)
 
 
-def passed(
+def record_span(
     name: str, kind: Kind, traceparent: str, seconds: float, **attributes: str | int
 ) -> None:
     """A span that ends now and took so long: for what is done to many at once."""

@@ -51,7 +51,7 @@ class ApiKeyPage(Resource):
     pagination: Pagination
 
 
-class NewApiKey(Body):
+class CreateApiKey(Body):
     name: Name
     type: ApiKeyType = "secret"
     scopes: Scopes = []
@@ -95,7 +95,7 @@ _KEY = {"id": "prj", "key_id": "key"}
 CREATE_API_KEY = Call(
     "projects",
     "create_api_key",
-    body=NewApiKey,
+    body=CreateApiKey,
     result=IssuedApiKey,
     status=201,
     path=_PROJECT,

@@ -4,14 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from contracts.models import Body, Query, Resource
-
-SUBJECT_PREFIX = "tenantry.rpc"
-SERVICES = ("identity", "projects", "webhooks", "audit")
-
-
-def health_subject(service: str) -> str:
-    """Where one replica of a service says how it is."""
-    return f"{SUBJECT_PREFIX}.{service}.health"
+from contracts.topology import CALLS_PREFIX
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,4 +27,4 @@ class Call:
 
     @property
     def subject(self) -> str:
-        return f"{SUBJECT_PREFIX}.{self.service}.{self.name}"
+        return f"{CALLS_PREFIX}.{self.service}.{self.name}"

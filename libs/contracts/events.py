@@ -12,12 +12,8 @@ from contracts.context import ActorType
 from contracts.fields import Instant
 from contracts.ids import EventId, TenantId
 from contracts.models import Resource
+from contracts.topology import EVENTS_PREFIX
 
-STREAM = "EVENTS"
-EVENTS_PREFIX = "tenantry.events"
-"""`tenantry.events.<service>.<type>`: what the tenant may hear."""
-LIFECYCLE_PREFIX = "tenantry.lifecycle"
-"""`tenantry.lifecycle.<service>.<type>`: between services only."""
 CONTENT_TYPE = "application/cloudevents+json"
 
 ADDRESS_HEADER = "Tenantry-Ip-Address"
@@ -54,7 +50,7 @@ Changes = dict[str, Change]
 
 
 class EventData(Resource):
-    """The `data` of one event type; a subclass registers itself."""
+    """The `data` of one event type, which `service` publishes; a subclass registers itself."""
 
     type: ClassVar[str]
     service: ClassVar[str]
@@ -65,6 +61,11 @@ class EventData(Resource):
         cls.service = service
         EVENT_TYPES[type] = cls
 
+    @classmethod
+    def subject(cls) -> str:
+        """Where it is published."""
+        return event_subject(cls.service, cls.type)
+
 
 EVENT_TYPES: dict[str, type[EventData]] = {}
 """Every event type that a tenant can hear, filled by `contracts.catalogue`."""
@@ -73,11 +74,6 @@ EVENT_TYPES: dict[str, type[EventData]] = {}
 def event_subject(service: str, event_type: str) -> str:
     """Where an event is published."""
     return f"{EVENTS_PREFIX}.{service}.{event_type}"
-
-
-def lifecycle_subject(service: str, event_type: str) -> str:
-    """Where a message between services is published."""
-    return f"{LIFECYCLE_PREFIX}.{service}.{event_type}"
 
 
 def matches(pattern: str, event_type: str) -> bool:

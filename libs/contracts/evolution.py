@@ -1,27 +1,32 @@
-"""The schemas of events as others rely on them, and what may become of them: they grow, no more.
+"""The schemas of events and messages as others rely on them: they may only grow.
 
-A reader must let go what it does not know; so a new optional field or a new type breaks nobody.
+A reader must ignore what it does not know; so a new optional field or a new type breaks nobody.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from contracts.events import Event, EventData
+from contracts.events import EVENT_TYPES, Event, EventData
+from contracts.lifecycle import LIFECYCLE_TYPES, LifecycleData
 
 Schema = dict[str, Any]
+Kind = type[EventData] | type[LifecycleData]
+
+FROZEN: dict[str, Mapping[str, Kind]] = {"events": EVENT_TYPES, "lifecycle": LIFECYCLE_TYPES}
+"""By folder of docs/schemas: what others read, and what services read of each other."""
 
 _REMARKS = ("title", "description", "examples", "$id", "$schema", "$defs")
 """What says nothing of the form of an event."""
 
 
-def data_schema(kind: type[EventData]) -> Schema:
+def data_schema(kind: Kind) -> Schema:
     """The JSON Schema of an event type's `data`, open to fields that come later."""
     opened: Schema = _open(kind.model_json_schema())
     return opened
 
 
-def event_schema(kind: type[EventData]) -> Schema:
+def event_schema(kind: Kind) -> Schema:
     """The JSON Schema of a whole event of that type."""
     envelope, data = Event.model_json_schema(), data_schema(kind)
     definitions = envelope.pop("$defs", {}) | data.pop("$defs", {})

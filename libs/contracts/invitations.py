@@ -49,7 +49,7 @@ class InvitationPage(Resource):
     pagination: Pagination
 
 
-class NewInvitation(Body):
+class CreateInvitation(Body):
     email: Email
     role: Role = "member"
     permissions: Permissions = []
@@ -74,7 +74,7 @@ _INVITATION = {"id": "org", "inv_id": "inv"}
 CREATE_INVITATION = Call(
     "identity",
     "create_invitation",
-    body=NewInvitation,
+    body=CreateInvitation,
     result=IssuedInvitation,
     status=201,
     path=_ORGANIZATION,

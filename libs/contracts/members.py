@@ -43,13 +43,13 @@ class MemberPage(Resource):
     pagination: Pagination
 
 
-class NewMember(Body):
+class AddMember(Body):
     user_id: str = Field(examples=["usr_01jt7a3v9qf8mbd2m0q5k4h6xz"])
     role: Role = "member"
     permissions: Permissions = []
 
 
-class MemberPatch(Body):
+class UpdateMember(Body):
     role: Role = absent()
     permissions: Permissions = absent()
 
@@ -66,7 +66,7 @@ LIST_MEMBERS = Call(
 ADD_MEMBER = Call(
     "identity",
     "add_member",
-    body=NewMember,
+    body=AddMember,
     result=Member,
     status=201,
     path=_ORGANIZATION,
@@ -75,7 +75,7 @@ ADD_MEMBER = Call(
 UPDATE_MEMBER = Call(
     "identity",
     "update_member",
-    body=MemberPatch,
+    body=UpdateMember,
     result=Member,
     path=_MEMBER,
     problems=("last_owner",),

@@ -50,7 +50,7 @@ class OrganizationPage(Resource):
     pagination: Pagination
 
 
-class NewOrganization(Body):
+class CreateOrganization(Body):
     name: Name
     slug: Slug | None = None
     logo_url: LogoUrl | None = None
@@ -60,7 +60,7 @@ class NewOrganization(Body):
     owner_id: UserId | None = None
 
 
-class OrganizationPatch(Body):
+class UpdateOrganization(Body):
     name: Name = absent()
     slug: Slug = absent()
     logo_url: LogoUrl | None = absent()
@@ -79,7 +79,7 @@ _ORGANIZATION = {"id": "org"}
 CREATE_ORGANIZATION = Call(
     "identity",
     "create_organization",
-    body=NewOrganization,
+    body=CreateOrganization,
     result=Organization,
     status=201,
     problems=("slug_taken",),
@@ -91,7 +91,7 @@ GET_ORGANIZATION = Call("identity", "get_organization", result=Organization, pat
 UPDATE_ORGANIZATION = Call(
     "identity",
     "update_organization",
-    body=OrganizationPatch,
+    body=UpdateOrganization,
     result=Organization,
     path=_ORGANIZATION,
     problems=("slug_taken", "member_limit_reached", "version_mismatch"),

@@ -76,7 +76,7 @@ class ProjectPage(Resource):
     pagination: Pagination
 
 
-class NewProject(Body):
+class CreateProject(Body):
     name: Name
     slug: Slug | None = None
     environment: Environment = "development"
@@ -86,7 +86,7 @@ class NewProject(Body):
     metadata: Metadata = {}
 
 
-class ProjectPatch(Body):
+class UpdateProject(Body):
     """`settings` merges member by member; a null member returns to its default."""
 
     name: Name = absent()
@@ -109,7 +109,7 @@ _PROJECT = {"id": "prj"}
 CREATE_PROJECT = Call(
     "projects",
     "create_project",
-    body=NewProject,
+    body=CreateProject,
     result=Project,
     status=201,
     problems=("slug_taken",),
@@ -119,7 +119,7 @@ GET_PROJECT = Call("projects", "get_project", result=Project, path=_PROJECT)
 UPDATE_PROJECT = Call(
     "projects",
     "update_project",
-    body=ProjectPatch,
+    body=UpdateProject,
     result=Project,
     path=_PROJECT,
     problems=("slug_taken", "version_mismatch"),

@@ -79,7 +79,7 @@ class SessionVerdict(Resource):
     session: Session | None
 
 
-class NewSession(Body):
+class CreateSession(Body):
     """`organization_id` names one that the user is a member of: its token has `org_id`, `role`."""
 
     project_id: ProjectId
@@ -103,7 +103,7 @@ _USER = {"id": "usr"}
 CREATE_SESSION = Call(
     "identity",
     "create_session",
-    body=NewSession,
+    body=CreateSession,
     result=IssuedSession,
     status=201,
     path=_USER,

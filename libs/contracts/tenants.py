@@ -31,7 +31,7 @@ class TenantPage(Resource):
     pagination: Pagination
 
 
-class NewTenant(Body):
+class CreateTenant(Body):
     name: Name
     slug: Slug | None = None
     settings: Metadata = {}
@@ -44,7 +44,7 @@ class CreatedTenant(Resource):
     api_key: IssuedApiKey
 
 
-class TenantPatch(Body):
+class UpdateTenant(Body):
     """`status` and `slug` are the operator's to change."""
 
     name: Name = absent()
@@ -77,7 +77,7 @@ _TENANT = {"id": "ten"}
 CREATE_TENANT = Call(
     "projects",
     "create_tenant",
-    body=NewTenant,
+    body=CreateTenant,
     result=CreatedTenant,
     status=201,
     problems=("slug_taken",),
@@ -87,7 +87,7 @@ GET_TENANT = Call("projects", "get_tenant", result=Tenant, path=_TENANT)
 UPDATE_TENANT = Call(
     "projects",
     "update_tenant",
-    body=TenantPatch,
+    body=UpdateTenant,
     result=Tenant,
     path=_TENANT,
     problems=("slug_taken", "version_mismatch"),
@@ -105,7 +105,7 @@ DELETE_TENANT = Call(
 WHO_AM_I = Call("projects", "who_am_i", result=WhoAmI)
 
 
-class NewRootKey(Body):
+class CreateRootKey(Body):
     """A root key holds every scope and belongs to no project."""
 
     name: Name = "Root key"
@@ -120,7 +120,7 @@ _ROOT_KEY = {"id": "ten", "key_id": "key"}
 CREATE_ROOT_KEY = Call(
     "projects",
     "create_root_key",
-    body=NewRootKey,
+    body=CreateRootKey,
     result=IssuedApiKey,
     status=201,
     path=_TENANT,

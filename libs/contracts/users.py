@@ -72,7 +72,7 @@ class UserDetail(User):
     organizations: list[UserOrganization]
 
 
-class NewUser(Body):
+class CreateUser(Body):
     email: Email
     email_verified: bool = False
     username: Handle | None = None
@@ -103,7 +103,7 @@ class ImportResult(Resource):
     errors: list[dict[str, str]] | None = None
 
 
-class UserPatch(Body):
+class UpdateUser(Body):
     email: Email = absent()
     email_verified: bool = absent()
     username: Handle | None = absent()
@@ -136,14 +136,14 @@ _USER = {"id": "usr"}
 _TAKEN = ("email_taken", "username_taken", "external_id_taken")
 
 CREATE_USER = Call(
-    "identity", "create_user", body=NewUser, result=User, status=201, problems=_TAKEN
+    "identity", "create_user", body=CreateUser, result=User, status=201, problems=_TAKEN
 )
 LIST_USERS = Call("identity", "list_users", query=UsersQuery, result=UserPage)
 GET_USER = Call("identity", "get_user", result=UserDetail, path=_USER)
 UPDATE_USER = Call(
     "identity",
     "update_user",
-    body=UserPatch,
+    body=UpdateUser,
     result=User,
     path=_USER,
     problems=(*_TAKEN, "version_mismatch"),

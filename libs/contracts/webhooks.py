@@ -67,14 +67,14 @@ class WebhookPage(Resource):
     pagination: Pagination
 
 
-class NewWebhook(Body):
+class CreateWebhook(Body):
     url: Url
     events: EventPatterns
     description: Description | None = None
     ignore_actor_ids: ActorIds = []
 
 
-class WebhookPatch(Body):
+class UpdateWebhook(Body):
     url: Url = absent()
     events: EventPatterns = absent()
     description: Description | None = absent()
@@ -145,14 +145,14 @@ _WEBHOOK = {"id": "whk"}
 _DELIVERY = {"id": "whk", "delivery_id": "dlv"}
 
 CREATE_WEBHOOK = Call(
-    "webhooks", "create_webhook", body=NewWebhook, result=IssuedWebhook, status=201
+    "webhooks", "create_webhook", body=CreateWebhook, result=IssuedWebhook, status=201
 )
 LIST_WEBHOOKS = Call("webhooks", "list_webhooks", query=WebhooksQuery, result=WebhookPage)
 GET_WEBHOOK = Call("webhooks", "get_webhook", result=Webhook, path=_WEBHOOK)
 UPDATE_WEBHOOK = Call(
     "webhooks",
     "update_webhook",
-    body=WebhookPatch,
+    body=UpdateWebhook,
     result=Webhook,
     path=_WEBHOOK,
     problems=("version_mismatch",),

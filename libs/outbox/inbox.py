@@ -1,6 +1,6 @@
-"""The inbox: every event takes effect once, however often the stream sends it.
+"""The inbox: every event takes effect once, however often the stream delivers it.
 
-A batch, its effect and its marks are one transaction.
+What the handler does with a batch, and the inbox rows of the batch, are one transaction.
 """
 
 import time
@@ -16,20 +16,20 @@ from contracts.context import Context
 from contracts.events import ADDRESS_HEADER, AGENT_HEADER
 from nats.aio.msg import Msg
 
-KEEP_MARKS = "8 days"
+KEEP = "8 days"
 """A day longer than the stream keeps its messages."""
 
-PASSING = (*UNAVAILABLE, *CONFLICTS)
+TRANSIENT = (*UNAVAILABLE, *CONFLICTS)
 
-_FIRST_TIME = """
+_ADD = """
 INSERT INTO inbox (event_id) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING RETURNING event_id
 """
-_FORGET = f"DELETE FROM inbox WHERE heard_at < now() - interval '{KEEP_MARKS}'"
+_PURGE = f"DELETE FROM inbox WHERE heard_at < now() - interval '{KEEP}'"
 
 
 @dataclass(slots=True)
-class Heard:
-    """An event as it came: `event` is the CloudEvent decoded, `payload` its bytes."""
+class ReceivedEvent:
+    """An event as it was delivered: `event` is the decoded CloudEvent, `payload` its bytes."""
 
     event: dict[str, Any]
     subject: str
@@ -50,7 +50,7 @@ class Heard:
         return str(self.event["tenantid"])
 
     def context(self) -> Context:
-        """For what this service records in consequence: done by the system, in the same trace."""
+        """For what a handler records in consequence: an act of the system, in the same trace."""
         return Context(
             tenant_id=self.tenant_id,
             request_id=self.event["requestid"],
@@ -58,15 +58,16 @@ class Heard:
         )
 
 
-Effect = Callable[[Connection, Sequence[Heard]], Awaitable[None]]
+Handler = Callable[[Connection, Sequence[ReceivedEvent]], Awaitable[None]]
+"""What a service does with new events, in one transaction."""
 
 
-def heard(message: Msg) -> Heard | None:
-    """The event of a message; None when it is not one of ours."""
+def parse_event(message: Msg) -> ReceivedEvent | None:
+    """The event of a message; None when its body or its headers are no JSON."""
     headers = message.headers or {}
     try:
         agent = headers.get(AGENT_HEADER)
-        return Heard(
+        return ReceivedEvent(
             orjson.loads(message.data),
             message.subject,
             message.data,
@@ -77,26 +78,27 @@ def heard(message: Msg) -> Heard | None:
         return None
 
 
-async def take_in(conn: Connection, effect: Effect, events: Sequence[Heard]) -> int:
-    """Lets those take effect that are new here, in a transaction; answers how many were."""
+async def process_once(conn: Connection, handler: Handler, events: Sequence[ReceivedEvent]) -> int:
+    """Gives the handler the events that are new here, in a transaction; returns how many."""
     began = time.monotonic()
     async with conn.transaction():
-        rows = await conn.fetch(_FIRST_TIME, [each.id for each in events])
-        new = {row["event_id"] for row in rows}
-        fresh = list({each.id: each for each in events if each.id in new}.values())
-        if fresh:
-            await effect(conn, fresh)
+        rows = await conn.fetch(_ADD, [each.id for each in events])
+        added = {row["event_id"] for row in rows}
+        new = list({each.id: each for each in events if each.id in added}.values())
+        if new:
+            await handler(conn, new)
     seconds = time.monotonic() - began
-    for each in fresh:
-        tracing.passed("take", "CONSUMER", each.event["traceparent"], seconds, type=each.type)
-    return len(fresh)
+    for event in new:
+        traceparent = event.event["traceparent"]
+        tracing.record_span("process", "CONSUMER", traceparent, seconds, type=event.type)
+    return len(new)
 
 
-def passes(error: Exception) -> bool:
-    """Whether the failure ends by itself: nothing is wrong with the event, no try is counted."""
-    return isinstance(error, PASSING) and not isinstance(error, DataError)
+def is_transient(error: Exception) -> bool:
+    """Whether it helps to try again: nothing is wrong with the event, no try is counted."""
+    return isinstance(error, TRANSIENT) and not isinstance(error, DataError)
 
 
-async def forget(conn: Connection) -> None:
-    """Drops the marks of what the stream cannot send again."""
-    await conn.execute(_FORGET)
+async def purge(conn: Connection) -> None:
+    """Deletes the rows of events that the stream cannot deliver again."""
+    await conn.execute(_PURGE)

@@ -1,4 +1,4 @@
-"""Recording: an event is written in the transaction of the change that it tells of."""
+"""The outbox: an event is written in the transaction of the change that it describes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,8 +8,9 @@ from typing import Any
 import orjson
 from asyncpg import Connection
 from contracts.context import Context
-from contracts.events import EventData, event_subject, lifecycle_subject
+from contracts.events import EventData
 from contracts.ids import new_id
+from contracts.lifecycle import LifecycleData
 from sqlalchemy import CTE, Select, bindparam, insert, select
 
 from outbox.tables import OUTBOX
@@ -20,8 +21,8 @@ _INSERT = f"INSERT INTO outbox ({', '.join(_COLUMNS)}) VALUES ($1, $2, $3, $4, $
 
 
 @dataclass(slots=True)
-class Recorded:
-    """An event ready to be written."""
+class OutboxEntry:
+    """An event that is ready to be written to the outbox."""
 
     event_id: str
     tenant_id: str
@@ -31,11 +32,11 @@ class Recorded:
     user_agent: str | None
 
     def parameters(self) -> dict[str, Any]:
-        """The values that a statement made by `recording` takes besides its own."""
+        """The values that a statement made by `with_outbox_entry` takes besides its own."""
         return {f"event_{name}": getattr(self, name) for name in _COLUMNS}
 
 
-def event(
+def create_entry(
     context: Context,
     kind: type[EventData],
     resource_id: str,
@@ -43,35 +44,35 @@ def event(
     *,
     tenant_id: str | None = None,
     time: datetime | None = None,
-) -> Recorded:
+) -> OutboxEntry:
     """An event of the tenant: CloudEvents JSON with `data` as the kind describes it.
 
     `tenant_id` only where the caller's context has none (the operator); `time` in UTC.
     """
-    subject = event_subject(kind.service, kind.type)
-    return _event(context, subject, kind.service, kind.type, resource_id, data, tenant_id, time)
+    tenant_id = tenant_id or context.tenant()
+    head = (kind.service, kind.type, resource_id, tenant_id, time or datetime.now(UTC))
+    return _entry(context, kind.subject(), head, data)
 
 
-def lifecycle(
-    context: Context, service: str, event_type: str, tenant_id: str, data: Mapping[str, Any]
-) -> Recorded:
-    """A message between services only: no webhook and no audit trail of a tenant shows it."""
-    subject = lifecycle_subject(service, event_type)
-    resource_id = str(data.get("resource_id", tenant_id))
-    return _event(context, subject, service, event_type, resource_id, data, tenant_id, None)
+def create_message(
+    context: Context,
+    message: LifecycleData,
+    service: str,
+    tenant_id: str,
+    resource_id: str | None = None,
+) -> OutboxEntry:
+    """A message of one service to the others; about the tenant itself without a `resource_id`."""
+    head = (service, message.type, resource_id or tenant_id, tenant_id, datetime.now(UTC))
+    return _entry(context, message.subject(service), head, message.model_dump())
 
 
-def _event(
+def _entry(
     context: Context,
     subject: str,
-    service: str,
-    event_type: str,
-    resource_id: str,
+    head: tuple[str, str, str, str, datetime],
     data: Mapping[str, Any],
-    tenant_id: str | None,
-    time: datetime | None,
-) -> Recorded:
-    tenant_id = tenant_id or context.tenant()
+) -> OutboxEntry:
+    service, event_type, resource_id, tenant_id, time = head
     event_id = new_id("evt")
     payload = orjson.dumps(
         {
@@ -80,7 +81,7 @@ def _event(
             "source": f"tenantry/{service}",
             "type": event_type,
             "subject": resource_id,
-            "time": time or datetime.now(UTC),
+            "time": time,
             "datacontenttype": "application/json",
             "tenantid": tenant_id,
             "actortype": context.actor_type,
@@ -91,28 +92,25 @@ def _event(
         },
         option=_OPTIONS,
     )
-    return Recorded(event_id, tenant_id, subject, payload, context.ip_address, context.user_agent)
+    return OutboxEntry(
+        event_id, tenant_id, subject, payload, context.ip_address, context.user_agent
+    )
 
 
-async def record(conn: Connection, *events: Recorded) -> None:
-    """Writes the events, in that order, in the caller's transaction."""
-    await record_all(conn, events)
-
-
-async def record_all(conn: Connection, events: Sequence[Recorded]) -> None:
-    """The same for many, in one round trip."""
-    rows = [tuple(getattr(each, name) for name in _COLUMNS) for each in events]
+async def record(conn: Connection, entries: Sequence[OutboxEntry]) -> None:
+    """Writes the entries, in that order and in one round trip, in the caller's transaction."""
+    rows = [tuple(getattr(each, name) for name in _COLUMNS) for each in entries]
     if len(rows) == 1:
         await conn.execute(_INSERT, *rows[0])
     elif rows:
         await conn.executemany(_INSERT, rows)
 
 
-def recording(changed: CTE) -> Select[Any]:
+def with_outbox_entry(changed: CTE) -> Select[Any]:
     """One statement for a change and its event: the event is written if the change touched a row.
 
-    `changed` is an INSERT, UPDATE or DELETE ... RETURNING as a CTE. The statement answers the
-    returned rows, and takes `Recorded.parameters()` besides its own.
+    `changed` is an INSERT, UPDATE or DELETE ... RETURNING as a CTE. The statement returns the same
+    rows, and takes `OutboxEntry.parameters()` besides its own.
     """
     columns = [OUTBOX.c[name] for name in _COLUMNS]
     values = [
@@ -122,6 +120,6 @@ def recording(changed: CTE) -> Select[Any]:
     written = (
         insert(OUTBOX)
         .from_select(list(_COLUMNS), select(*values).select_from(changed).limit(1))
-        .cte("recorded")
+        .cte("outbox_entry")
     )
     return select(changed).add_cte(written)

@@ -1,11 +1,12 @@
-"""The relay: publishes what was recorded, in order, and marks it when the stream has it.
+"""The relay: publishes the outbox in order, and marks what the stream has acknowledged.
 
-One is active per service, whatever the number of replicas (advisory lock). Woken after each commit,
-polling as a fallback. The message id is the event id, so a repeat within two minutes is dropped by
-the stream, and later ones by the consumers' inbox. Rows stay a day after the ack.
+One replica of a service publishes at a time (advisory lock). It is woken after each commit, and
+polls as a fallback. The message id is the event id: the stream drops a repeat within two minutes,
+the consumers' inbox drops later ones. Rows stay a day after the ack.
 
 Its connection to NATS does not outlive a break: one that reconnects sends what it has buffered
-before that which the break swallowed, and events of one aggregate change places.
+before what the break swallowed, and events of one resource change places. Many publishes are under
+way at once, which FastStream's publisher, awaiting each ack, does not offer (ADR 4).
 """
 
 import asyncio
@@ -17,16 +18,16 @@ import asyncpg
 import orjson
 import structlog
 from chassis import tracing
-from chassis.broker import Broker, connect
 from chassis.database import UNAVAILABLE
-from contracts.events import ADDRESS_HEADER, AGENT_HEADER, CONTENT_TYPE, STREAM
+from chassis.nats_client import NatsClient, connect
+from contracts.events import ADDRESS_HEADER, AGENT_HEADER, CONTENT_TYPE
+from contracts.topology import STREAM, Lock
 from nats.aio.msg import Msg
 from nats.errors import ConnectionClosedError
 from nats.errors import Error as NatsError
 
 log = structlog.get_logger()
 
-LOCK = 5_021_977_315
 BATCH = 500
 POLL_SECONDS = 0.2
 GATHER_SECONDS = 0.01
@@ -36,12 +37,12 @@ ACK_SECONDS = 5.0
 KEEP = "1 day"
 
 _TRY_LOCK = "SELECT pg_try_advisory_lock($1)"
-_NEXT = """
+_LIST = """
 SELECT position, event_id, subject, payload, ip_address, user_agent
   FROM outbox WHERE published_at IS NULL ORDER BY position LIMIT $1
 """
 _MARK = "UPDATE outbox SET published_at = now() WHERE position = ANY($1::bigint[])"
-_FORGET = """
+_PURGE = """
 DELETE FROM outbox WHERE position IN (
   SELECT position FROM outbox WHERE published_at < now() - $1::text::interval LIMIT 5000)
 """
@@ -51,17 +52,21 @@ SELECT coalesce(extract(epoch FROM clock_timestamp() - min(recorded_at)), 0)::fl
 """
 
 
-# What ends by itself when a server is back.
-_PASSING = (*UNAVAILABLE, asyncpg.PostgresError, NatsError)
+_TRANSIENT = (*UNAVAILABLE, asyncpg.PostgresError, NatsError)
 
 
 class Relay:
-    """Publishes one service's outbox. `published` is told how many events were acknowledged."""
+    """Publishes the outbox of one service.
 
-    def __init__(self, database_url: str, nats_url: str, published: Callable[[int], None]) -> None:
+    `on_published` is called with how many events were acknowledged.
+    """
+
+    def __init__(
+        self, database_url: str, nats_url: str, on_published: Callable[[int], None]
+    ) -> None:
         self._database_url = database_url
         self._nats_url = nats_url
-        self._published = published
+        self._on_published = on_published
         self._woken = asyncio.Event()
         self._acks: list[asyncio.Future[Msg]] = []
 
@@ -70,11 +75,11 @@ class Relay:
         self._woken.set()
 
     async def run(self) -> None:
-        """Runs until cancelled; whatever fails, it begins again on a fresh connection."""
+        """Runs until cancelled; after a transient error it begins again on new connections."""
         while True:
             try:
                 await self._lead()
-            except _PASSING as error:
+            except _TRANSIENT as error:
                 log.warning("relay_interrupted", error=type(error).__name__)
                 await asyncio.sleep(POLL_SECONDS)
 
@@ -82,9 +87,9 @@ class Relay:
         """Waits for the lock, then publishes as long as the connection that holds it lives."""
         conn = await asyncpg.connect(self._database_url, timeout=2, command_timeout=10)
         try:
-            while not await conn.fetchval(_TRY_LOCK, LOCK):  # noqa: ASYNC110 - held elsewhere
+            while not await conn.fetchval(_TRY_LOCK, Lock.RELAY):  # noqa: ASYNC110 - held elsewhere
                 await asyncio.sleep(STANDBY_SECONDS)
-            nats = await connect(self._nats_url, on_close=self._broken, lasting=False)
+            nats = await connect(self._nats_url, on_close=self._cancel_acks, reconnects=False)
             log.info("relay_leads")
             try:
                 await self._publish_on(conn, nats)
@@ -93,60 +98,62 @@ class Relay:
         finally:
             conn.terminate()
 
-    def _broken(self) -> None:
-        """No ack will come any more."""
+    def _cancel_acks(self) -> None:
+        """The connection is closed: no ack will come any more."""
         for ack in self._acks:
             ack.cancel()
 
-    async def _publish_on(self, conn: asyncpg.Connection, nats: Broker) -> None:
-        forget_at = time.monotonic()
+    async def _publish_on(self, conn: asyncpg.Connection, nats: NatsClient) -> None:
+        purge_at = time.monotonic()
         while True:
             self._woken.clear()
             more = await self._publish_next(conn, nats)
-            if time.monotonic() >= forget_at:
-                await conn.execute(_FORGET, KEEP)
-                forget_at = time.monotonic() + 60
+            if time.monotonic() >= purge_at:
+                await conn.execute(_PURGE, KEEP)
+                purge_at = time.monotonic() + 60
             if not more:
                 await asyncio.sleep(GATHER_SECONDS)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._woken.wait(), POLL_SECONDS)
 
-    async def _publish_next(self, conn: asyncpg.Connection, nats: Broker) -> bool:
-        """One batch; answers whether there may be more at once. Raises when not all was acked."""
-        rows = await conn.fetch(_NEXT, BATCH)
+    async def _publish_next(self, conn: asyncpg.Connection, nats: NatsClient) -> bool:
+        """Publishes a batch; returns whether there may be more. Raises when not all was acked."""
+        rows = await conn.fetch(_LIST, BATCH)
         if not rows:
             return False
         began = time.monotonic()
         self._acks = [await _send(nats, row) for row in rows]
         await asyncio.wait(self._acks, timeout=ACK_SECONDS)
         failed = [number for number, ack in enumerate(self._acks) if not _is_acked(ack)]
-        # What stands behind a failure is sent again with it, so that the order holds.
+        # What stands behind a failure is published again with it, so that the order holds.
         done = [row["position"] for row in rows[: failed[0] if failed else None]]
         if done:
             await conn.execute(_MARK, done)
-            self._published(len(done))
+            self._on_published(len(done))
             _trace(rows[: len(done)], time.monotonic() - began)
         if failed:
-            self._broken()
+            self._cancel_acks()
             raise ConnectionClosedError
         return len(rows) == BATCH
 
 
 def _trace(rows: Sequence[asyncpg.Record], seconds: float) -> None:
-    if tracing.is_on():
+    if tracing.is_enabled():
         for row in rows:
             event = orjson.loads(row["payload"])
-            tracing.passed("publish", "PRODUCER", event["traceparent"], seconds, type=event["type"])
+            tracing.record_span(
+                "publish", "PRODUCER", event["traceparent"], seconds, type=event["type"]
+            )
 
 
 def _is_acked(ack: "asyncio.Future[Msg]") -> bool:
-    """Whether the stream has it, as a PubAck says (ADR-22 of NATS)."""
+    """Whether the stream has the event, as a PubAck says (ADR-22 of NATS)."""
     if not ack.done() or ack.cancelled() or ack.exception() is not None:
         return False
     return "error" not in orjson.loads(ack.result().data)
 
 
-async def _send(nats: Broker, row: asyncpg.Record) -> "asyncio.Future[Msg]":
+async def _send(nats: NatsClient, row: asyncpg.Record) -> "asyncio.Future[Msg]":
     headers = {
         "Nats-Msg-Id": row["event_id"],
         "Nats-Expected-Stream": STREAM,
@@ -156,7 +163,7 @@ async def _send(nats: Broker, row: asyncpg.Record) -> "asyncio.Future[Msg]":
         headers[ADDRESS_HEADER] = row["ip_address"]
     if row["user_agent"]:
         headers[AGENT_HEADER] = orjson.dumps(row["user_agent"]).decode()
-    return await nats.expect(row["subject"], row["payload"], headers)
+    return await nats.publish_request(row["subject"], row["payload"], headers)
 
 
 async def oldest_unpublished(conn: asyncpg.Connection) -> float:

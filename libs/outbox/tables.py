@@ -34,7 +34,7 @@ OUTBOX = Table(
 """`subject` is the NATS subject; `payload` the event as JSON."""
 # The relay's only query: what is not published yet, in order. Empty when all is well.
 Index("outbox_unpublished", OUTBOX.c.position, postgresql_where=OUTBOX.c.published_at.is_(None))
-# Forgetting after a day, and publishing again since a time.
+# Deleting after a day, and publishing again since a time.
 Index("outbox_published_at", OUTBOX.c.published_at)
 
 INBOX = Table(
@@ -43,7 +43,7 @@ INBOX = Table(
     Column("event_id", _ID, primary_key=True),
     Column("heard_at", _TIME, nullable=False, server_default=func.now(), index=True),
 )
-"""Which events took effect here. Kept longer than the stream can send one again."""
+"""The events that took effect here; kept longer than the stream can deliver one again."""
 
 DEAD_LETTERS = Table(
     "dead_letters",
@@ -57,7 +57,7 @@ DEAD_LETTERS = Table(
     Column("failed_at", _TIME, nullable=False, server_default=func.now()),
     Column("tries", Integer, nullable=False),
 )
-"""Events given up after the last try, for an operator to look at and requeue."""
+"""Events that are given up after the last try, for an operator to look at and requeue."""
 
 
 def declare(metadata: MetaData) -> None:

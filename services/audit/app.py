@@ -1,31 +1,27 @@
 """Audit: every event of a tenant, in one chained log that is only appended to."""
 
-from chassis.process import Process, run_service
-from outbox.attach import attach
+from chassis.service import Service, run_service
+from outbox.register import register
+from outbox.tenant_erasure import ERASE_SECONDS
 
-from audit import erasure, events, partitions
-from audit.rpc import ROUTES
+from audit import partitions, tenant_erasure
+from audit.rpc import HANDLERS
 from audit.settings import AuditSettings
+from audit.subscribers import handle_events, router
 
 
-async def start(process: Process) -> None:
-    """Hears the stream, answers calls, keeps the months, erases tenants and tells of that."""
-    settings, pool = process.settings, process.pool
+async def start(service: Service) -> None:
+    """Records events, answers calls, creates and drops months, and erases tenants."""
+    settings, pool = service.settings, service.pool
     assert isinstance(settings, AuditSettings)
-    relay = attach(process, events.take)
-
-    async def erase() -> None:
-        while await erasure.erase_next(pool):
-            relay.wake()
-
-    async def drop_old() -> None:
-        if settings.audit_retention_days is not None:
-            await partitions.drop_old(pool, settings.audit_retention_days)
-
-    process.every(0.2, "erase", erase)
-    process.every(60, "make_months", lambda: partitions.make_ahead(pool))
-    process.every(3600, "drop_months", drop_old)
-    await process.answer(ROUTES, relay.wake)
+    relay = register(service, router, handle_events)
+    days = settings.audit_retention_days
+    erasure = tenant_erasure.TENANT_ERASURE
+    service.every(ERASE_SECONDS, "erase_tenants", lambda: erasure.run(pool, relay.wake))
+    service.every(60, "create_partitions", lambda: partitions.create_ahead(pool))
+    if days is not None:
+        service.every(3600, "drop_partitions", lambda: partitions.drop_expired(pool, days))
+    await service.serve_calls(HANDLERS, relay.wake)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The chain: what an event's digest is made of, and how a person can be erased without breaking it.
+"""The chain: what an event's digest is made of, and why personal data can be erased all the same.
 
     digest     = SHA-256(canonical JSON of the entry)
     commitment = SHA-256(salt, then canonical JSON of the personal part), or null without one
@@ -17,12 +17,14 @@ names the personal fields of `changes`, and `seal` holds salt, commitment and di
     json.dumps(entry, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 The salt is 128 random bits for each event, so that an erased address cannot be guessed from the
-commitment that stays. Once salt and personal part are gone, the digest is as valid as before.
+commitment that stays. When salt and personal part are erased, the digest is as valid as before.
 """
 
 import hashlib
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -32,9 +34,9 @@ EMPTY = "{}"
 
 _OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_UTC_Z | orjson.OPT_NAIVE_UTC
 
-PEOPLE = frozenset({"user", "member", "invitation", "session"})
+PERSONAL_RESOURCES = frozenset({"user", "member", "invitation", "session"})
 """Resources that are a person, or say something about one."""
-_IMPERSONAL = frozenset(
+_NOT_PERSONAL = frozenset(
     {
         "status",
         "role",
@@ -51,7 +53,22 @@ _IMPERSONAL = frozenset(
 )
 """What may stay of a person: states, rights, times and identifiers. All else is personal, so that a
 field that is added one day can be erased from its first day on. Metadata of organizations and
-projects belongs to the tenant and goes with it: no deletion of a user could find it there."""
+projects belongs to the tenant and is erased with it: no deletion of a user could find it there."""
+_PLAIN_MEMBERS = (
+    "action",
+    "actor_id",
+    "actor_type",
+    "created_at",
+    "id",
+    "reason",
+    "request_id",
+    "resource_id",
+    "resource_type",
+    "sequence",
+    "tenant_id",
+    "traceparent",
+)
+"""The members of an entry that are columns of the event as they are."""
 
 _SECRET = re.compile(
     r"(^|_)(secrets?|tokens?|passwords?|passphrase|hash|hashes|sha256|private_key|private_jwk"
@@ -60,74 +77,90 @@ _SECRET = re.compile(
 _WORD_BEGINS = re.compile(r"-|(?<=[a-z0-9])(?=[A-Z])")
 
 
-def canonical(value: Any) -> bytes:
-    """JSON with one spelling; `orjson.Fragment` passes through what is canonical already."""
+@dataclass
+class StoredEvent:
+    """An event as it is stored; the last four are its personal part, null once that is erased.
+
+    `changes` and `personal_changes` are canonical JSON.
+    """
+
+    tenant_id: str
+    sequence: int
+    id: str
+    action: str
+    resource_type: str
+    resource_id: str
+    actor_type: str
+    actor_id: str | None
+    request_id: str
+    traceparent: str
+    reason: str | None
+    changes: str
+    created_at: datetime
+    commitment: bytes | None
+    digest: bytes
+    salt: bytes | None
+    ip_address: str | None
+    user_agent: str | None
+    personal_changes: str | None
+
+
+def canonical_json(value: Any) -> bytes:
+    """JSON with one spelling; an `orjson.Fragment`, canonical already, passes through."""
     return orjson.dumps(value, option=_OPTIONS)
 
 
 def commitment(salt: bytes, changes: str, ip_address: str | None, user_agent: str | None) -> bytes:
-    """Binds the personal part without telling it; `changes` is canonical JSON."""
+    """Binds the personal part without revealing it; `changes` is canonical JSON."""
     part = {
         "changes": orjson.Fragment(changes),
         "ip_address": ip_address,
         "user_agent": user_agent,
     }
-    return hashlib.sha256(salt + canonical(part)).digest()
+    return hashlib.sha256(salt + canonical_json(part)).digest()
 
 
-def digest(event: Mapping[str, Any], previous: bytes | None) -> bytes:
-    """The digest of an event, whose members are named as its columns, after the one before."""
-    personal = event["commitment"]
-    entry = {
-        "action": event["action"],
-        "actor_id": event["actor_id"],
-        "actor_type": event["actor_type"],
-        "changes": orjson.Fragment(event["changes"]),
-        "created_at": event["created_at"],
-        "id": event["id"],
-        "personal": None if personal is None else personal.hex(),
-        "previous": None if previous is None else previous.hex(),
-        "reason": event["reason"],
-        "request_id": event["request_id"],
-        "resource_id": event["resource_id"],
-        "resource_type": event["resource_type"],
-        "sequence": event["sequence"],
-        "tenant_id": event["tenant_id"],
-        "traceparent": event["traceparent"],
-    }
-    return hashlib.sha256(canonical(entry)).digest()
+def digest(event: object, previous: bytes | None) -> bytes:
+    """The digest of an event after the one before. Its attributes are named as its columns."""
+    columns = vars(event)
+    entry = {name: columns[name] for name in _PLAIN_MEMBERS}
+    personal = columns["commitment"]
+    entry["changes"] = orjson.Fragment(columns["changes"])
+    entry["personal"] = None if personal is None else personal.hex()
+    entry["previous"] = None if previous is None else previous.hex()
+    return hashlib.sha256(canonical_json(entry)).digest()
 
 
-def split(resource_type: str, changes: Mapping[str, Any]) -> tuple[str, str]:
+def split_changes(resource_type: str, changes: Mapping[str, Any]) -> tuple[str, str]:
     """Canonical JSON of the plain and of the personal changes, both without secrets."""
     if not changes:
         return EMPTY, EMPTY
-    kept = without_secrets(changes)
-    if resource_type not in PEOPLE:
-        return canonical(kept).decode(), EMPTY
-    plain = {name: change for name, change in kept.items() if name in _IMPERSONAL}
-    personal = {name: change for name, change in kept.items() if name not in _IMPERSONAL}
-    return canonical(plain).decode(), canonical(personal).decode()
+    kept = remove_secrets(changes)
+    if resource_type not in PERSONAL_RESOURCES:
+        return canonical_json(kept).decode(), EMPTY
+    plain = {name: change for name, change in kept.items() if name in _NOT_PERSONAL}
+    personal = {name: change for name, change in kept.items() if name not in _NOT_PERSONAL}
+    return canonical_json(plain).decode(), canonical_json(personal).decode()
 
 
-def joined(plain: str, personal: str | None) -> str:
+def join_changes(plain: str, personal: str | None) -> str:
     """Both parts of the changes as one JSON object, without decoding either."""
     if personal is None or personal == EMPTY:
         return plain
     return personal if plain == EMPTY else f"{plain[:-1]},{personal[1:]}"
 
 
-def without_secrets(value: Any) -> Any:
+def remove_secrets(value: Any) -> Any:
     """The same without members whose name says that they hold a secret, at any depth.
 
     Events have none; this is the second lock. `access_token_ttl` is a time and stays.
     """
     if isinstance(value, Mapping):
         return {
-            name: without_secrets(member)
+            name: remove_secrets(member)
             for name, member in value.items()
             if not _SECRET.search(_WORD_BEGINS.sub("_", name).lower())
         }
     if isinstance(value, list):
-        return [without_secrets(member) for member in value]
+        return [remove_secrets(member) for member in value]
     return value

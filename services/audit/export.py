@@ -1,89 +1,91 @@
 """The export: chunks of at most 1,000 events, newest first as the list, for the edge to stream.
 
-NDJSON lines carry what the chain is recomputed from; CSV is for spreadsheets, and its cells cannot
+NDJSON lines have what the chain is recomputed from; CSV is for spreadsheets, and its cells cannot
 be taken for formulas.
 """
 
 import csv
 import io
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable
 
 import orjson
-from chassis.ask import Ask, Reply, json_bytes
 from chassis.database import Connection
 from chassis.listing import LAST_OFFSET
+from chassis.request import Reply, Request, json_bytes
+from chassis.unit_of_work import read_only
 from contracts.audit import NEXT_HEADER, AuditEvent, ExportQuery
 from contracts.models import Body
 
-from audit import chain, totals, trail
-from audit.filters import understood
+from audit import pagination, queries
+from audit.chain import StoredEvent, join_changes
+from audit.filters import parse_filters
 
 CHUNK = 1000
 MEDIA_TYPES = {"ndjson": "application/x-ndjson", "csv": "text/csv; charset=utf-8"}
 
-_COLUMNS = tuple(AuditEvent.model_fields)
+_FIELDS = tuple(AuditEvent.model_fields)
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-async def export(conn: Connection, ask: Ask[Body, ExportQuery]) -> Reply:
+@read_only()
+async def export_events(conn: Connection, request: Request[Body, ExportQuery]) -> Reply:
     """One chunk, with the header that names where the next one begins."""
-    query = ask.query
-    filters = understood(query)
-    rows: list[Mapping[str, Any]] = []
+    query = request.query
+    filters = parse_filters(query)
+    events: list[queries.FiledEvent] = []
     if filters is not None:
-        stretch = await totals.survey(conn, ask.tenant, filters)
-        rows = await trail.down(filters.names).rows(
+        found = await pagination.get_range(conn, request.tenant, filters)
+        events = await queries.list_down(filters.names).fetch_all(
             conn,
-            tenant_id=ask.tenant,
+            tenant_id=request.tenant,
             **filters.values(),
-            top=min(stretch.top, (query.before or LAST_OFFSET) - 1),
-            bottom=stretch.bottom,
+            top=min(found.top, (query.before or LAST_OFFSET) - 1),
+            bottom=found.bottom,
             skip=0,
             limit=CHUNK + 1,
         )
-    write = line if query.format == "ndjson" else cells
-    parts = trail.fitting(write(row) for row in rows[:CHUNK])
+    encode = to_ndjson if query.format == "ndjson" else to_csv
+    parts = queries.take_fitting(encode(event) for event in events[:CHUNK])
     headers = {"Content-Type": MEDIA_TYPES[query.format]}
-    if len(parts) < len(rows):
-        headers[NEXT_HEADER] = str(rows[len(parts) - 1]["sequence"])
+    if len(parts) < len(events):
+        headers[NEXT_HEADER] = str(events[len(parts) - 1].sequence)
     if query.format == "csv" and query.before is None:
-        parts.insert(0, _written(_COLUMNS))
+        parts.insert(0, _csv_line(_FIELDS))
     return Reply(b"".join(parts), headers=headers)
 
 
-def line(row: Mapping[str, Any]) -> bytes:
+def to_ndjson(event: StoredEvent) -> bytes:
     """The event as JSON with its seal, in one line (`contracts.audit.ExportedEvent`)."""
-    names = sorted(orjson.loads(row["personal_changes"])) if row["personal_changes"] else []
-    event = trail.shown(row) | {
-        "tenant_id": row["tenant_id"],
-        "reason": row["reason"],
-        "traceparent": row["traceparent"],
-        "personal": names,
+    personal = event.personal_changes
+    value = queries.to_audit_event(event) | {
+        "tenant_id": event.tenant_id,
+        "reason": event.reason,
+        "traceparent": event.traceparent,
+        "personal": sorted(orjson.loads(personal)) if personal else [],
         "seal": {
-            "salt": _hex(row["salt"]),
-            "commitment": _hex(row["commitment"]),
-            "digest": _hex(row["digest"]),
+            "salt": _hex(event.salt),
+            "commitment": _hex(event.commitment),
+            "digest": _hex(event.digest),
         },
     }
-    return json_bytes(event) + b"\n"
+    return json_bytes(value) + b"\n"
 
 
-def cells(row: Mapping[str, Any]) -> bytes:
+def to_csv(event: StoredEvent) -> bytes:
     """The event as a line of CSV (RFC 4180), the changes as JSON in one cell."""
-    shown = trail.shown(row)
-    shown["changes"] = chain.joined(row["changes"], row["personal_changes"])
-    shown["created_at"] = orjson.loads(json_bytes(row["created_at"]))
-    return _written(shown[name] for name in _COLUMNS)
+    value = queries.to_audit_event(event)
+    value["changes"] = join_changes(event.changes, event.personal_changes)
+    value["created_at"] = orjson.loads(json_bytes(event.created_at))
+    return _csv_line(value[name] for name in _FIELDS)
 
 
-def _written(values: Any) -> bytes:
+def _csv_line(values: Iterable[object]) -> bytes:
     text = io.StringIO()
     csv.writer(text).writerow([_cell(value) for value in values])
     return text.getvalue().encode()
 
 
-def _cell(value: Any) -> str:
+def _cell(value: object) -> str:
     """What a spreadsheet would take for a formula gets an apostrophe (OWASP, CSV injection)."""
     cell = "" if value is None else str(value)
     return "'" + cell if cell.startswith(_FORMULA) else cell

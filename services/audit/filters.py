@@ -1,4 +1,4 @@
-"""What a caller filters by, made simple: columns that equal a value, and bounds on `created_at`."""
+"""The filters of a request, simplified: columns that equal a value, and bounds on `created_at`."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,12 +10,12 @@ from sqlalchemy import ColumnElement, bindparam
 from audit.tables import DIMENSIONS, EVENTS
 
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
-_EQUAL = (*DIMENSIONS, "request_id")
+_COLUMNS = (*DIMENSIONS, "request_id")
 
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """`equal` has a value for each column; `since` and `until` are inclusive."""
+    """`equal` maps columns to their values; `since` and `until` are inclusive."""
 
     equal: dict[str, str]
     since: datetime | None
@@ -33,21 +33,21 @@ class Filters:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The conditions by name, for a statement that knows them."""
+        """The names of the conditions, for `conditions`."""
         dates = [name for name in ("since", "until") if getattr(self, name) is not None]
         return (*self.equal, *dates)
 
     def values(self) -> dict[str, object]:
-        """What the conditions are bound to."""
+        """The values of the conditions' parameters."""
         return {**self.equal, "since": self.since, "until": self.until}
 
 
-def understood(given: AuditFilters) -> Filters | None:
-    """The filters without what follows from others; None when nothing can pass them all.
+def parse_filters(given: AuditFilters) -> Filters | None:
+    """The filters without those that follow from others; None when no event can pass them all.
 
     A family such as `user.*` is the resource type, and an action implies its own.
     """
-    equal = {name: value for name in _EQUAL if (value := getattr(given, name)) is not None}
+    equal = {name: value for name in _COLUMNS if (value := getattr(given, name)) is not None}
     if given.action is not None:
         family, word = given.action.split(".", 1)
         if equal.get("resource_type", family) != family:

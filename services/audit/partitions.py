@@ -1,7 +1,7 @@
-"""The months of the log: made ahead of time, and dropped when retention says so.
+"""The monthly partitions of the log: created ahead, and dropped when retention says so.
 
-Both are done by functions of the owner (in the migration): the runtime role may not. A batch makes
-the months that it needs itself; those made ahead only save it the wait.
+Both are done by functions of the owner (in the migration): the runtime role may not. A batch
+creates the months that it needs itself; those created ahead only save it the wait.
 """
 
 from datetime import UTC, date, datetime, timedelta
@@ -9,36 +9,37 @@ from datetime import UTC, date, datetime, timedelta
 import structlog
 from chassis.database import TIME, Pool
 from chassis.statements import Statement
-from sqlalchemy import bindparam, func, select
-
-from audit.log import MAKE_PARTITIONS, month_of
+from sqlalchemy import ARRAY, Date, bindparam, func, select
 
 log = structlog.get_logger()
 
-AHEAD = 2
-"""Months."""
+MONTHS_AHEAD = 2
 DROP_SECONDS = 600.0
+CREATE_PARTITIONS = Statement(select(func.make_partitions(bindparam("months", type_=ARRAY(Date)))))
 DROP_PARTITIONS = Statement(select(func.drop_partitions(bindparam("before", type_=TIME))))
 
 
-async def make_ahead(pool: Pool, now: datetime | None = None) -> None:
-    """The month that it is, and the next ones."""
+async def create_ahead(pool: Pool, now: datetime | None = None) -> None:
+    """The current month and the next ones."""
     months = [month_of(now or datetime.now(UTC))]
-    for _ in range(AHEAD):
+    for _ in range(MONTHS_AHEAD):
         months.append(next_month(months[-1]))
-    async with pool.acquire() as conn:
-        await MAKE_PARTITIONS.value(conn, months=months)
+    await CREATE_PARTITIONS.fetch_value(pool, months=months)
 
 
-async def drop_old(pool: Pool, days: int, now: datetime | None = None) -> int:
-    """Drops whole months in which every event is older than `days`; answers how many."""
+async def drop_expired(pool: Pool, days: int, now: datetime | None = None) -> int:
+    """Drops whole months in which every event is older than `days`; returns how many."""
     before = (now or datetime.now(UTC)) - timedelta(days=days)
-    async with pool.acquire() as conn:
-        arguments = DROP_PARTITIONS.arguments({"before": before})
-        dropped: int = await conn.fetchval(DROP_PARTITIONS.sql, *arguments, timeout=DROP_SECONDS)
+    arguments = DROP_PARTITIONS.arguments({"before": before})
+    dropped: int = await pool.fetchval(DROP_PARTITIONS.sql, *arguments, timeout=DROP_SECONDS)
     if dropped:
         log.info("partitions_dropped", months=dropped, before=before.isoformat())
     return dropped
+
+
+def month_of(moment: datetime) -> date:
+    """The first day of its month, which names its partition."""
+    return moment.date().replace(day=1)
 
 
 def next_month(month: date) -> date:

@@ -1,17 +1,15 @@
-"""Which call is answered by which function: the table of audit. Nobody writes here but events."""
+"""The calls that audit answers, and the function that handles each. Only events write here."""
 
-from chassis.boundary import Routes
+from chassis.unit_of_work import Handler
 from contracts import audit as calls
+from contracts.calls import Call
 
-from audit import export, proof, trail
+from audit import export, proof, queries
 
-ROUTES = Routes(
-    reads={
-        calls.LIST_EVENTS: trail.find_all,
-        calls.GET_EVENT: trail.find,
-        calls.GET_FEED: trail.feed,
-        calls.EXPORT_EVENTS: export.export,
-        calls.GET_PROOF: proof.prove,
-    },
-    writes={},
-)
+HANDLERS: dict[Call, Handler] = {
+    calls.LIST_EVENTS: queries.list_events,
+    calls.GET_EVENT: queries.get_event,
+    calls.GET_FEED: queries.get_feed,
+    calls.EXPORT_EVENTS: export.export_events,
+    calls.GET_PROOF: proof.get_proof,
+}

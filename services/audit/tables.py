@@ -1,13 +1,13 @@
 """The tables of audit: a chained log that is only appended to, and beside it what can be erased.
 
-Tenant first in every key. Events and personal parts lie in monthly partitions by `filed_at`, so
-that each partition holds a stretch of every tenant's sequence and retention drops a prefix of it.
+The tenant comes first in every key. Events and personal parts are in monthly partitions by
+`filed_at`: each has consecutive events of every tenant, and retention drops the first of them.
 """
 
 from datetime import datetime
 from typing import Any, ClassVar
 
-from chassis.boundary import IDEMPOTENCY
+from chassis.idempotency import IDEMPOTENCY
 from chassis.tables import id_field, table, time_field
 from outbox.tables import declare
 from sqlalchemy import BigInteger, Index, LargeBinary, SmallInteger, Text, text
@@ -16,7 +16,7 @@ from sqlmodel import Field, SQLModel
 
 
 class Model(SQLModel, registry=registry()):
-    """The base of this service's tables: a registry of their own."""
+    """The base class of this service's tables, with a registry of its own."""
 
 
 METADATA = Model.metadata
@@ -26,7 +26,7 @@ IDEMPOTENCY.to_metadata(METADATA)
 DIMENSIONS = ("action", "resource_type", "actor_type", "actor_id", "resource_id")
 """By each of these an event has an ordinal. A family such as `user.*` is the resource type."""
 STEP = 64
-"""An event whose ordinal is a multiple of this is a milestone: where a far page is looked up."""
+"""An event whose ordinal is a multiple of this is a milestone, from which a far page is found."""
 
 _MONTHLY = {"postgresql_partition_by": "RANGE (filed_at)"}
 
@@ -35,24 +35,24 @@ def _number(**options: Any) -> Any:
     return Field(sa_type=BigInteger, **options)
 
 
-def _walk(name: str) -> Index:
+def _by_value(name: str) -> Index:
     """The events of one value, newest first, and which of them was the last before a moment."""
     return Index(f"events_by_{name}", "tenant_id", name, "sequence")
 
 
 def _milestones(name: str) -> Index:
-    """Where the n-th event of a value stands; a sixty-fourth of an index."""
+    """Where the n-th event of a value is; a sixty-fourth of an index."""
     where = text(f"{name}_ordinal % {STEP} = 0")
     columns = ("tenant_id", name, f"{name}_ordinal")
     return Index(f"events_{name}_milestones", *columns, postgresql_where=where)
 
 
 class EventRow(Model, table=True):
-    """One event, as it was heard and chained; the runtime role can neither change nor remove it.
+    """One event, as it was received and chained; the runtime role can neither change nor delete it.
 
     `changes` is canonical JSON as text, because the digest is over its very bytes. `filed_at` is
     the newest `created_at` of the tenant so far: unlike that it never falls as `sequence` grows.
-    `lateness` tells how far `created_at` lies behind: 0 not at all, n less than `log.LATE[n - 1]`.
+    `lateness` is the class of the delay between both: see `audit.lateness`.
     """
 
     __tablename__: ClassVar[str] = "events"
@@ -70,8 +70,8 @@ class EventRow(Model, table=True):
             postgresql_where=text("lateness > 0"),
         ),
         # What one request did.
-        _walk("request_id"),
-        *(_walk(name) for name in DIMENSIONS),
+        _by_value("request_id"),
+        *(_by_value(name) for name in DIMENSIONS),
         # The one combination that is common and may be rare: "what did this key do of that kind".
         Index("events_by_actor_and_action", "tenant_id", "actor_id", "action", "sequence"),
         *(_milestones(name) for name in DIMENSIONS),
@@ -105,12 +105,12 @@ class EventRow(Model, table=True):
 class PersonalRow(Model, table=True):
     """The erasable part of an event: who, from where, and what changed about a person.
 
-    Its commitment stands in the event. `actor_user` and `about_user` are whose data it is.
+    Its commitment is in the event. `actor_user` and `about_user` are the users whose data it is.
     """
 
     __tablename__: ClassVar[str] = "personal"
     __table_args__ = (
-        # What there is of a user, to be erased with the user.
+        # The data of a user, to be erased with the user.
         Index(
             "personal_by_actor",
             "tenant_id",
@@ -140,7 +140,7 @@ class PersonalRow(Model, table=True):
 class HeadRow(Model, table=True):
     """The last event of a tenant. Its lock makes writers of one tenant wait for each other.
 
-    With `closed_at` it is the tombstone of an erased tenant: whatever comes late is ignored.
+    With `closed_at` it is the tombstone of an erased tenant: events that come late are ignored.
     """
 
     __tablename__: ClassVar[str] = "heads"
@@ -153,7 +153,7 @@ class HeadRow(Model, table=True):
 
 
 class CounterRow(Model, table=True):
-    """How many events a value of a dimension has had: what the next ordinal is made from."""
+    """How many events a value of a dimension has had: the last ordinal."""
 
     __tablename__: ClassVar[str] = "counters"
 
@@ -164,7 +164,7 @@ class CounterRow(Model, table=True):
 
 
 class CheckpointRow(Model, table=True):
-    """Up to where retention has dropped a tenant's events: the chain goes on from this digest."""
+    """Up to where retention has dropped a tenant's events: the chain continues from this digest."""
 
     __tablename__: ClassVar[str] = "checkpoints"
 
@@ -174,7 +174,7 @@ class CheckpointRow(Model, table=True):
 
 
 class ForgottenRow(Model, table=True):
-    """A user who was deleted: nothing personal is taken in any more, in whatever order it comes."""
+    """A deleted user: their personal data is not stored any more, even if it comes later."""
 
     __tablename__: ClassVar[str] = "forgotten"
 
@@ -200,6 +200,6 @@ HEADS = table(HeadRow)
 COUNTERS = table(CounterRow)
 CHECKPOINTS = table(CheckpointRow)
 LOGS = HEADS.outerjoin(CHECKPOINTS, CHECKPOINTS.c.tenant_id == HEADS.c.tenant_id)
-"""Where each tenant's log ends, and from where on it is still there."""
+"""Where each tenant's log ends, and from where on its events are still there."""
 FORGOTTEN = table(ForgottenRow)
 ERASURES = table(ErasureRow)

@@ -1,114 +1,117 @@
-"""Verifying a chain: from rows in the order of their sequence, or from an NDJSON export.
+"""Verifies a chain: from rows in the order of their sequence, or from an NDJSON export.
 
 Pure, of constant memory, and the same for the service and for whoever holds an export. What has
 been erased is no fault; what is there must match its commitment.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
 import orjson
 
 from audit import chain
+from audit.chain import StoredEvent
+
+_COLUMNS = tuple(each.name for each in fields(StoredEvent))
 
 
 @dataclass(slots=True)
-class Chain:
-    """How far a chain has been followed. Begins at 0, or at a checkpoint that retention left."""
+class ChainVerifier:
+    """How far a chain has been verified. Begins at 0, or at a checkpoint that retention left."""
 
     sequence: int = 0
     digest: bytes | None = None
     first_broken: int | None = None
 
-    def follow(self, rows: Iterable[Mapping[str, Any]]) -> bool:
-        """Goes on along the rows; answers False, and says where, at the first that is broken.
-
-        A row is the event's columns with `salt`, `ip_address`, `user_agent` and
-        `personal_changes` of its personal part, `salt` null when that is gone.
-        """
-        for row in rows:
-            if row["sequence"] != self.sequence + 1:
-                return self.breaks(self.sequence + 1)
-            if row["digest"] != chain.digest(row, self.digest) or not opens(row):
-                return self.breaks(row["sequence"])
-            self.sequence, self.digest = row["sequence"], row["digest"]
+    def verify(self, events: Iterable[StoredEvent]) -> bool:
+        """Continues with the next events; returns False at the first that is broken."""
+        for event in events:
+            if event.sequence != self.sequence + 1:
+                return self._broken_at(self.sequence + 1)
+            if event.digest != chain.digest(event, self.digest) or not matches_commitment(event):
+                return self._broken_at(event.sequence)
+            self.sequence, self.digest = event.sequence, event.digest
         return True
 
-    def ends(self, sequence: int, digest: bytes | None) -> bool:
+    def verify_end(self, sequence: int, digest: bytes | None) -> bool:
         """Whether the chain ends where its head says."""
         if (self.sequence, self.digest) == (sequence, digest):
             return True
-        return self.breaks(min(self.sequence + 1, sequence))
+        return self._broken_at(min(self.sequence + 1, sequence))
 
-    def breaks(self, sequence: int) -> bool:
+    def _broken_at(self, sequence: int) -> bool:
         self.first_broken = sequence
         return False
 
 
-def opens(row: Mapping[str, Any]) -> bool:
+def matches_commitment(event: StoredEvent) -> bool:
     """Whether the personal part, as far as it is there, is what the event is bound to."""
-    if row["salt"] is None:
+    if event.salt is None or event.personal_changes is None:
         return True
-    if row["commitment"] is None:
+    if event.commitment is None:
         return False
-    part = (row["personal_changes"], row["ip_address"], row["user_agent"])
-    return chain.commitment(row["salt"], *part) == row["commitment"]  # type: ignore[no-any-return]
+    part = (event.personal_changes, event.ip_address, event.user_agent)
+    return chain.commitment(event.salt, *part) == event.commitment
 
 
 @dataclass(slots=True)
 class Verdict:
-    """Of an export: how many events it has, the digest of the newest, the lowest broken one."""
+    """How many events there are, the digest of the newest in hexadecimal, the first broken one.
+
+    `first_broken` is the lowest sequence that is changed, missing or out of its place.
+    """
 
     length: int = 0
     head: str | None = None
     first_broken: int | None = None
 
-    def judge(self, row: Mapping[str, Any], before: int, previous: bytes | None) -> None:
-        """Whether the row follows on the event of that sequence and digest."""
-        if row["sequence"] != before + 1:
+    def check(self, event: StoredEvent, before: int, previous: bytes | None) -> None:
+        """Checks that the event follows the one of that sequence and digest."""
+        if event.sequence != before + 1:
             self.first_broken = before + 1
-        elif row["digest"] != chain.digest(row, previous) or not opens(row):
-            self.first_broken = row["sequence"]
+        elif event.digest != chain.digest(event, previous) or not matches_commitment(event):
+            self.first_broken = event.sequence
 
 
 def verify_export(lines: Iterable[bytes], checkpoint: bytes | None = None) -> Verdict:
-    """Checks a whole NDJSON export, newest first as it was streamed.
+    """Verifies a whole NDJSON export, newest event first as it was streamed.
 
     Each line has the digest that the one before it is recomputed from. `checkpoint` is the digest
-    before the oldest one, where that is not the first of the log; without it, that one is only
-    held against the next. Raises ValueError or KeyError for what is no line of an export.
+    before the oldest event, where that is not the first of the log; without it, that one is only
+    compared with the next. Raises ValueError or KeyError for what is no line of an export.
     """
-    verdict, row = Verdict(), None
-    for earlier in map(read, lines):
-        if row is None:
-            verdict.head = earlier["digest"].hex()
+    verdict, event = Verdict(), None
+    for earlier in map(parse_line, lines):
+        if event is None:
+            verdict.head = earlier.digest.hex()
         else:
-            verdict.judge(row, earlier["sequence"], earlier["digest"])
+            verdict.check(event, earlier.sequence, earlier.digest)
         verdict.length += 1
-        row = earlier
-    if row is not None and (row["sequence"] == 1 or checkpoint is not None):
-        verdict.judge(row, row["sequence"] - 1, None if row["sequence"] == 1 else checkpoint)
-    elif row is not None and not opens(row):
-        verdict.first_broken = row["sequence"]
+        event = earlier
+    if event is not None and (event.sequence == 1 or checkpoint is not None):
+        verdict.check(event, event.sequence - 1, None if event.sequence == 1 else checkpoint)
+    elif event is not None and not matches_commitment(event):
+        verdict.first_broken = event.sequence
     return verdict
 
 
-def read(line: bytes) -> dict[str, Any]:
-    """A line of an NDJSON export as the row that it was made from."""
+def parse_line(line: bytes) -> StoredEvent:
+    """A line of an NDJSON export as the event that it was made from."""
     event: dict[str, Any] = orjson.loads(line)
     changes, names, seal = event["changes"], set(event["personal"]), event["seal"]
     plain = {name: change for name, change in changes.items() if name not in names}
     personal = {name: change for name, change in changes.items() if name in names}
-    return event | {
+    columns = event | {
         "created_at": datetime.fromisoformat(event["created_at"]),
-        "changes": chain.canonical(plain).decode(),
-        "personal_changes": chain.canonical(personal).decode(),
+        "changes": chain.canonical_json(plain).decode(),
+        "personal_changes": chain.canonical_json(personal).decode(),
         "salt": _bytes(seal["salt"]),
         "commitment": _bytes(seal["commitment"]),
         "digest": bytes.fromhex(seal["digest"]),
     }
+    return StoredEvent(**{name: columns[name] for name in _COLUMNS})
 
 
 def _bytes(text: str | None) -> bytes | None:

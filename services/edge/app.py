@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from chassis.host import Host, run_main
-from chassis.http import HttpServer
+from chassis.app import App, run_main
+from chassis.http_server import HttpServer
 from chassis.settings import load
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse, Response
@@ -28,6 +28,7 @@ from edge.receiving import Incoming
 from edge.responding import refuse
 from edge.route import Route
 from edge.settings import EdgeSettings
+from edge.subscribers import router
 from edge.table import by_path
 
 FLUSH_USE_SECONDS = 5.0
@@ -75,7 +76,7 @@ class Front:
         await endpoint(scope, receive, send)
 
 
-def make_app(gateway: Gateway, host: Host) -> Front:
+def make_app(gateway: Gateway, host: App) -> Front:
     """The routes of the table, health, and the documentation."""
     app = FastAPIOffline(
         title="Tenantry", openapi_url="/openapi.json", docs_url="/docs", redoc_url=None
@@ -113,7 +114,7 @@ def make_redis(url: str) -> Redis:
 
 async def serve(settings: EdgeSettings) -> int:
     """Runs the edge until SIGTERM; answers the exit code."""
-    host = Host("edge", settings, settings.drain_seconds)
+    host = App("edge", settings, settings.drain_seconds)
     redis = make_redis(settings.redis_url.get_secret_value()) if settings.redis_url else None
     credentials = Credentials(settings.operator_key.get_secret_value())
     gateway = Gateway(credentials, Limits(redis, *settings.rate), KeyOwners(redis))
@@ -121,7 +122,10 @@ async def serve(settings: EdgeSettings) -> int:
 
     async def start() -> None:
         gateway.nats = host.nats
-        await credentials.start(host.nats)
+        credentials.connect(host.nats)
+        host.broker.context.set_global("credentials", credentials)
+        host.broker.include_router(router)
+        await host.broker.start()
         host.on_reconnect(credentials.forget_all)
         watch_services(host.health, host.nats)
         host.every(FLUSH_USE_SECONDS, "flush_use", credentials.use.flush)

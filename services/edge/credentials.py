@@ -15,7 +15,6 @@ from contracts.problems import Problem
 from contracts.secrets import digest, is_secret
 from contracts.tenants import FIND_CREDENTIAL
 from nats.aio.client import Client
-from nats.aio.msg import Msg
 
 from edge.access_tokens import AccessTokens
 from edge.callers import Caller, Key, Presented, unauthenticated
@@ -41,15 +40,9 @@ class Credentials:
         self._changes = 0
         self.use = KeyUse(self._projects)
 
-    async def start(self, nats: Client) -> None:
-        """Hears of every key or tenant that changes."""
+    def connect(self, nats: Client) -> None:
+        """Asks projects over this connection."""
         self._projects.nats = nats
-        for subject in (
-            "tenantry.events.projects.api_key.*",
-            "tenantry.events.projects.tenant.*",
-            "tenantry.lifecycle.projects.tenant.*",
-        ):
-            await nats.subscribe(subject, cb=self._changed)
 
     def forget_all(self) -> None:
         """After a lost connection: events may have been missed."""
@@ -61,9 +54,6 @@ class Credentials:
         self._changes += 1
         for name in [n for n, key in self._keys.items() if key.caller.tenant_id == tenant_id]:
             self._keys.pop(name, None)
-
-    async def _changed(self, msg: Msg) -> None:
-        self.forget_tenant(orjson.loads(msg.data)["tenantid"])
 
     async def find(
         self,

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import cache
 
 import structlog
-from chassis.ask import Reply
-from chassis.rpc import ask
+from chassis.request import Reply
+from chassis.rpc.client import call_service
 from chassis.telemetry import REQUEST_SECONDS
 from chassis.tracing import span
 from contracts.context import Context
@@ -60,7 +60,7 @@ class Gateway:
         trace = trace_of(request)
         with span(f"{route.method} {route.path}", "SERVER", trace.traceparent) as current:
             response = await self._outcome(route, request, trace, current.traceparent)
-            current.ended(response.status_code)
+            current.set_status(response.status_code)
         response.raw_headers += [
             (name.lower().encode(), value.encode()) for name, value in trace.headers.items()
         ]
@@ -139,7 +139,7 @@ class Gateway:
 
     async def ask(self, asked: Asked) -> Reply:
         """The owner's reply. What changes keys or tenants is forgotten here at once."""
-        reply = await ask(self.nats, asked.route.call, asked.context, asked.body)
+        reply = await call_service(self.nats, asked.route.call, asked.context, asked.body)
         if asked.route.call.service == "projects" and asked.route.method != "GET":
             tenant = asked.caller.tenant_id or asked.context.path.get("id")
             self.credentials.forget_tenant(tenant)

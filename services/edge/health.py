@@ -4,14 +4,14 @@ from typing import Any
 
 import orjson
 from chassis.health import Health
-from contracts.calls import SERVICES, health_subject
+from contracts.topology import SERVICE_NAMES, health_subject
 from nats.aio.client import Client
 from redis.asyncio import Redis
 
 
 def watch_services(health: Health, nats: Client) -> None:
     """Each service is needed, and shown as it reports; one that is away leaves the edge ready."""
-    for service in SERVICES:
+    for service in SERVICE_NAMES:
         health.add(service, _service_check(service, nats), ready=False)
 
 

@@ -8,7 +8,7 @@ from contracts.examples import example_of
 from contracts.models import DeleteQuery, DeletionPreview, Problem, Resource
 from contracts.problems import PROBLEMS
 from contracts.scopes import SCOPES
-from contracts.users import ImportResult, NewUser
+from contracts.users import CreateUser, ImportResult
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
@@ -289,7 +289,7 @@ def _schemas() -> dict[str, Any]:
     models: dict[tuple[type[BaseModel], Any], None] = {(Problem, "serialization"): None}
     models[DeletionPreview, "serialization"] = None
     # What a line of an import holds, and what is told of it.
-    models[NewUser, "validation"] = models[ImportResult, "validation"] = None
+    models[CreateUser, "validation"] = models[ImportResult, "validation"] = None
     for route in ROUTES:
         if route.call.body is not None and route.call.name != "import_users":
             models[route.call.body, "validation"] = None

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from chassis.ask import Reply
-from chassis.rpc import ask
+from chassis.request import Reply
+from chassis.rpc.client import call_service
 from contracts.calls import Call
 from contracts.context import Context
 from nats.aio.client import Client
@@ -17,4 +17,4 @@ class Projects:
     async def ask(self, call: Call, context: Context, body: bytes = b"") -> Reply:
         """For a request, but without what it asks for itself. Raises Problem (503, 504)."""
         bare = replace(context, path={}, query=(), idempotency_key=None)
-        return await ask(self.nats, call, bare, body)
+        return await call_service(self.nats, call, bare, body)

@@ -1,7 +1,7 @@
 """Responses: a problem as RFC 9457 has it, an owner's reply with its ETag and Location."""
 
 import orjson
-from chassis.ask import Reply, problem_headers
+from chassis.request import Reply, problem_headers
 from contracts.problems import Problem
 from starlette.requests import Request
 from starlette.responses import Response

@@ -2,33 +2,32 @@
 
 from functools import partial
 
-from chassis import rpc
-from chassis.process import Process, run_service
-from outbox.attach import attach
+from chassis.rpc.client import call_service
+from chassis.service import Service, run_service
+from outbox.register import register
+from outbox.tenant_erasure import ERASE_SECONDS
 
-from identity import erasure, events, retention, tallies
-from identity.activity import FLUSH_SECONDS, Activity
-from identity.projects import Projects
-from identity.rpc import routes
+from identity import counters, retention, tenant_erasure
+from identity.last_active import FLUSH_SECONDS, LastActive
+from identity.projects_client import ProjectsClient
+from identity.rpc import handlers
+from identity.subscribers import handle_events, router
 
 
-async def start(process: Process) -> None:
-    """Answers calls, hears of projects and tenants, and publishes what is recorded."""
-    relay = attach(process, events.take)
-
-    async def erase() -> None:
-        while await erasure.erase_next(process.pool):
-            relay.wake()
-
-    process.every(0.2, "erase", erase)
-    activity = Activity()
-    flush = partial(activity.flush, process.pool)
-    process.on_stop(flush)
-    process.every(FLUSH_SECONDS, "flush_activity", flush)
-    process.every(tallies.FOLD_SECONDS, "fold_tallies", partial(tallies.fold, process.pool))
-    process.every(3600, "purge_sessions", partial(retention.purge, process.pool))
-    projects = Projects(partial(rpc.ask, process.nats))
-    await process.answer(routes(projects, activity), relay.wake)
+async def start(service: Service) -> None:
+    """Answers calls, consumes events and publishes what is recorded."""
+    relay = register(service, router, handle_events)
+    erase = partial(tenant_erasure.TENANT_ERASURE.run, service.pool, relay.wake)
+    service.every(ERASE_SECONDS, "erase_tenants", erase)
+    last_active = LastActive()
+    flush = partial(last_active.flush, service.pool)
+    service.on_stop(flush)
+    service.every(FLUSH_SECONDS, "flush_last_active", flush)
+    service.every(counters.FOLD_SECONDS, "fold_counters", partial(counters.fold, service.pool))
+    purge = partial(retention.purge_sessions, service.pool)
+    service.every(retention.PURGE_SECONDS, "purge_sessions", purge)
+    projects = ProjectsClient(partial(call_service, service.nats))
+    await service.serve_calls(handlers(projects, last_active), relay.wake)
 
 
 def main() -> None:

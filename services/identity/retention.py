@@ -1,4 +1,4 @@
-"""Sessions that ended are forgotten: a while is enough to say of a late token what became of it."""
+"""Deletes sessions a month after their end: until then it is known what became of a late token."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -8,30 +8,30 @@ from sqlalchemy import bindparam, delete, literal_column, select, tuple_
 
 from identity.tables import SESSIONS
 
-KEPT = timedelta(days=30)
-"""After its end; a revoked session would have ended by itself at that time."""
-STEP = 5_000
+PURGE_SECONDS = 3600
+KEEP = timedelta(days=30)
+"""After `expires_at`, when a revoked session would have ended too."""
+BATCH = 5_000
 
 _key = (SESSIONS.c.tenant_id, SESSIONS.c.id)
-# Of no tenant: whatever is old enough.
+# Of all tenants: whatever is old enough.
 PURGE = Statement(
     delete(SESSIONS).where(
         tuple_(*_key).in_(
             select(*_key)
             .where(SESSIONS.c.expires_at < bindparam("before", type_=TIME))
-            .limit(literal_column(str(STEP)))
+            .limit(literal_column(str(BATCH)))
             .with_for_update(skip_locked=True)
         )
     )
 )
 
 
-async def purge(pool: Pool) -> int:
-    """Some rows at a time, each step a transaction; answers how many there were."""
-    before, gone = datetime.now(UTC) - KEPT, 0
+async def purge_sessions(pool: Pool) -> int:
+    """Deletes batch by batch, each a transaction; returns how many sessions were deleted."""
+    before, deleted = datetime.now(UTC) - KEEP, 0
     while True:
-        async with pool.acquire() as conn:
-            step = await PURGE.run(conn, before=before)
-        gone += step
-        if step < STEP:
-            return gone
+        batch = await PURGE.execute(pool, before=before)
+        deleted += batch
+        if batch < BATCH:
+            return deleted

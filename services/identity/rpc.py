@@ -1,72 +1,59 @@
-"""Which call is answered by which function: the table of identity."""
+"""Which handler answers which call of identity."""
 
-from functools import partial
+from collections.abc import Mapping
 
-from chassis.boundary import Routes
+from chassis.unit_of_work import Handler
 from contracts import invitations as invitation_calls
 from contracts import members as member_calls
-from contracts import organizations as calls
+from contracts import organizations as organization_calls
 from contracts import sessions as session_calls
 from contracts import users as user_calls
+from contracts.calls import Call
 
-from identity import (
-    accepting,
-    directory,
-    forgetting,
-    importing,
+from identity.last_active import LastActive
+from identity.organizations import (
+    accept_invitation,
+    add_member,
     invitations,
-    joining,
     members,
     organizations,
-    refreshing,
-    sessions,
-    signing_in,
-    users,
-    verifying,
 )
-from identity.access_tokens import AccessTokens
-from identity.activity import Activity
-from identity.projects import Projects
+from identity.projects_client import ProjectsClient
+from identity.sessions import create_session, refresh_session, sessions, verify_session
+from identity.sessions.access_tokens import AccessTokens
+from identity.users import bulk_import, delete_user, user_search, users
 
 
-def routes(projects: Projects, activity: Activity) -> Routes:
-    """`projects` is the other service; `activity` hears of sessions that are used."""
-    verify = partial(verifying.verify, tokens=AccessTokens(projects), activity=activity)
-    return Routes(
-        reads={
-            user_calls.GET_USER: users.find,
-            user_calls.LIST_USERS: directory.find_all,
-            calls.GET_ORGANIZATION: organizations.find,
-            calls.LIST_ORGANIZATIONS: organizations.find_all,
-            member_calls.LIST_MEMBERS: members.find_all,
-            invitation_calls.LIST_INVITATIONS: invitations.find_all,
-            session_calls.VERIFY_SESSION: verify,
-        },
-        writes={
-            user_calls.CREATE_USER: users.create,
-            user_calls.UPDATE_USER: users.change,
-            user_calls.DELETE_USER: forgetting.remove,
-            user_calls.IMPORT_USERS: importing.create_all,
-            session_calls.CREATE_SESSION: partial(signing_in.create, projects=projects),
-            session_calls.REFRESH_SESSION: partial(refreshing.refresh, projects=projects),
-            session_calls.REVOKE_SESSIONS: sessions.revoke_all,
-            session_calls.REVOKE_SESSION: sessions.revoke,
-            calls.CREATE_ORGANIZATION: organizations.create,
-            calls.UPDATE_ORGANIZATION: organizations.change,
-            calls.DELETE_ORGANIZATION: organizations.remove,
-            member_calls.ADD_MEMBER: joining.add,
-            member_calls.UPDATE_MEMBER: members.change,
-            member_calls.REMOVE_MEMBER: members.remove,
-            invitation_calls.CREATE_INVITATION: invitations.create,
-            invitation_calls.REVOKE_INVITATION: invitations.revoke,
-            invitation_calls.RESEND_INVITATION: invitations.resend,
-            invitation_calls.ACCEPT_INVITATION: partial(accepting.accept, projects=projects),
-        },
-        single={
-            calls.CREATE_ORGANIZATION: lambda new: new.owner_id is None,
-            user_calls.CREATE_USER: lambda _: True,
-            session_calls.CREATE_SESSION: lambda _: True,
-            session_calls.REFRESH_SESSION: lambda _: True,
-            session_calls.REVOKE_SESSION: lambda _: True,
-        },
-    )
+def handlers(projects: ProjectsClient, last_active: LastActive) -> Mapping[Call, Handler]:
+    """The handlers, with what they depend on."""
+    return {
+        user_calls.CREATE_USER: users.create_user,
+        user_calls.GET_USER: users.get_user,
+        user_calls.LIST_USERS: user_search.list_users,
+        user_calls.UPDATE_USER: users.update_user,
+        user_calls.DELETE_USER: delete_user.delete_user,
+        user_calls.IMPORT_USERS: bulk_import.import_users,
+        session_calls.CREATE_SESSION: create_session.create_session.bind(projects=projects),
+        session_calls.REFRESH_SESSION: refresh_session.refresh_session.bind(projects=projects),
+        session_calls.VERIFY_SESSION: verify_session.verify_session.bind(
+            tokens=AccessTokens(projects), last_active=last_active
+        ),
+        session_calls.REVOKE_SESSIONS: sessions.revoke_sessions,
+        session_calls.REVOKE_SESSION: sessions.revoke_session,
+        organization_calls.CREATE_ORGANIZATION: organizations.create_organization,
+        organization_calls.GET_ORGANIZATION: organizations.get_organization,
+        organization_calls.LIST_ORGANIZATIONS: organizations.list_organizations,
+        organization_calls.UPDATE_ORGANIZATION: organizations.update_organization,
+        organization_calls.DELETE_ORGANIZATION: organizations.delete_organization,
+        member_calls.ADD_MEMBER: add_member.add_member,
+        member_calls.LIST_MEMBERS: members.list_members,
+        member_calls.UPDATE_MEMBER: members.update_member,
+        member_calls.REMOVE_MEMBER: members.remove_member,
+        invitation_calls.CREATE_INVITATION: invitations.create_invitation,
+        invitation_calls.LIST_INVITATIONS: invitations.list_invitations,
+        invitation_calls.REVOKE_INVITATION: invitations.revoke_invitation,
+        invitation_calls.RESEND_INVITATION: invitations.resend_invitation,
+        invitation_calls.ACCEPT_INVITATION: accept_invitation.accept_invitation.bind(
+            projects=projects
+        ),
+    }

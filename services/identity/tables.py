@@ -4,10 +4,10 @@ Tenant first in every key, so that no query meets another tenant's rows.
 """
 
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from chassis.boundary import IDEMPOTENCY
 from chassis.database import ID, TIME
+from chassis.idempotency import IDEMPOTENCY
 from chassis.tables import id_field, table, time_field
 from outbox.tables import declare
 from sqlalchemy import (
@@ -25,11 +25,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import registry
+from sqlalchemy.types import TypeEngine
 from sqlmodel import Field, SQLModel
 
 
 class Model(SQLModel, registry=registry()):
-    """The base of this service's tables: a registry of their own."""
+    """The parent of this service's tables: they have a registry of their own."""
 
 
 METADATA = Model.metadata
@@ -37,9 +38,14 @@ declare(METADATA)
 IDEMPOTENCY.to_metadata(METADATA)
 
 
+def _computed(kind: TypeEngine[Any], expression: str) -> Any:
+    """A column that PostgreSQL computes: a new row has no value for it."""
+    return Field(sa_column=Column(kind, Computed(expression, persisted=True)))
+
+
 class UserRow(Model, table=True):
-    """`email_key` is the email without regard to case; `search` what `q` looks through, a line
-    break before each field.
+    """`email_key` is the email without regard to case; `search` is the text that `q` searches, with
+    a line break before each field.
     """
 
     __tablename__: ClassVar[str] = "users"
@@ -65,7 +71,7 @@ class UserRow(Model, table=True):
     tenant_id: str = id_field(primary_key=True)
     id: str = id_field(primary_key=True)
     email: str = Field(sa_type=Text)
-    email_key: str = Field(sa_column=Column(ID, Computed("lower(email)", persisted=True)))
+    email_key: str = _computed(ID, "lower(email)")
     email_verified: bool
     username: str | None = Field(sa_type=Text)
     name: str | None = Field(sa_type=Text)
@@ -74,22 +80,14 @@ class UserRow(Model, table=True):
     metadata_: str = Field(sa_column=Column("metadata", JSONB, nullable=False))
     last_sign_in_at: datetime | None = time_field()
     # Never null, for cursors. Not the year 1, which asyncpg takes for minus infinity.
-    signed_in_order: datetime = Field(
-        sa_column=Column(
-            TIME, Computed("coalesce(last_sign_in_at, '1970-01-01 00:00:00+00')", persisted=True)
-        )
+    signed_in_order: datetime = _computed(
+        TIME, "coalesce(last_sign_in_at, '1970-01-01 00:00:00+00')"
     )
-    search: str = Field(
-        sa_column=Column(
-            Text,
-            Computed(
-                # One operand in the collation C would fold A to Z only.
-                "lower((E'\\n' || email || E'\\n' || coalesce(username, '') || E'\\n'"
-                " || coalesce(name, '') || E'\\n' || coalesce(external_id, ''))"
-                ' COLLATE "default")',
-                persisted=True,
-            ),
-        )
+    # One operand in the collation C would fold A to Z only.
+    search: str = _computed(
+        Text(),
+        "lower((E'\\n' || email || E'\\n' || coalesce(username, '') || E'\\n'"
+        " || coalesce(name, '') || E'\\n' || coalesce(external_id, '')) COLLATE \"default\")",
     )
     version: int
     created_at: datetime = time_field()
@@ -97,11 +95,11 @@ class UserRow(Model, table=True):
 
 
 class SessionRow(Model, table=True):
-    """A session of a user with a project; `status` active until revoked, expiry is derived.
+    """A session of a user with a project. `status` is active or revoked; expired is derived.
 
-    It ends at `ends_at` whatever happens, and before that when it is not used for `idle_timeout`
-    seconds: `expires_at` is the earlier of the two. Of its refresh tokens, `family_hash` is that
-    of the part that they all share and `refresh_hash` that of the newest one, both keyed.
+    It ends at `ends_at` in any case, and before that when it is not used for `idle_timeout`
+    seconds: `expires_at` is the earlier of the two. `family_hash` is the keyed hash of the part
+    that all its refresh tokens share, `refresh_hash` that of the newest token.
     """
 
     __tablename__: ClassVar[str] = "sessions"
@@ -111,11 +109,11 @@ class SessionRow(Model, table=True):
         ),
         # The live sessions of a user, newest first.
         Index("sessions_by_user", "tenant_id", "user_id", "id"),
-        # Revoked with their project.
+        # Revoked when their project is deleted.
         Index("sessions_by_project", "tenant_id", "project_id"),
-        # Refreshing: the token alone says which session it is.
+        # A refresh token alone identifies its session.
         Index("sessions_family_key", "family_hash", unique=True),
-        # Purged some time after their end.
+        # Purged a month after their end.
         Index("sessions_by_expiry", "expires_at"),
     )
 
@@ -137,7 +135,7 @@ class SessionRow(Model, table=True):
 
 
 class OrganizationRow(Model, table=True):
-    """`member_count` is kept by the statements that add and remove members."""
+    """`member_count` is updated by the statements that add and remove members."""
 
     __tablename__: ClassVar[str] = "organizations"
     __table_args__ = (
@@ -159,11 +157,7 @@ class OrganizationRow(Model, table=True):
     logo_url: str | None = Field(sa_type=Text)
     settings: str = Field(sa_column=Column(JSONB, nullable=False))
     metadata_: str = Field(sa_column=Column("metadata", JSONB, nullable=False))
-    search: str = Field(
-        sa_column=Column(
-            Text, Computed("lower((name || E'\\n' || slug) COLLATE \"default\")", persisted=True)
-        )
-    )
+    search: str = _computed(Text(), "lower((name || E'\\n' || slug) COLLATE \"default\")")
     max_members: int | None
     member_count: int
     version: int
@@ -186,9 +180,9 @@ class MemberRow(Model, table=True):
         ),
         # The organizations of a user.
         Index("members_by_user", "tenant_id", "user_id", "organization_id"),
-        # The list, newest joined first.
+        # The list of members, the newest first.
         Index("members_by_joining", "tenant_id", "organization_id", "joined_at", "user_id"),
-        # The same of one role, and the owners for the last-owner rule.
+        # The list of one role, and the rule that the last owner stays.
         Index("members_by_role", "tenant_id", "organization_id", "role", "joined_at", "user_id"),
     )
 
@@ -201,9 +195,8 @@ class MemberRow(Model, table=True):
 
 
 class InvitationRow(Model, table=True):
-    """`status` is pending, accepted or revoked; expired is derived from `expires_at`.
-
-    The token is a keyed hash; `lifetime` is in seconds.
+    """`status` is pending, accepted, revoked or expired; a pending one past `expires_at` is shown
+    as expired. The token is stored as a keyed hash; `lifetime` is in seconds.
     """
 
     __tablename__: ClassVar[str] = "invitations"
@@ -222,9 +215,9 @@ class InvitationRow(Model, table=True):
             unique=True,
             postgresql_where=text("status = 'pending'"),
         ),
-        # Erased with the person.
+        # Deleted with the user of that email.
         Index("invitations_by_email", "tenant_id", "email_key"),
-        # Accepting: the token alone decides.
+        # The token alone identifies an invitation.
         Index("invitations_token_key", "token_hash", unique=True),
     )
 
@@ -232,7 +225,7 @@ class InvitationRow(Model, table=True):
     organization_id: str = id_field(primary_key=True)
     id: str = id_field(primary_key=True)
     email: str = Field(sa_type=Text)
-    email_key: str = Field(sa_column=Column(ID, Computed("lower(email)", persisted=True)))
+    email_key: str = _computed(ID, "lower(email)")
     role: str = Field(sa_type=Text)
     permissions: list[str] = Field(sa_column=Column(ARRAY(Text), nullable=False))
     status: str = Field(sa_type=Text)
@@ -244,15 +237,15 @@ class InvitationRow(Model, table=True):
     accepted_at: datetime | None = time_field()
 
 
-class TallyRow(Model, table=True):
-    """A difference in how many there are of something; the sum is what there is.
+class CounterRow(Model, table=True):
+    """A change of how many there are of something: the sum of the rows is how many there are.
 
-    `what` is `user:<status>` or `organization`; `folded` rows sum up what others said.
+    `what` is `user:<status>` or `organization`; a `folded` row is the sum of rows that it replaced.
     """
 
     __tablename__: ClassVar[str] = "tallies"
     __table_args__ = (
-        # What is still to be folded.
+        # The rows that are not folded yet.
         Index("tallies_fresh", "id", postgresql_where=text("NOT folded")),
     )
 
@@ -264,7 +257,7 @@ class TallyRow(Model, table=True):
 
 
 class ErasureRow(Model, table=True):
-    """A tenant that is being erased, and the request that asked for it."""
+    """A tenant that is being erased, and the request that demanded it."""
 
     __tablename__: ClassVar[str] = "erasures"
 
@@ -279,5 +272,5 @@ SESSIONS = table(SessionRow)
 ORGANIZATIONS = table(OrganizationRow)
 MEMBERS = table(MemberRow)
 INVITATIONS = table(InvitationRow)
-TALLIES = table(TallyRow)
+COUNTERS = table(CounterRow)
 ERASURES = table(ErasureRow)

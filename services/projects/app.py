@@ -1,23 +1,21 @@
 """Projects: tenants and their credentials, projects, API keys and signing keys."""
 
-from chassis.process import Process, run_service
-from outbox.attach import attach
+from chassis.service import Service, run_service
+from outbox.register import register
 
-from projects import credentials, events, retirement
-from projects.rpc import ROUTES
+from projects.keys import key_usage
+from projects.rpc import HANDLERS
+from projects.signing import key_retirement
+from projects.subscribers import handle_events, router
 
 
-async def start(process: Process) -> None:
-    """Answers calls, hears what was erased, and publishes what is recorded."""
-    relay = attach(process, events.take)
-
-    async def forget_refusals() -> None:
-        async with process.pool.acquire() as conn:
-            await credentials.FORGET_REFUSALS.run(conn)
-
-    process.every(3600, "forget_refusals", forget_refusals)
-    process.every(60, "retire_signing_keys", lambda: retirement.retire(process.pool))
-    await process.answer(ROUTES, relay.wake)
+async def start(service: Service) -> None:
+    """Answers calls, handles events of other services, and publishes its own."""
+    relay = register(service, router, handle_events)
+    pool = service.pool
+    service.every(3600, "purge_refusals", lambda: key_usage.PURGE_REFUSALS.execute(pool))
+    service.every(60, "retire_signing_keys", lambda: key_retirement.retire_due_keys(pool))
+    await service.serve_calls(HANDLERS, relay.wake)
 
 
 def main() -> None:

@@ -1,61 +1,42 @@
-"""Projects: created with their signing keys, found, changed, deleted with all their keys."""
+"""Projects: created with their signing keys, listed, updated, deleted with all their keys."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
 import orjson
-from chassis.ask import Ask, Reply, answer, json_bytes, revalidate, stored_json
 from chassis.database import Connection, violated
-from chassis.listing import Listing, given
-from chassis.patches import apply_patch, check_version, encoded_object, merge
-from chassis.statements import Statement, parameters
+from chassis.listing import Listing, filters_of
+from chassis.merge_patch import apply_patch, encoded_object, merge
+from chassis.request import Reply, Request, json_bytes, reply_to, revalidate
+from chassis.rows import new_row
+from chassis.statements import Statement
+from chassis.unit_of_work import read_only, transactional
 from contracts.fields import slug_from
 from contracts.ids import new_id
 from contracts.models import Body, DeleteQuery
 from contracts.problems import Problem, not_found
 from contracts.projects import (
-    NewProject,
+    CreateProject,
+    Project,
     ProjectCreated,
     ProjectDeleted,
-    ProjectPatch,
     ProjectSettings,
     ProjectsQuery,
     ProjectUpdated,
+    UpdateProject,
 )
-from outbox.record import event, record_all, recording
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from outbox.crud import Crud
+from outbox.record import create_entry, record
+from sqlalchemy import bindparam, func, select
 
-from projects import api_keys, signing_keys
-from projects.tables import API_KEYS, PROJECTS, SIGNING_KEYS
+from projects.keys import api_keys
+from projects.signing import signing_keys
+from projects.tables import API_KEYS, PROJECTS, SIGNING_KEYS, ProjectRow
 
-_COLUMNS = [column for column in PROJECTS.c if column.name not in ("tenant_id", "search")]
-_CHANGEABLE = [column for column in _COLUMNS if column.name not in ("id", "created_at")]
-_ONE = (PROJECTS.c.tenant_id == bindparam("tenant_id"), PROJECTS.c.id == bindparam("id"))
-
-INSERT = Statement(
-    recording(
-        insert(PROJECTS)
-        .values(parameters([PROJECTS.c.tenant_id, *_COLUMNS]))
-        .returning(PROJECTS.c.id)
-        .cte("changed")
-    )
-)
-FIND = Statement(select(*_COLUMNS).where(*_ONE))
-LOCK = Statement(select(*_COLUMNS).where(*_ONE).with_for_update())
-UPDATE = Statement(
-    recording(
-        update(PROJECTS)
-        .where(*_ONE)
-        .values(parameters(_CHANGEABLE, "new_"))
-        .returning(PROJECTS.c.id)
-        .cte("changed")
-    )
-)
-# The signing keys go with the row; the API keys stay, revoked.
-DELETE = Statement(delete(PROJECTS).where(*_ONE))
-WOULD_DELETE = Statement(
+# The signing keys are deleted with the row; the API keys stay, revoked.
+CRUD = Crud(ProjectRow, Project, locks_key=True)
+PREVIEW_DELETE = Statement(
     select(
         select(func.count())
         .where(
@@ -74,10 +55,10 @@ WOULD_DELETE = Statement(
         .label("signing_keys"),
     )
 )
-
 LIST = Listing(
+    row=ProjectRow,
     source=PROJECTS,
-    columns=_COLUMNS,
+    columns=CRUD.columns,
     key=PROJECTS.c.id,
     scope={"tenant_id": PROJECTS.c.tenant_id},
     sorts={"name": PROJECTS.c.name.collate("C")},
@@ -88,108 +69,103 @@ LIST = Listing(
 )
 
 
-def shown(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The project as the contract shows it."""
-    return {
-        **row,
-        "settings": stored_json(row["settings"]),
-        "metadata": stored_json(row["metadata"]),
-    }
-
-
-async def create(conn: Connection, ask: Ask[NewProject]) -> Reply:
-    new = ask.body
-    project_id = new_id("prj")
-    metadata = encoded_object(new.metadata, "metadata")
-    pair = await signing_keys.first_pair(ask.keys, new.settings.signing_algorithm)
+@transactional()
+async def create_project(conn: Connection, request: Request[CreateProject]) -> Reply:
+    body, project_id = request.body, new_id("prj")
+    metadata = encoded_object(body.metadata, "metadata")
+    owner = {"tenant_id": request.tenant, "project_id": project_id}
+    algorithm = body.settings.signing_algorithm
+    keys = [
+        await signing_keys.generate_next_key(request.keyring, algorithm, **owner) for _ in range(2)
+    ]
     now = datetime.now(UTC)
-    row = {
-        "id": project_id,
-        "name": new.name,
-        "slug": new.slug or slug_from(new.name, project_id.replace("_", "-")),
-        "environment": new.environment,
-        "allowed_origins": new.allowed_origins,
-        "allowed_redirects": new.allowed_redirects,
-        "settings": encoded_object(new.settings.model_dump(), "settings"),
-        "metadata": metadata,
-        "version": 1,
-        "created_at": now,
-        "updated_at": now,
-    }
-    value = shown(row)
-    created = event(ask.context, ProjectCreated, project_id, {"project": value})
+    row = new_row(
+        ProjectRow,
+        tenant_id=request.tenant,
+        id=project_id,
+        name=body.name,
+        slug=body.slug or slug_from(body.name, project_id.replace("_", "-")),
+        environment=body.environment,
+        allowed_origins=body.allowed_origins,
+        allowed_redirects=body.allowed_redirects,
+        settings=encoded_object(body.settings.model_dump(), "settings"),
+        metadata_=metadata,
+        version=1,
+        created_at=now,
+        updated_at=now,
+    )
+    value = CRUD.shown(row)
+    entry = create_entry(request.context, ProjectCreated, project_id, {"project": value})
     try:
-        await INSERT.row(conn, tenant_id=ask.tenant, **row, **created.parameters())
+        await CRUD.create(conn, row, entry)
     except asyncpg.UniqueViolationError as error:
-        raise _taken(error, str(row["slug"])) from None
+        raise _slug_taken(error, row) from None
     except asyncpg.ForeignKeyViolationError:
-        # The tenant was deleted while it asked.
+        # The tenant was deleted meanwhile.
         raise not_found() from None
-    of_project = {"tenant_id": ask.tenant, "project_id": project_id}
-    await signing_keys.INSERT.many(conn, [{**key, **of_project} for key in pair])
-    return answer(ask, value, created=project_id)
+    await signing_keys.create_first_keys(conn, *keys)
+    return reply_to(request, value, created=project_id)
 
 
-def _taken(error: asyncpg.UniqueViolationError, slug: str) -> Problem:
+def _slug_taken(error: asyncpg.UniqueViolationError, row: ProjectRow) -> Problem:
     if violated(error) != "projects_slug_key":
         raise error
-    return Problem("slug_taken", f"The slug {slug} belongs to another project. Give another.")
+    return Problem("slug_taken", f"The slug {row.slug} belongs to another project. Give another.")
 
 
-async def find(conn: Connection, ask: Ask) -> Reply:
-    row = await FIND.row(conn, tenant_id=ask.tenant, id=ask.path["id"])
-    if row is None:
-        raise not_found()
-    return answer(ask, shown(row))
+@read_only()
+async def get_project(conn: Connection, request: Request) -> Reply:
+    row = await CRUD.get(conn, tenant_id=request.tenant, id=request.path["id"])
+    return reply_to(request, CRUD.shown(row))
 
 
-async def find_all(conn: Connection, ask: Ask[Body, ProjectsQuery]) -> Reply:
-    rows, pagination = await LIST.page(conn, ask, {"tenant_id": ask.tenant}, given(ask.query))
-    return answer(ask, {"projects": [shown(row) for row in rows], "pagination": pagination})
+@read_only()
+async def list_projects(conn: Connection, request: Request[Body, ProjectsQuery]) -> Reply:
+    rows, pagination = await LIST.page(
+        conn, request, {"tenant_id": request.tenant}, filters_of(request.query)
+    )
+    projects = [CRUD.shown(row) for row in rows]
+    return reply_to(request, {"projects": projects, "pagination": pagination})
 
 
-async def change(conn: Connection, ask: Ask[ProjectPatch]) -> Reply:
-    row = await LOCK.row(conn, tenant_id=ask.tenant, id=ask.path["id"])
-    if row is None:
-        raise not_found()
-    check_version(ask.context, row["version"])
-    patch = ask.body.given()
+@transactional()
+async def update_project(conn: Connection, request: Request[UpdateProject]) -> Reply:
+    row = await CRUD.lock(conn, request, tenant_id=request.tenant, id=request.path["id"])
+    patch = request.body.given()
     if "settings" in patch:
-        patch["settings"] = _merged_settings(row["settings"], patch["settings"])
-    after, changes = apply_patch(row, patch, objects=("settings", "metadata"))
+        patch["settings"] = _merged_settings(row.settings, patch["settings"])
+    after, changes = apply_patch(row, patch, CRUD.json_columns)
+    value = CRUD.shown(after)
     if not changes:
-        return answer(ask, shown(row))
-    value = shown(after)
-    updated = event(ask.context, ProjectUpdated, row["id"], {"project": value, "changes": changes})
-    values = {f"new_{name}": field for name, field in after.items()}
+        return reply_to(request, value)
+    data = {"project": value, "changes": changes}
+    entry = create_entry(request.context, ProjectUpdated, row.id, data)
     try:
-        await UPDATE.row(conn, tenant_id=ask.tenant, id=row["id"], **values, **updated.parameters())
+        await CRUD.update(conn, after, entry)
     except asyncpg.UniqueViolationError as error:
-        raise _taken(error, after["slug"]) from None
-    return answer(ask, value)
+        raise _slug_taken(error, after) from None
+    return reply_to(request, value)
 
 
 def _merged_settings(before: str, patch: dict[str, Any]) -> dict[str, Any]:
-    """All settings after the patch; a null member is at its default, an unknown one refused."""
+    """All settings after the patch: a null member gets its default, an unknown one is refused."""
     merged = merge(orjson.loads(before), patch)
     merged |= {name: None for name in patch if name not in ProjectSettings.model_fields}
     settings: ProjectSettings = revalidate(ProjectSettings, merged, "settings")
     return settings.model_dump()
 
 
-async def remove(conn: Connection, ask: Ask[Body, DeleteQuery]) -> Reply:
-    """Revokes the API keys, each with its event; the signing keys go with the project."""
-    row = await LOCK.row(conn, tenant_id=ask.tenant, id=ask.path["id"])
-    if row is None:
-        raise not_found()
-    check_version(ask.context, row["version"])
-    scope = {"tenant_id": ask.tenant, "id": row["id"]}
-    if ask.query.dry_run:
-        gone = await WOULD_DELETE.row(conn, **scope)
-        assert gone is not None
-        return Reply(json_bytes({"would_delete": dict(gone)}))
-    events = await api_keys.revoked_with(conn, ask, row["id"])
-    await DELETE.run(conn, **scope)
-    events.append(event(ask.context, ProjectDeleted, row["id"], {"project": shown(row)}))
-    await record_all(conn, events)
-    return answer(ask)
+@transactional()
+async def delete_project(conn: Connection, request: Request[Body, DeleteQuery]) -> Reply:
+    """Revokes the API keys, each with its event; the signing keys are deleted with the project."""
+    row = await CRUD.lock(conn, request, tenant_id=request.tenant, id=request.path["id"])
+    if request.query.dry_run:
+        counts = await PREVIEW_DELETE.fetch_one(conn, tenant_id=request.tenant, id=row.id)
+        return Reply(json_bytes({"would_delete": dict(counts or {})}))
+    entries = await api_keys.revoke_all_of_project(conn, request, row.id)
+    await CRUD.delete(conn, row)
+    entries.append(
+        create_entry(request.context, ProjectDeleted, row.id, {"project": CRUD.shown(row)})
+    )
+    await record(conn, entries)
+    return reply_to(request)

@@ -1,12 +1,12 @@
 """The tables of projects: tenants, their projects, API keys and signing keys.
 
-Tenant first in every key, so that no query meets another tenant's rows.
+The tenant comes first in every key, so that no query reads another tenant's rows.
 """
 
 from datetime import datetime
 from typing import Any, ClassVar
 
-from chassis.boundary import IDEMPOTENCY
+from chassis.idempotency import IDEMPOTENCY
 from chassis.tables import id_field, table, time_field
 from outbox.tables import declare
 from sqlalchemy import (
@@ -25,7 +25,7 @@ from sqlmodel import Field, SQLModel
 
 
 class Model(SQLModel, registry=registry()):
-    """The base of this service's tables: a registry of their own."""
+    """The base class of this service's tables, with a registry of its own."""
 
 
 METADATA = Model.metadata
@@ -34,7 +34,7 @@ IDEMPOTENCY.to_metadata(METADATA)
 
 
 def _name_and_slug() -> Any:
-    """What `q` looks through."""
+    """The text that `q` searches."""
     return Field(
         sa_column=Column(
             Text, Computed("lower((name || E'\\n' || slug) COLLATE \"default\")", persisted=True)
@@ -47,7 +47,7 @@ def _of_a_tenant() -> ForeignKeyConstraint:
 
 
 class TenantRow(Model, table=True):
-    """`status` is active, suspended or deleting; all that a tenant has goes with its row."""
+    """`status` is active, suspended or deleting; all that a tenant has is deleted with its row."""
 
     __tablename__: ClassVar[str] = "tenants"
     __table_args__ = (
@@ -84,7 +84,7 @@ class ErasureRow(Model, table=True):
 
 
 class ProjectRow(Model, table=True):
-    """`settings` has every member, so that a new default changes no project that stands."""
+    """`settings` has every member, so that a new default changes no existing project."""
 
     __tablename__: ClassVar[str] = "projects"
     __table_args__ = (
@@ -118,8 +118,8 @@ class ProjectRow(Model, table=True):
 class ApiKeyRow(Model, table=True):
     """`status` is active or revoked; expired is derived. Secrets are keyed hashes.
 
-    No reference to the project: a key outlives it, so that its use is known as that of a revoked
-    one.
+    No reference to the project: a key outlives it, so that its use is recognised as that of a
+    revoked one.
     """
 
     __tablename__: ClassVar[str] = "api_keys"
@@ -127,7 +127,7 @@ class ApiKeyRow(Model, table=True):
         _of_a_tenant(),
         # The keys of a project, newest first, and the root keys of a tenant.
         Index("api_keys_by_project", "tenant_id", "project_id", "id"),
-        # Who is calling: by secret, by the secret before a rotation, by the id in a token.
+        # Who calls: by secret, by the secret before a rotation, by the id in a token.
         Index("api_keys_secret_key", "secret_hash", unique=True),
         Index("api_keys_previous_secret_key", "previous_hash", unique=True),
         Index("api_keys_id_key", "id", unique=True),
@@ -166,14 +166,14 @@ class RefusalRow(Model, table=True):
     tenant_id: str = id_field(primary_key=True)
     key_id: str = id_field(primary_key=True)
     ip_address: str = id_field(primary_key=True)
-    # What is older than the minute is forgotten by it.
+    # Older rows are purged.
     recorded_at: datetime = time_field(index=True)
 
 
 class SigningKeyRow(Model, table=True):
     """`status` retiring is shown as retired from `retires_at` on, and stored so a little later.
 
-    The private half is sealed, and gone once the key will never sign again.
+    The private half is encrypted, and null once the key will never sign again.
     """
 
     __tablename__: ClassVar[str] = "signing_keys"
@@ -198,7 +198,7 @@ class SigningKeyRow(Model, table=True):
             unique=True,
             postgresql_where=text("status = 'next'"),
         ),
-        # Scheduled retirement: whose grace period is over.
+        # Scheduled retirement: the keys whose grace period is over.
         Index(
             "signing_keys_retiring",
             "retires_at",

@@ -1,56 +1,42 @@
-"""Tenants: the operator makes, suspends and deletes them; a tenant sees and names itself."""
+"""Tenants: the operator creates, suspends and deletes them; a tenant sees and names itself."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
-from chassis.ask import Ask, Reply, answer, json_bytes, stored_json
 from chassis.database import Connection, violated
-from chassis.listing import Listing, given
-from chassis.patches import apply_patch, check_version, encoded_object
-from chassis.statements import Statement, parameters
-from contracts.api_keys import NewApiKey
+from chassis.listing import Listing, filters_of
+from chassis.merge_patch import apply_patch, check_version, encoded_object
+from chassis.request import Reply, Request, json_bytes, reply_to
+from chassis.rows import changed_row, new_row
+from chassis.statements import Statement
+from chassis.unit_of_work import read_only, transactional
+from contracts.api_keys import CreateApiKey
 from contracts.fields import slug_from
 from contracts.ids import new_id
+from contracts.lifecycle import TenantDeletionRequested
 from contracts.models import Body, DeleteQuery
 from contracts.problems import Problem, not_found
 from contracts.tenants import (
-    NewTenant,
+    CreateTenant,
+    Tenant,
     TenantCreated,
-    TenantPatch,
     TenantResumed,
     TenantsQuery,
     TenantSuspended,
     TenantUpdated,
+    UpdateTenant,
 )
-from outbox.record import event, lifecycle, recording
-from sqlalchemy import bindparam, func, insert, select, update
+from outbox.crud import Crud
+from outbox.record import create_entry, create_message
+from sqlalchemy import bindparam, func, select
 
-from projects import api_keys
-from projects.tables import API_KEYS, PROJECTS, TENANTS
+from projects.keys import root_keys
+from projects.keys.key_rows import insert_api_key, new_api_key, to_api_key
+from projects.tables import API_KEYS, PROJECTS, TENANTS, TenantRow
 
-DELETION_REQUESTED = "tenant.deletion_requested"
-
-_COLUMNS = [column for column in TENANTS.c if column.name != "search"]
-_CHANGEABLE = [column for column in _COLUMNS if column.name not in ("id", "created_at")]
-_ONE = TENANTS.c.id == bindparam("id")
-
-INSERT = Statement(
-    recording(insert(TENANTS).values(parameters(_COLUMNS)).returning(TENANTS.c.id).cte("changed"))
-)
-FIND = Statement(select(*_COLUMNS).where(_ONE))
-LOCK = Statement(select(*_COLUMNS).where(_ONE).with_for_update())
-UPDATE = Statement(
-    recording(
-        update(TENANTS)
-        .where(_ONE)
-        .values(parameters(_CHANGEABLE, "new_"))
-        .returning(TENANTS.c.id)
-        .cte("changed")
-    )
-)
-PREVIEW = Statement(
+CRUD = Crud(TenantRow, Tenant, locks_key=True)
+PREVIEW_DELETE = Statement(
     select(
         select(func.count())
         .select_from(PROJECTS)
@@ -64,10 +50,10 @@ PREVIEW = Statement(
         .label("api_keys"),
     )
 )
-
 LIST = Listing(
+    row=TenantRow,
     source=TENANTS,
-    columns=_COLUMNS,
+    columns=CRUD.columns,
     key=TENANTS.c.id,
     scope={},
     sorts={"name": TENANTS.c.name.collate("C")},
@@ -76,152 +62,152 @@ LIST = Listing(
         "status": lambda status: TENANTS.c.status == status,
     },
 )
-"""The operator's list: the one that is bound to no tenant."""
+"""The operator's list: the only one that is bound to no tenant."""
 
 
-def shown(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The tenant as the contract shows it."""
-    return {**row, "settings": stored_json(row["settings"])}
-
-
-async def create(conn: Connection, ask: Ask[NewTenant]) -> Reply:
-    """The tenant and its root key, which holds every scope and belongs to no project."""
-    now = datetime.now(UTC)
-    tenant_id = new_id("ten")
-    row = {
-        "id": tenant_id,
-        "name": ask.body.name,
-        "slug": ask.body.slug or slug_from(ask.body.name, tenant_id.replace("_", "-")),
-        "status": "active",
-        "settings": encoded_object(ask.body.settings, "settings"),
-        "version": 1,
-        "created_at": now,
-        "updated_at": now,
-    }
-    created = event(
-        ask.context, TenantCreated, tenant_id, {"tenant": shown(row)}, tenant_id=tenant_id
+@transactional()
+async def create_tenant(conn: Connection, request: Request[CreateTenant]) -> Reply:
+    """The tenant and its first root key."""
+    body, tenant_id, now = request.body, new_id("ten"), datetime.now(UTC)
+    row = new_row(
+        TenantRow,
+        id=tenant_id,
+        name=body.name,
+        slug=body.slug or slug_from(body.name, tenant_id.replace("_", "-")),
+        status="active",
+        settings=encoded_object(body.settings, "settings"),
+        version=1,
+        created_at=now,
+        updated_at=now,
+    )
+    tenant = CRUD.shown(row)
+    entry = create_entry(
+        request.context, TenantCreated, tenant_id, {"tenant": tenant}, tenant_id=tenant_id
     )
     try:
-        await INSERT.row(conn, **row, **created.parameters())
+        await CRUD.create(conn, row, entry)
     except asyncpg.UniqueViolationError as error:
-        raise _taken(error, str(row["slug"])) from None
-    key, secret = api_keys.issue(ask, NewApiKey(name="Root key", scopes=["*"]), "live")
-    key |= {"tenant_id": tenant_id, "project_id": None}
-    await api_keys.insert_issued(conn, ask, key)
-    value = {"tenant": shown(row), "api_key": {**api_keys.shown(key), "secret": secret}}
-    return answer(ask, value, created=tenant_id)
+        raise _slug_taken(error, row) from None
+    key, secret = new_api_key(
+        request, CreateApiKey(name="Root key", scopes=["*"]), "live", tenant_id
+    )
+    api_key = await insert_api_key(conn, request, key)
+    value = {"tenant": tenant, "api_key": {**api_key, "secret": secret}}
+    return reply_to(request, value, created=tenant_id)
 
 
-def _taken(error: asyncpg.UniqueViolationError, slug: str) -> Problem:
+def _slug_taken(error: asyncpg.UniqueViolationError, row: TenantRow) -> Problem:
     if violated(error) != "tenants_slug_key":
         raise error
-    return Problem("slug_taken", f"The slug {slug} belongs to another tenant. Give another.")
+    return Problem("slug_taken", f"The slug {row.slug} belongs to another tenant. Give another.")
 
 
-async def find_all(conn: Connection, ask: Ask[Body, TenantsQuery]) -> Reply:
-    rows, pagination = await LIST.page(conn, ask, {}, given(ask.query))
-    return answer(ask, {"tenants": [shown(row) for row in rows], "pagination": pagination})
+@read_only()
+async def list_tenants(conn: Connection, request: Request[Body, TenantsQuery]) -> Reply:
+    rows, pagination = await LIST.page(conn, request, {}, filters_of(request.query))
+    tenants = [CRUD.shown(row) for row in rows]
+    return reply_to(request, {"tenants": tenants, "pagination": pagination})
 
 
-async def find(conn: Connection, ask: Ask) -> Reply:
-    _check_own(ask)
-    row = await FIND.row(conn, id=ask.path["id"])
-    if row is None or _is_gone_to(ask, row):
-        raise not_found()
-    return answer(ask, shown(row))
+@read_only()
+async def get_tenant(conn: Connection, request: Request) -> Reply:
+    _check_own(request)
+    row = await _get_visible(conn, request, request.path["id"])
+    return reply_to(request, CRUD.shown(row))
 
 
-def _is_operator(ask: Ask[Any, Any]) -> bool:
-    return ask.context.actor_type == "operator"
-
-
-def _is_gone_to(ask: Ask[Any, Any], row: Mapping[str, Any]) -> bool:
+async def _get_visible(conn: Connection, request: Request, tenant_id: str) -> TenantRow:
     """A tenant that is being deleted is shown to the operator alone."""
-    return row["status"] == "deleting" and not _is_operator(ask)
+    row = await CRUD.get(conn, id=tenant_id)
+    if row.status == "deleting" and not _is_operator(request):
+        raise not_found()
+    return row
 
 
-def _check_own(ask: Ask[Any, Any]) -> None:
-    """To a tenant, there is no other."""
-    if not _is_operator(ask) and ask.path["id"] != ask.context.tenant_id:
+def _is_operator(request: Request[Any, Any]) -> bool:
+    return request.context.actor_type == "operator"
+
+
+def _check_own(request: Request[Any, Any]) -> None:
+    """A tenant cannot see that others exist."""
+    if not _is_operator(request) and request.path["id"] != request.context.tenant_id:
         raise not_found()
 
 
-async def change(conn: Connection, ask: Ask[TenantPatch]) -> Reply:
-    _check_own(ask)
-    patch = ask.body.given()
-    if not _is_operator(ask):
-        _check_allowed(ask, patch)
-    row = await LOCK.row(conn, id=ask.path["id"])
-    if row is None or row["status"] == "deleting":
+@transactional()
+async def update_tenant(conn: Connection, request: Request[UpdateTenant]) -> Reply:
+    _check_own(request)
+    patch = request.body.given()
+    if not _is_operator(request):
+        _check_allowed(request, patch)
+    row = await CRUD.LOCK.fetch_one(conn, id=request.path["id"])
+    if row is None or row.status == "deleting":
         raise not_found()
-    check_version(ask.context, row["version"])
-    after, changes = apply_patch(row, patch, objects=("settings",))
+    check_version(request.context, row.version)
+    after, changes = apply_patch(row, patch, CRUD.json_columns)
+    value = CRUD.shown(after)
     if not changes:
-        return answer(ask, shown(row))
+        return reply_to(request, value)
     kind: type[TenantUpdated | TenantSuspended | TenantResumed] = TenantUpdated
     if "status" in changes:
-        kind = TenantSuspended if after["status"] == "suspended" else TenantResumed
-    data = {"tenant": shown(after), "changes": changes}
-    updated = event(ask.context, kind, row["id"], data, tenant_id=row["id"])
-    values = {f"new_{name}": field for name, field in after.items()}
+        kind = TenantSuspended if after.status == "suspended" else TenantResumed
+    data = {"tenant": value, "changes": changes}
+    entry = create_entry(request.context, kind, row.id, data, tenant_id=row.id)
     try:
-        await UPDATE.row(conn, id=row["id"], **values, **updated.parameters())
+        await CRUD.update(conn, after, entry)
     except asyncpg.UniqueViolationError as error:
-        raise _taken(error, after["slug"]) from None
-    return answer(ask, shown(after))
+        raise _slug_taken(error, after) from None
+    return reply_to(request, value)
 
 
-def _check_allowed(ask: Ask[Any, Any], patch: dict[str, Any]) -> None:
+def _check_allowed(request: Request[Any, Any], patch: dict[str, Any]) -> None:
     """A tenant changes its name and settings, with a key that holds every scope."""
-    if "*" not in ask.context.scopes:
+    if "*" not in request.context.scopes:
         raise Problem("insufficient_scope", "The credential lacks the scope *.", scope="*")
     for name in ("slug", "status"):
         if name in patch:
             raise Problem("insufficient_scope", f"Only the operator may change {name}.")
 
 
-async def remove(conn: Connection, ask: Ask[Body, DeleteQuery]) -> Reply:
-    """Asks every service to erase its part; the tenant is gone when each has confirmed.
+@transactional()
+async def delete_tenant(conn: Connection, request: Request[Body, DeleteQuery]) -> Reply:
+    """Asks every service to erase its part; the tenant is deleted when each has confirmed.
 
     Its credentials are refused from now on. A repeat, while that lasts, changes nothing more.
     """
-    row = await LOCK.row(conn, id=ask.path["id"])
+    row = await CRUD.LOCK.fetch_one(conn, id=request.path["id"])
     if row is None:
         raise not_found()
-    is_going = row["status"] == "deleting"
-    if not is_going:
-        check_version(ask.context, row["version"])
-    if ask.query.dry_run:
-        counts = await PREVIEW.row(conn, id=row["id"])
+    is_deleting = row.status == "deleting"
+    if not is_deleting:
+        check_version(request.context, row.version)
+    if request.query.dry_run:
+        counts = await PREVIEW_DELETE.fetch_one(conn, id=row.id)
         return Reply(json_bytes({"would_delete": dict(counts or {})}))
-    if is_going:
-        return answer(ask, shown(row))
-    after = {
-        **row,
-        "status": "deleting",
-        "version": row["version"] + 1,
-        "updated_at": datetime.now(UTC),
-    }
-    requested = lifecycle(ask.context, "projects", DELETION_REQUESTED, row["id"], {})
-    values = {f"new_{name}": field for name, field in after.items()}
-    await UPDATE.row(conn, id=row["id"], **values, **requested.parameters())
-    return answer(ask, shown(after))
+    if is_deleting:
+        return reply_to(request, CRUD.shown(row))
+    after = changed_row(
+        row, status="deleting", version=row.version + 1, updated_at=datetime.now(UTC)
+    )
+    entry = create_message(request.context, TenantDeletionRequested(), "projects", row.id)
+    await CRUD.update(conn, after, entry)
+    return reply_to(request, CRUD.shown(after))
 
 
-async def who_am_i(conn: Connection, ask: Ask) -> Reply:
-    row = await FIND.row(conn, id=ask.tenant)
-    if row is None or _is_gone_to(ask, row):
-        raise not_found()
-    keys = await api_keys.ROOT_KEYS.rows(conn, tenant_id=ask.tenant)
+@read_only()
+async def who_am_i(conn: Connection, request: Request) -> Reply:
+    row = await _get_visible(conn, request, request.tenant)
+    keys = await root_keys.GET_ALL.fetch_all(conn, tenant_id=request.tenant)
+    context = request.context
     credential = {
-        "id": ask.context.actor_id,
-        "type": ask.context.credential,
-        "scopes": ask.context.scopes,
-        "expires_at": ask.context.credential_expires_at,
+        "id": context.actor_id,
+        "type": context.credential,
+        "scopes": context.scopes,
+        "expires_at": context.credential_expires_at,
     }
     value = {
-        "tenant": shown(row),
+        "tenant": CRUD.shown(row),
         "credential": credential,
-        "root_keys": [api_keys.shown(each) for each in keys],
+        "root_keys": [to_api_key(each) for each in keys],
     }
-    return answer(ask, value)
+    return reply_to(request, value)

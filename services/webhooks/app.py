@@ -3,57 +3,60 @@
 import asyncio
 
 import structlog
-from chassis.process import Process, run_service
-from outbox.attach import attach
+from chassis.service import Service, run_service
+from outbox.register import register
+from outbox.tenant_erasure import ERASE_SECONDS
 
-from webhooks import erasing, events, retention
-from webhooks.connecting import open_session
-from webhooks.dispatch import Dispatcher
-from webhooks.rpc import routes
+from webhooks.retention import apply_retention
+from webhooks.rpc import handlers
 from webhooks.settings import WebhooksSettings
+from webhooks.subscribers import handle_events, router
+from webhooks.tenant_erasure import erase_tenants
+from webhooks.worker.dispatcher import Dispatcher
+from webhooks.worker.http_client import open_session
 
 log = structlog.get_logger()
 
-KEEP_SECONDS = 3600
-ERASE_SECONDS = 0.2
+RETENTION_SECONDS = 3600
+RETENTION_RETRY_SECONDS = 5
 
 
-async def start(process: Process) -> None:
-    """Answers calls, hears the stream, sends deliveries and publishes what is recorded."""
-    settings = process.settings
+async def start(service: Service) -> None:
+    """Answers calls, handles events, sends deliveries and publishes what is recorded."""
+    settings = service.settings
     assert isinstance(settings, WebhooksSettings)
     allow_private = settings.webhooks_allow_private
     if allow_private:
         log.warning("private_addresses_allowed", meaning="for development only")
 
-    def committed() -> None:
+    def after_commit() -> None:
         relay.wake()
         dispatcher.wake()
 
-    relay = attach(process, events.take, after=committed)
+    relay = register(service, router, handle_events, after_commit=after_commit)
     dispatcher = Dispatcher(
-        process.pool,
-        process.keys,
+        service.pool,
+        service.keyring,
         open_session(allow_private=allow_private),
         allow_private=allow_private,
-        recorded=relay.wake,
+        on_recorded=relay.wake,
     )
 
-    async def keep_partitions() -> None:
+    async def run_retention() -> None:
         while True:
             try:
-                await retention.keep(process.pool)
-                wait = KEEP_SECONDS
-            except Exception as error:  # noqa: BLE001 - whatever it is, soon again
+                await apply_retention(service.pool)
+                wait = RETENTION_SECONDS
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again soon
                 log.warning("retention_failed", error=type(error).__name__)
-                wait = 5
+                wait = RETENTION_RETRY_SECONDS
             await asyncio.sleep(wait)
 
-    process.background("dispatch", dispatcher.run)
-    process.background("retention", keep_partitions)
-    process.every(ERASE_SECONDS, "erase", lambda: erasing.go_on(process.pool, relay.wake))
-    process.on_stop(dispatcher.stop)
-    await process.answer(routes(allow_private=allow_private), committed)
+    service.background("dispatch", dispatcher.run)
+    service.background("retention", run_retention)
+    service.every(ERASE_SECONDS, "erase", lambda: erase_tenants(service.pool, relay.wake))
+    service.on_stop(dispatcher.stop)
+    await service.serve_calls(handlers(allow_private=allow_private), after_commit)
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
-"""Thirty days: partitions are made ahead and dropped whole by functions of the owner's.
+"""Retention of 30 days: partitions are created ahead and dropped by a function of the owner's.
 
-The runtime role may call them, and neither create nor drop anything by itself.
+The runtime role may call it, and can neither create nor drop anything by itself.
 """
 
 from chassis.database import Pool
@@ -11,13 +11,13 @@ from webhooks.tables import QUEUE
 
 KEEP_PARTITIONS = Statement(select(func.keep_partitions()))
 # Across tenants: what is still pending has lost its event with the partition.
-DROP_EXPIRED = Statement(
+DELETE_EXPIRED = Statement(
     delete(QUEUE).where(QUEUE.c.created_at < func.now() - text("interval '30 days'"))
 )
 
 
-async def keep(pool: Pool) -> None:
-    """One round; fails when a partition is in use for too long, then the next round does it."""
+async def apply_retention(pool: Pool) -> None:
+    """One round. Fails when a partition is in use for too long; then the next round does it."""
     async with pool.acquire() as conn:
-        await KEEP_PARTITIONS.value(conn)
-        await DROP_EXPIRED.run(conn)
+        await KEEP_PARTITIONS.fetch_value(conn)
+        await DELETE_EXPIRED.execute(conn)

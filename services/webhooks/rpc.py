@@ -1,33 +1,34 @@
-"""Which call is answered by which function: the table of webhooks."""
+"""Which function handles which call."""
 
-from functools import partial
-
-from chassis.boundary import Routes
+from chassis.unit_of_work import Handler
 from contracts import webhooks as calls
+from contracts.calls import Call
 
-from webhooks import deliveries, resending, testing, webhooks
-
-
-def routes(*, allow_private: bool) -> Routes:
-    """`allow_private` is the development flag of `addresses`."""
-    return Routes(
-        reads={
-            calls.GET_WEBHOOK: webhooks.find,
-            calls.LIST_WEBHOOKS: webhooks.find_all,
-            calls.GET_DELIVERY: deliveries.find,
-            calls.LIST_DELIVERIES: deliveries.find_all,
-        },
-        writes={
-            calls.CREATE_WEBHOOK: partial(webhooks.create, allow_private=allow_private),
-            calls.UPDATE_WEBHOOK: partial(webhooks.change, allow_private=allow_private),
-            calls.DELETE_WEBHOOK: webhooks.remove,
-            calls.ROTATE_SECRET: webhooks.rotate_secret,
-            calls.RETRY_DELIVERY: resending.retry,
-            calls.REPLAY: resending.replay,
-            calls.SEND_TEST: testing.send_test,
-        },
-        single={calls.CREATE_WEBHOOK: lambda _: True},
-    )
+from webhooks.endpoints.rotate_secret import rotate_secret
+from webhooks.endpoints.test_event import send_test_event
+from webhooks.endpoints.webhooks import (
+    create_webhook,
+    delete_webhook,
+    get_webhook,
+    list_webhooks,
+    update_webhook,
+)
+from webhooks.queue.deliveries import get_delivery, list_deliveries
+from webhooks.queue.replay import replay, retry_delivery
 
 
-ROUTES = routes(allow_private=False)
+def handlers(*, allow_private: bool) -> dict[Call, Handler]:
+    """`allow_private` is the development flag of `rules.address_policy`."""
+    return {
+        calls.CREATE_WEBHOOK: create_webhook.bind(allow_private=allow_private),
+        calls.GET_WEBHOOK: get_webhook,
+        calls.LIST_WEBHOOKS: list_webhooks,
+        calls.UPDATE_WEBHOOK: update_webhook.bind(allow_private=allow_private),
+        calls.DELETE_WEBHOOK: delete_webhook,
+        calls.ROTATE_SECRET: rotate_secret,
+        calls.SEND_TEST: send_test_event,
+        calls.GET_DELIVERY: get_delivery,
+        calls.LIST_DELIVERIES: list_deliveries,
+        calls.RETRY_DELIVERY: retry_delivery,
+        calls.REPLAY: replay,
+    }

@@ -1,30 +1,27 @@
 """The tables of webhooks: endpoints, and what is sent to them.
 
-Tenant first in every key. Events, deliveries and attempts are kept 30 days in weekly partitions by
-the event's time, which its deliveries and their attempts share; the queue holds what is pending.
+The tenant comes first in every key. Events, deliveries and attempts are kept for 30 days in weekly
+partitions by the event's time, which its deliveries and their attempts share. The queue holds the
+pending deliveries.
 """
 
 from datetime import datetime
 from typing import Any, ClassVar
 
-from chassis.boundary import IDEMPOTENCY
 from chassis.database import ID
+from chassis.idempotency import IDEMPOTENCY
 from chassis.tables import id_field, table, time_field
 from outbox.tables import declare
 from sqlalchemy import (
     ARRAY,
     Column,
-    ColumnElement,
     ForeignKeyConstraint,
     Index,
     SmallInteger,
     Text,
-    and_,
-    func,
-    literal,
+    literal_column,
     text,
 )
-from sqlalchemy.dialects.postgresql import array
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
@@ -64,7 +61,9 @@ class WebhookRow(Model, table=True):
 
 
 class SecretRow(Model, table=True):
-    """A signing secret, sealed. The newest has no `expires_at`; older ones sign until theirs."""
+    """A signing secret, encrypted in `sealed`. The newest has no `expires_at`; others sign until
+    theirs.
+    """
 
     __tablename__: ClassVar[str] = "secrets"
     __table_args__ = (
@@ -81,7 +80,7 @@ class SecretRow(Model, table=True):
 
 
 class EventRow(Model, table=True):
-    """An event as it is sent. `only_webhook_id`: a test, of that webhook alone."""
+    """An event as it is sent. `only_webhook_id`: a test event, for that webhook alone."""
 
     __tablename__: ClassVar[str] = "events"
     __table_args__ = (_WEEKLY,)
@@ -95,21 +94,8 @@ class EventRow(Model, table=True):
     payload: str = Field(sa_type=Text)
 
 
-class DeliveryRow(Model, table=True):
-    """An event for a webhook. The id is made of both, so the key keeps a second one out."""
-
-    __tablename__: ClassVar[str] = "deliveries"
-    __table_args__ = (
-        # The filter on failed ones, which are few among many.
-        Index(
-            "deliveries_failed",
-            "tenant_id",
-            "webhook_id",
-            "id",
-            postgresql_where=text("status = 'failed'"),
-        ),
-        _WEEKLY,
-    )
+class DeliveryColumns(SQLModel):
+    """One event for one webhook. The id is made of both, so that the key excludes a second one."""
 
     tenant_id: str = id_field(primary_key=True)
     webhook_id: str = id_field(primary_key=True)
@@ -121,6 +107,23 @@ class DeliveryRow(Model, table=True):
     attempt_count: int
     next_attempt_at: datetime | None = time_field()
     completed_at: datetime | None = time_field()
+
+
+class DeliveryRow(DeliveryColumns, Model, table=True):
+    """A delivery. Its attempts are in a table of their own."""
+
+    __tablename__: ClassVar[str] = "deliveries"
+    __table_args__ = (
+        # The filter on failed deliveries, which are few among many.
+        Index(
+            "deliveries_failed",
+            "tenant_id",
+            "webhook_id",
+            "id",
+            postgresql_where=text("status = 'failed'"),
+        ),
+        _WEEKLY,
+    )
 
 
 class AttemptRow(Model, table=True):
@@ -142,7 +145,7 @@ class AttemptRow(Model, table=True):
 
 
 class QueueRow(Model, table=True):
-    """A pending delivery. `kind` as in `fairness`; `tries` failures in a row.
+    """A pending delivery. `kind` as in `rules.fairness`; `tries`: how often it failed in a row.
 
     `state`: `ready` to be claimed, in the order of `due_at`; `waiting` until `wake_at`; `leased`
     to a dispatcher until `wake_at`, by its `lease`; `parked` while its webhook is disabled.
@@ -150,7 +153,7 @@ class QueueRow(Model, table=True):
 
     __tablename__: ClassVar[str] = "queue"
     __table_args__ = (
-        # Which webhooks have something due, found by skipping; and the next of each.
+        # Which webhooks have ready deliveries, found by skipping; and the next of each.
         Index(
             "queue_ready",
             "tenant_id",
@@ -159,11 +162,11 @@ class QueueRow(Model, table=True):
             "due_at",
             postgresql_where=text("state = 'ready'"),
         ),
-        # Retries that come due, and leases that end.
+        # Retries that become due, and leases that expire.
         Index("queue_wake", "wake_at", postgresql_where=text("state IN ('waiting', 'leased')")),
-        # How many of a webhook are under way.
+        # How many of a webhook are in flight.
         Index("queue_leased", "tenant_id", "webhook_id", postgresql_where=text("state = 'leased'")),
-        # Forgotten with their partition.
+        # Deleted with their partition.
         Index("queue_created_at", "created_at"),
     )
 
@@ -181,11 +184,11 @@ class QueueRow(Model, table=True):
 
 
 class ErasureRow(Model, table=True):
-    """A tenant that is gone, or going until `done_at`; late events of it are ignored."""
+    """A tenant that is being erased, until `done_at`. Late events of it are ignored for ever."""
 
     __tablename__: ClassVar[str] = "erasures"
     __table_args__ = (
-        # What the next round has to go on with.
+        # The next tenant to erase.
         Index("erasures_open", "requested_at", postgresql_where=text("done_at IS NULL")),
     )
 
@@ -205,32 +208,8 @@ QUEUE = table(QueueRow)
 ERASURES = table(ErasureRow)
 
 
-def delivery_id(webhook_id: ColumnElement[str], event_id: ColumnElement[str]) -> ColumnElement[str]:
-    """A TypeID with the event's time and a hash of both for its random bits.
-
-    Ten characters of the suffix are the time; `e` and `8` carry the version and the variant of a
-    UUIDv7, and hexadecimal digits are digits of base32 too.
-    """
-    digest = func.encode(func.sha256(func.convert_to(webhook_id.concat(event_id), "UTF8")), "hex")
-    return (
-        literal("dlv_", Text)
-        .concat(func.substr(event_id, 5, 10))
-        .concat("e")
-        .concat(func.substr(digest, 1, 2))
-        .concat("8")
-        .concat(func.substr(digest, 3, 12))
-    )
-
-
-def covers(patterns: ColumnElement[Any], event_type: ColumnElement[str]) -> ColumnElement[bool]:
-    """Whether one of the patterns covers the type: exact, `family.*`, or `*`."""
-    family = func.split_part(event_type, ".", 1).concat(".*")
-    return patterns.bool_op("&&")(array([event_type, family, literal("*")]))
-
-
-def is_heard(
-    webhook: Any, event_type: ColumnElement[str], actor_id: ColumnElement[Any]
-) -> ColumnElement[bool]:
-    """Whether a webhook (its columns) wants an event of that type by that actor."""
-    ignored = func.array_position(webhook.ignore_actor_ids, func.coalesce(actor_id, ""))
-    return and_(covers(webhook.events, event_type), ignored.is_(None))
+# Written out, so that every plan can use the partial index that serves the state.
+IS_READY = QUEUE.c.state == literal_column("'ready'")
+IS_WAITING = QUEUE.c.state == literal_column("'waiting'")
+IS_LEASED = QUEUE.c.state == literal_column("'leased'")
+HAS_WAKE_TIME = text("state IN ('waiting', 'leased')")

@@ -4,7 +4,7 @@ import asyncio
 
 import asyncpg
 import pytest
-from chassis import boundary, migrate
+from chassis import idempotency, migrations
 from chassis.statements import Statement
 from identity.tables import MEMBERS, ORGANIZATIONS, USERS
 from sqlalchemy import bindparam, delete, exists, insert, select, update
@@ -15,31 +15,30 @@ SERVICES = ["identity", "projects", "webhooks", "audit"]
 
 ACROSS_TENANTS = {
     # Who has nothing but a secret is found by its keyed hash, unique among all tenants.
-    "identity.accepting.BY_TOKEN",
-    "identity.refreshing.BY_FAMILY",
-    "projects.credentials.BY_HASH",
-    "projects.credentials.BY_ID",
-    "projects.tokens.BY_HASH",
+    "identity.organizations.accept_invitation.GET_BY_TOKEN",
+    "identity.sessions.refresh_session.GET_BY_FAMILY",
+    "projects.keys.credentials.GET_BY_HASH",
+    "projects.keys.credentials.GET_BY_ID",
     # Public, and named by the project alone.
-    "projects.key_set.KEY_SET",
+    "projects.signing.jwks.LIST_PUBLIC_KEYS",
     # The operator's list of tenants.
     "projects.tenants.LIST",
     # Work lists of background tasks, and the old that they forget.
-    "audit.erasure.NEXT",
-    "identity.erasure.NEXT",
+    "audit.tenant_erasure.TENANT_ERASURE",
+    "identity.tenant_erasure.TENANT_ERASURE",
     "identity.retention.PURGE",
-    "webhooks.erasing.OPEN",
-    "projects.credentials.FORGET_REFUSALS",
-    "projects.retirement.RETIRE_DUE",
-    "webhooks.retention.DROP_EXPIRED",
-    # What is sealed, is so under the encryption keys of the installation.
-    "projects.rewrapping.rewrap",
-    "webhooks.rewrapping.rewrap",
+    "webhooks.tenant_erasure.TENANT_ERASURE",
+    "projects.keys.key_usage.PURGE_REFUSALS",
+    "projects.signing.key_retirement.RETIRE_DUE",
+    "webhooks.retention.DELETE_EXPIRED",
+    # Secrets are encrypted under the encryption keys of the installation.
+    "projects.signing.key_rotation.reencrypt_secrets",
+    "webhooks.endpoints.key_rotation.reencrypt_secrets",
     # The dispatcher serves all tenants, and what it takes it takes by tenant.
-    "webhooks.claims.CLAIM",
-    "webhooks.claims.NEXT_WAKE",
-    "webhooks.claims.WAKE",
-    "webhooks.due.TENANTS",
+    "webhooks.queue.claim.CLAIM",
+    "webhooks.queue.claim.SECONDS_TO_NEXT_WAKE",
+    "webhooks.queue.claim.WAKE",
+    "webhooks.queue.ready.LIST_TENANTS",
 }
 """The statements that meet rows of several tenants, and why they may."""
 
@@ -51,13 +50,13 @@ def _unbound(service: str) -> set[str]:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_every_statement_is_bound_to_a_tenant(service: str) -> None:
-    found = {".".join(name.split(".")[:3]) for name in _unbound(service)}
+    found = {name.partition(":")[0] for name in _unbound(service)}
     known = {name for name in ACROSS_TENANTS if name.startswith(f"{service}.")}
     assert found == known, "bind it to tenant_id, or argue it above"
 
 
 def test_what_is_stored_for_a_repeat_is_bound_too() -> None:
-    assert untied(boundary._FIND) == untied(boundary._STORE) == []
+    assert untied(idempotency._LOCK_AND_GET) == untied(idempotency._CREATE) == []
 
 
 def test_an_unbound_table_is_noticed_wherever_it_hides() -> None:
@@ -89,7 +88,7 @@ def test_an_unbound_table_is_noticed_wherever_it_hides() -> None:
 
 @pytest.mark.parametrize("service", SERVICES)
 async def test_every_statement_can_be_prepared(service: str, servers: Servers) -> None:
-    await asyncio.to_thread(migrate.upgrade, service, servers.migration_url(service))
+    await asyncio.to_thread(migrations.upgrade, service, servers.migration_url(service))
     conn = await asyncpg.connect(servers.database_url(service), statement_cache_size=0)
     try:
         for name, statement in statements_of(service).items():
@@ -104,5 +103,5 @@ async def test_every_statement_can_be_prepared(service: str, servers: Servers) -
 @pytest.mark.parametrize("service", SERVICES)
 async def test_the_tables_and_the_migrations_agree(service: str, servers: Servers) -> None:
     url = servers.migration_url(service)
-    await asyncio.to_thread(migrate.upgrade, service, url)
-    assert await asyncio.to_thread(migrate.pending, service, url) == []
+    await asyncio.to_thread(migrations.upgrade, service, url)
+    assert await asyncio.to_thread(migrations.pending, service, url) == []

@@ -196,6 +196,6 @@ async def test_a_stream_that_vanishes_is_made_again(compose: Compose) -> None:
     await compose(*run)
 
     async def made_again() -> bool:
-        return "streams_made_again" in await compose("logs", "--no-log-prefix", "streams")
+        return "streams_created_again" in await compose("logs", "--no-log-prefix", "streams")
 
     await until(made_again, 60)

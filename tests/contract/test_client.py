@@ -20,17 +20,17 @@ from tenantry_client.errors import (
 )
 from tenantry_client.models import (
     AuditQuery,
+    CreateOrganization,
+    CreateProject,
+    CreateUser,
     DeleteQuery,
     DeletionPreview,
     ExportedEvent,
     ExportQuery,
     FeedQuery,
-    NewOrganization,
-    NewProject,
-    NewUser,
-    OrganizationPatch,
     ProjectSettings,
-    UserPatch,
+    UpdateOrganization,
+    UpdateUser,
     UsersQuery,
 )
 
@@ -43,21 +43,23 @@ async def tenantry(stack: Stack, api: Api) -> AsyncIterator[AsyncClient]:
 
 async def test_answers_are_the_models_of_the_contracts(tenantry: AsyncClient) -> None:
     ada = await tenantry(
-        operations.create_user(NewUser(email="ada@EXAMPLE.com", metadata={"n": 1}))
+        operations.create_user(CreateUser(email="ada@EXAMPLE.com", metadata={"n": 1}))
     )
     assert (ada.email, ada.metadata, ada.version) == ("ada@example.com", {"n": 1}, 1)
     assert ada.created_at.tzinfo is UTC
-    patched = await tenantry(operations.update_user(ada.id, UserPatch(name="Ada", username=None)))
+    patched = await tenantry(operations.update_user(ada.id, UpdateUser(name="Ada", username=None)))
     assert (patched.name, patched.metadata) == ("Ada", {"n": 1})
     detail = await tenantry(operations.get_user(ada.id))
     assert (detail.sessions, detail.organizations) == ([], [])
     settings = ProjectSettings(mfa="required")
-    project = await tenantry(operations.create_project(NewProject(name="Web", settings=settings)))
+    project = await tenantry(
+        operations.create_project(CreateProject(name="Web", settings=settings))
+    )
     assert (project.settings.mfa, project.settings.access_token_ttl) == ("required", 900)
 
 
 async def test_a_list_is_walked_to_its_end_whatever_the_page(tenantry: AsyncClient) -> None:
-    users = [NewUser(email=f"user{n:03}@example.com", name=f"Ada\u2028{n}") for n in range(25)]
+    users = [CreateUser(email=f"user{n:03}@example.com", name=f"Ada\u2028{n}") for n in range(25)]
     results = [each async for each in tenantry.lines(operations.import_users(users))]
     assert [(each.line, each.status) for each in results] == [(n, 201) for n in range(1, 26)]
     query = UsersQuery(limit=10, sort="email", q="user0")
@@ -78,13 +80,13 @@ async def test_the_sync_client_says_the_same(stack: Stack, api: Api) -> None:
 def _walk(url: str, key: str) -> None:
     with Client(url, key) as tenantry:
         made = [
-            tenantry(operations.create_organization(NewOrganization(name=f"Org {n}")))
+            tenantry(operations.create_organization(CreateOrganization(name=f"Org {n}")))
             for n in range(3)
         ]
         listed = list(tenantry.each(operations.list_organizations()))
         assert [each.id for each in listed] == [each.id for each in reversed(made)]
         results = list(
-            tenantry.lines(operations.import_users([NewUser(email="a@example.com")] * 2))
+            tenantry.lines(operations.import_users([CreateUser(email="a@example.com")] * 2))
         )
         assert [(each.status, each.code) for each in results] == [(201, None), (409, "email_taken")]
         with pytest.raises(NotFoundError) as refused:
@@ -95,7 +97,7 @@ def _walk(url: str, key: str) -> None:
 
 
 async def test_every_change_has_a_key_and_repeats_as_it_was(tenantry: AsyncClient) -> None:
-    request = operations.create_user(NewUser(email="ada@example.com"))
+    request = operations.create_user(CreateUser(email="ada@example.com"))
     assert request.build(tenantry._http).headers["Idempotency-Key"]
     keyed = request.idempotency_key("once").request_id("from-the-client")
     first = await tenantry(keyed)
@@ -109,8 +111,8 @@ async def test_every_change_has_a_key_and_repeats_as_it_was(tenantry: AsyncClien
 
 
 async def test_an_old_version_changes_nothing(tenantry: AsyncClient) -> None:
-    made = await tenantry(operations.create_organization(NewOrganization(name="Acme")))
-    patch = operations.update_organization(made.id, OrganizationPatch(name="Acme Inc."))
+    made = await tenantry(operations.create_organization(CreateOrganization(name="Acme")))
+    patch = operations.update_organization(made.id, UpdateOrganization(name="Acme Inc."))
     changed = await tenantry(patch.if_match(made.version))
     with pytest.raises(VersionMismatchError):
         await tenantry(patch.if_match(made.version))
@@ -119,14 +121,14 @@ async def test_an_old_version_changes_nothing(tenantry: AsyncClient) -> None:
 
 
 async def test_a_deletion_tells_first_what_it_takes(tenantry: AsyncClient) -> None:
-    made = await tenantry(operations.create_organization(NewOrganization(name="Acme")))
+    made = await tenantry(operations.create_organization(CreateOrganization(name="Acme")))
     preview = await tenantry(operations.delete_organization(made.id, DeleteQuery(dry_run=True)))
     assert isinstance(preview, DeletionPreview)
     assert await tenantry(operations.delete_organization(made.id)) is None
 
 
 async def test_a_refusal_names_the_field(tenantry: AsyncClient, stack: Stack) -> None:
-    wrong = NewUser.model_construct(_fields_set={"email"}, email="nobody")
+    wrong = CreateUser.model_construct(_fields_set={"email"}, email="nobody")
     with pytest.raises(InvalidError) as refused:
         await tenantry(operations.create_user(wrong))
     assert [each["field"] for each in refused.value.errors] == ["email"]
@@ -137,7 +139,7 @@ async def test_a_refusal_names_the_field(tenantry: AsyncClient, stack: Stack) ->
 
 
 async def test_the_trail_is_exported_and_followed(tenantry: AsyncClient) -> None:
-    made = await tenantry(operations.create_organization(NewOrganization(name="Acme")))
+    made = await tenantry(operations.create_organization(CreateOrganization(name="Acme")))
 
     async def in_the_trail() -> bool:
         trail = await tenantry(operations.list_events())
@@ -161,7 +163,7 @@ async def test_nobody_there_is_said_plainly() -> None:
 
 
 async def test_a_trail_is_downloaded_in_either_format(tenantry: AsyncClient) -> None:
-    made = await tenantry(operations.create_organization(NewOrganization(name="Acme")))
+    made = await tenantry(operations.create_organization(CreateOrganization(name="Acme")))
     query = AuditQuery(resource_id=made.id)
 
     async def in_the_trail() -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 from aiohttp import ClientSession, DummyCookieJar
-from chassis import migrate
+from chassis import migrations
 from sqlalchemy.exc import DBAPIError
 from support.fire.faults import Fault, strike
 from support.fire.fire import settle_in
@@ -37,7 +37,9 @@ async def expand(stack: CabledStack, service: str) -> None:
 
     async def done() -> bool:
         try:
-            await asyncio.to_thread(migrate.upgrade, service, stack.servers.migration_url(service))
+            await asyncio.to_thread(
+                migrations.upgrade, service, stack.servers.migration_url(service)
+            )
         except DBAPIError as error:
             stack.note(f"{service} was not expanded: {error}")
             return False

@@ -8,19 +8,20 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from chassis import migrate, streams
-from chassis.broker import connect
+from chassis import migrations, streams
+from chassis.broker import Broker
 from chassis.database import Pool, open_pool
+from chassis.nats_client import NatsClient, connect
 from contracts.context import Context
-from contracts.events import STREAM
 from contracts.ids import new_id
 from contracts.organizations import OrganizationDeleted
-from nats.aio.client import Client
+from contracts.topology import STREAM
+from faststream.nats import NatsRouter
 from nats.aio.msg import Msg
 from outbox import dead_letters
-from outbox.inbox import Heard
-from outbox.listening import BATCH, Listener
-from outbox.record import event, record_all
+from outbox.consumer import BATCH, Consumer, CurrentConsumer, EventBatch, durable
+from outbox.inbox import ReceivedEvent
+from outbox.record import create_entry, record
 from outbox.relay import Relay
 from outbox.republish import republish
 from support.owner import TRACE
@@ -38,22 +39,22 @@ class Scene:
 
     servers: Servers
     pool: Pool
-    nats: Client
+    nats: NatsClient
     heard: list[str] = field(default_factory=list)
     poison: set[str] = field(default_factory=set)
 
     async def happen(self, count: int = 1, *, recorded: bool = True) -> list[str]:
         """Events in one transaction, which is rolled back unless they are `recorded`."""
         context = Context(tenant_id=new_id("ten"), request_id="req_1", traceparent=TRACE)
-        made = [event(context, OrganizationDeleted, new_id("org"), {}) for _ in range(count)]
+        made = [create_entry(context, OrganizationDeleted, new_id("org"), {}) for _ in range(count)]
         async with self.pool.acquire() as conn:
             transaction = conn.transaction()
             await transaction.start()
-            await record_all(conn, made)
+            await record(conn, made)
             await (transaction.commit() if recorded else transaction.rollback())
         return [each.event_id for each in made]
 
-    async def effect(self, _: object, events: Sequence[Heard]) -> None:
+    async def effect(self, _: object, events: Sequence[ReceivedEvent]) -> None:
         if any(each.id in self.poison for each in events):
             raise ValueError
         self.heard += [each.id for each in events]
@@ -68,15 +69,15 @@ class Scene:
             yield relay
 
     @asynccontextmanager
-    async def listening(self) -> AsyncIterator[Listener]:
-        listener = Listener(
-            HEARS_ALL,
-            self.pool,
-            self.nats,
-            self.effect,
-            after=lambda: None,
-            consumed=lambda _: None,
-        )
+    async def listening(self) -> AsyncIterator[Consumer]:
+        broker, router = Broker(self.nats), NatsRouter()
+        await broker.connect()
+
+        @router.subscriber(**durable(HEARS_ALL))
+        async def receive(batch: EventBatch, consumer: CurrentConsumer) -> None:
+            await consumer.receive(batch)
+
+        listener = Consumer(broker, router, self.pool, self.effect, lambda _: None)
         async with _running(listener.run()):
             yield listener
 
@@ -131,7 +132,7 @@ async def own_servers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator
     """Its NATS is killed, so it is not the one that all tests share."""
     folder = tmp_path_factory.mktemp("backbone")
     async with servers_on(folder, with_redis=False) as running:
-        await asyncio.to_thread(migrate.upgrade, "identity", running.migration_url("identity"))
+        await asyncio.to_thread(migrations.upgrade, "identity", running.migration_url("identity"))
         yield running
 
 
@@ -273,7 +274,7 @@ async def test_published_events_are_kept_a_day(scene: Scene) -> None:
 async def test_poison_stops_nobody_is_a_dead_letter_and_can_be_requeued(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("outbox.listening.RETRY_SECONDS", (0.05,))
+    monkeypatch.setattr("outbox.consumer.RETRY_SECONDS", (0.05,))
     told = await scene.happen(9)
     bad = told[4]
     scene.poison = {bad}
@@ -284,12 +285,12 @@ async def test_poison_stops_nobody_is_a_dead_letter_and_can_be_requeued(
 
         await until(given_up)
         assert scene.heard == [each for each in told if each != bad]
-        (letter,) = await dead_letters.find_all(conn)
+        (letter,) = await dead_letters.list_all(conn)
         assert (letter["event_id"], letter["error"], letter["tries"]) == (bad, "ValueError", 5)
         assert await dead_letters.requeue(conn, [bad]) == 1
 
         async def failed_again() -> bool:
-            (letter,) = await dead_letters.find_all(conn)
+            (letter,) = await dead_letters.list_all(conn)
             return letter["tries"] == 1
 
         await until(failed_again)
@@ -313,7 +314,7 @@ async def test_a_vanished_consumer_is_noticed_and_heard_again_once_it_is_made(
         await scene.all_heard(told)
         await scene.nats.jetstream().delete_consumer(STREAM, HEARS_ALL)
         with pytest.raises(Exception, match="consumer not found"):
-            await listener.consumer()
+            await listener.info()
         told += await scene.happen(5)
         relay.wake()
         await streams.bootstrap(scene.servers.nats_url("admin"))

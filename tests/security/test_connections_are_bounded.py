@@ -13,8 +13,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from chassis import http_protocol
-from chassis.http import HttpServer
+from chassis import http_server
+from chassis.http_server import HttpServer
 from support.waiting import until
 from support.wire import CLOSED, held_open, say
 from tenantry.servers.ports import free_ports
@@ -52,7 +52,7 @@ async def served() -> AsyncIterator[tuple[HttpServer, str]]:
 async def test_one_connection_too_many_is_closed_and_the_others_are_served(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(http_protocol, "MAX_CONNECTIONS", MOST)
+    monkeypatch.setattr(http_server, "MAX_CONNECTIONS", MOST)
     async with served() as (server, url), held_open(url, MOST - 1, b"GET"):
         assert (await say(url, GET)).status == 200
 
@@ -68,7 +68,7 @@ async def test_one_connection_too_many_is_closed_and_the_others_are_served(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="TCP_USER_TIMEOUT is Linux's")
 async def test_an_answer_that_nobody_reads_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_protocol, "UNREAD_SECONDS", 1)
+    monkeypatch.setattr(http_server, "UNREAD_ANSWER_SECONDS", 1)
     async with served() as (server, url):
         target = urlsplit(url)
         with socket.create_connection((target.hostname or "", target.port or 0)) as deaf:
@@ -85,12 +85,12 @@ async def test_an_answer_that_nobody_reads_is_dropped(monkeypatch: pytest.Monkey
 
 
 def test_files_may_be_open_for_as_many_connections(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_protocol, "MAX_CONNECTIONS", 1000)
-    needed = 1000 + http_protocol.OTHER_FILES
+    monkeypatch.setattr(http_server, "MAX_CONNECTIONS", 1000)
+    needed = 1000 + http_server.OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed - 1, hard))
-        assert http_protocol.room_for_connections() == 1000
+        assert http_server.connection_limit() == 1000
         assert resource.getrlimit(resource.RLIMIT_NOFILE) == (needed, hard)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

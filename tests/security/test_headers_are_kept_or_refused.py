@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import jwt
 import pytest
-from chassis.patches import check_version
+from chassis.merge_patch import check_version
 from contracts.context import Context
 from contracts.problems import Problem
 from contracts.secrets import is_secret
@@ -22,10 +22,10 @@ from edge.limits import of_address
 from edge.routes import tenants
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from identity import access_tokens, refresh_tokens
+from identity.sessions import access_tokens, refresh_tokens
 from starlette.requests import Request
 from support.figures import FIGURES
-from webhooks.schedule import DELAYS, LONGEST_WAIT, next_attempt
+from webhooks.rules.retry_policy import DELAYS, MAX_RETRY_AFTER, next_attempt_at
 
 EXAMPLES = settings(max_examples=400, deadline=None)
 NOW = datetime(2026, 1, 15, 10, tzinfo=UTC)
@@ -103,11 +103,11 @@ dates = st.from_regex(
 @given(text | dates | st.integers().map(str), st.integers(1, len(DELAYS)))
 def test_retry_after_lengthens_within_a_day_and_never_shortens(value: str, failed: int) -> None:
     FIGURES["fuzz examples, parsers"] += 1
-    plain = next_attempt(failed, NOW, None, chance=0.5)
-    at = next_attempt(failed, NOW, value, chance=0.5)
+    plain = next_attempt_at(failed, NOW, None, chance=0.5)
+    at = next_attempt_at(failed, NOW, value, chance=0.5)
     assert plain is not None
     assert at is not None
-    assert plain <= at <= NOW + max(plain - NOW, LONGEST_WAIT + timedelta(seconds=1))
+    assert plain <= at <= NOW + max(plain - NOW, MAX_RETRY_AFTER + timedelta(seconds=1))
 
 
 @EXAMPLES
@@ -131,10 +131,10 @@ def token_of(header: str, payload: str) -> str:
 @given(text | deep, text | deep)
 def test_what_is_no_token_is_read_as_none(header: str, payload: str) -> None:
     FIGURES["fuzz examples, parsers"] += 3
-    assert access_tokens.read(header) is None
-    assert access_tokens.read(token_of(header, payload)) is None
+    assert access_tokens.decode_unverified(header) is None
+    assert access_tokens.decode_unverified(token_of(header, payload)) is None
     valid = '{"alg":"EdDSA","kid":"k"}'
-    read = access_tokens.read(token_of(valid, payload))
+    read = access_tokens.decode_unverified(token_of(valid, payload))
     assert read is None or isinstance(read[1], dict)
 
 
@@ -154,8 +154,8 @@ def test_a_refresh_token_has_a_family_or_is_none(value: str) -> None:
     FIGURES["fuzz examples, parsers"] += 2
     assert refresh_tokens.family_of(value) is None
     assert not is_secret(value)
-    family = refresh_tokens.new_family()
-    token = refresh_tokens.new_token(family)
+    family = refresh_tokens.create_family()
+    token = refresh_tokens.create_token(family)
     assert refresh_tokens.family_of(token) == family
     assert refresh_tokens.family_of(token + value[:1]) == (None if value[:1] else family)
 

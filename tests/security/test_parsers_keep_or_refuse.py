@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 import orjson
 import pytest
-from chassis.listing import open_cursor, seal_cursor
-from chassis.patches import apply_patch, merge
+from chassis.listing import decode_cursor, encode_cursor
+from chassis.merge_patch import apply_patch, merge
 from contracts import fields, ids, origins, secrets
 from contracts.catalogue import EVENT_TYPES
 from contracts.events import matches
@@ -114,15 +114,15 @@ BINDING = b"b" * 32
 @given(text | st.binary(max_size=60).map(lambda raw: raw.hex()), st.integers(0, 400))
 def test_no_cursor_is_made_or_changed_by_hand(value: str, place: int) -> None:
     with pytest.raises(Problem):
-        open_cursor(value, BINDING)
-    cursor = seal_cursor([2, ["name", "usr_01jt7a3v9qf8mbd2m0q5k4h6xz"]], BINDING)
+        decode_cursor(value, BINDING)
+    cursor = encode_cursor([2, ["name", "usr_01jt7a3v9qf8mbd2m0q5k4h6xz"]], BINDING)
     at = place % len(cursor)
     changed = cursor[:at] + value[:1] + cursor[at + 1 :]
     FIGURES["fuzz examples, parsers"] += 2
     if changed != cursor:
         with pytest.raises(Problem):
-            open_cursor(changed, BINDING)
-    assert open_cursor(cursor, BINDING) == (2, ["name", "usr_01jt7a3v9qf8mbd2m0q5k4h6xz"])
+            decode_cursor(changed, BINDING)
+    assert decode_cursor(cursor, BINDING) == (2, ["name", "usr_01jt7a3v9qf8mbd2m0q5k4h6xz"])
 
 
 times = st.from_regex(

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from chassis import streams
-from contracts.events import STREAM
+from contracts.topology import STREAM
 from nats.errors import Error as NatsError
 from nats.js.api import ClusterInfo
 from tenantry.data_folder.folder import DataFolder, open_data_folder

@@ -7,8 +7,9 @@ import orjson
 from contracts.context import Context
 from contracts.events import event_subject
 from contracts.ids import new_id
-from outbox.inbox import Heard
-from outbox.record import lifecycle
+from contracts.lifecycle import LIFECYCLE_TYPES
+from outbox.inbox import ReceivedEvent
+from outbox.record import create_message
 
 from support.owner import TRACE
 
@@ -24,7 +25,7 @@ def heard(
     request_id: str = "req_1",
     ip_address: str | None = "203.0.113.7",
     user_agent: str | None = "tests",
-) -> Heard:
+) -> ReceivedEvent:
     """An event of the tenant."""
     event = {
         "specversion": "1.0",
@@ -42,13 +43,18 @@ def heard(
         "data": data or {},
     }
     subject = event_subject("identity", type)
-    return Heard(event, subject, orjson.dumps(event), ip_address, user_agent)
+    return ReceivedEvent(event, subject, orjson.dumps(event), ip_address, user_agent)
 
 
-def heard_lifecycle(tenant: str, type: str, data: dict[str, Any] | None = None) -> Heard:
+def heard_lifecycle(tenant: str, type: str, data: dict[str, Any] | None = None) -> ReceivedEvent:
     """A message of projects to the other services."""
     context = Context(request_id="req_1", traceparent=TRACE, ip_address="203.0.113.9")
-    made = lifecycle(context, "projects", type, tenant, data or {})
-    return Heard(
-        orjson.loads(made.payload), made.subject, made.payload, made.ip_address, made.user_agent
+    message = LIFECYCLE_TYPES[type](**data or {})
+    entry = create_message(context, message, "projects", tenant)
+    return ReceivedEvent(
+        orjson.loads(entry.payload),
+        entry.subject,
+        entry.payload,
+        entry.ip_address,
+        entry.user_agent,
     )

@@ -9,7 +9,7 @@ import pytest
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from chassis import migrate
+from chassis import migrations
 from sqlalchemy import Connection
 
 STEP = '''
@@ -41,7 +41,7 @@ def upgrade() -> None:
 @contextmanager
 def later_release(folder: Path) -> Iterator[None]:
     """Inside, `chassis.migrate` knows one step more of each service than this release has."""
-    of_this_release = migrate._config
+    of_this_release = migrations._config
 
     def config_of(service: str) -> Config:
         config = of_this_release(service)
@@ -56,17 +56,17 @@ def later_release(folder: Path) -> Iterator[None]:
         return config
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(migrate, "_config", config_of)
+        patch.setattr(migrations, "_config", config_of)
         yield
 
 
 def step_back(service: str, url: str) -> None:
     """All the way down, as nobody does whose data matter."""
-    config = migrate._config(service)
+    config = migrations._config(service)
 
     def work(connection: Connection) -> None:
         config.attributes["connection"] = connection
         command.downgrade(config, "base")
         connection.commit()
 
-    asyncio.run(migrate._with_connection(url, work))
+    asyncio.run(migrations._with_connection(url, work))

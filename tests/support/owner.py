@@ -1,22 +1,22 @@
 """One service alone: its calls answered in this process, on a real migrated database.
 
-The same `understand` and `Boundary` that serve NATS; only the transport is left out.
+The same validation and unit of work that serve NATS; only the transport is left out.
 """
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from chassis import migrate
-from chassis.ask import Reply, understand
-from chassis.boundary import Boundary, Routes
+from chassis import migrations
 from chassis.database import Pool, open_pool
-from chassis.keys import Keys
+from chassis.encryption import Keyring
+from chassis.request import Reply, validate_request
 from chassis.settings import ServiceSettings
+from chassis.unit_of_work import Handler, UnitOfWork
 from contracts.calls import Call
 from contracts.context import Context
 from contracts.ids import new_id
@@ -38,16 +38,18 @@ class Answer:
 
 
 class Owner:
-    """Asks a service its calls as a tenant's API key would."""
+    """Calls a service as a tenant's API key would."""
 
-    def __init__(self, routes: Routes, pool: Pool, settings: ServiceSettings) -> None:
+    def __init__(
+        self, handlers: Mapping[Call, Handler], pool: Pool, settings: ServiceSettings
+    ) -> None:
         self.pool = pool
         self.settings = settings
-        self.keys = Keys(settings)
-        self._boundary = Boundary(pool, self.keys, lambda: None)
-        self._routes = routes
+        self.keyring = Keyring(settings)
+        self._unit_of_work = UnitOfWork(pool, self.keyring, lambda: None)
+        self._handlers = handlers
 
-    async def ask(
+    async def call(
         self,
         call: Call,
         tenant: str | None,
@@ -76,12 +78,8 @@ class Owner:
         )
         data = body if isinstance(body, bytes) else b"" if body is None else orjson.dumps(body)
         try:
-            asked = understand(call, circumstances, data, self.keys)
-            if call in self._routes.reads:
-                reply = await self._boundary.read(self._routes.reads[call], asked)
-            else:
-                single = self._routes.single.get(call)
-                reply = await self._boundary.write(self._routes.writes[call], asked, single)
+            request = validate_request(call, circumstances, data, self.keyring)
+            reply = await self._unit_of_work.run(self._handlers[call], request)
         except Problem as problem:
             body = problem.body(circumstances.request_id, circumstances.trace_id)
             reply = Reply(orjson.dumps(body), problem.status)
@@ -98,10 +96,13 @@ class Owner:
 
 @asynccontextmanager
 async def owner_of(
-    service: str, routes: Routes, servers: Servers, kind: type[ServiceSettings] = ServiceSettings
+    service: str,
+    handlers: Mapping[Call, Handler],
+    servers: Servers,
+    kind: type[ServiceSettings] = ServiceSettings,
 ) -> AsyncIterator[Owner]:
     """The service on its migrated database."""
-    await asyncio.to_thread(migrate.upgrade, service, servers.migration_url(service))
+    await asyncio.to_thread(migrations.upgrade, service, servers.migration_url(service))
     settings = kind(
         database_url=servers.database_url(service),
         hash_key=HASH_KEY,
@@ -109,6 +110,6 @@ async def owner_of(
     )
     pool = await open_pool(settings.database_url, 10)
     try:
-        yield Owner(routes, pool, settings)
+        yield Owner(handlers, pool, settings)
     finally:
         await pool.close()

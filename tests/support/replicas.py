@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import asyncpg
-from outbox import listening, relay
+from outbox import consumer, relay
 from tenantry.data_folder.secrets import SERVICES
 from tenantry.dev import services
 from tenantry.processes.supervisor import Child
@@ -12,7 +12,7 @@ from tenantry.servers.ports import HOST, free_ports
 from support.fire.stack import CabledStack
 
 PROCESSES = (*SERVICES, "edge")
-LEADING = {"relay": relay.LOCK, "listener": listening.LOCK}
+LEADING = {"relay": relay.LOCK, "listener": consumer.LOCK}
 
 # Of a lock by a bigint PostgreSQL shows the two halves.
 _HOLDERS = """

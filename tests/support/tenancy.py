@@ -10,9 +10,11 @@ from collections.abc import Iterable, Iterator
 from itertools import combinations
 from typing import Any
 
+from chassis.key_rotation import KeyRotation
 from chassis.listing import Listing
-from chassis.rewrapping import Rewrapping
 from chassis.statements import Statement
+from outbox.crud import Crud
+from outbox.tenant_erasure import TenantErasure
 from sqlalchemy import (
     CTE,
     Alias,
@@ -37,11 +39,13 @@ Scope = Select[Any] | Update | Delete
 
 
 def statements_of(service: str) -> dict[str, Statement]:
-    """Every statement of a service by name, those of lists and of its listings included."""
+    """Every statement of a service, as `module.NAME` or, for those that an object holds, as
+    `module.NAME:statement`.
+    """
     found: dict[str, Statement] = {}
     package = importlib.import_module(service)
-    for module in pkgutil.iter_modules(package.__path__, f"{service}."):
-        if module.name.endswith(("__main__", "migrations")):
+    for module in pkgutil.walk_packages(package.__path__, f"{service}."):
+        if module.name.endswith("__main__") or ".migrations" in module.name:
             continue
         for name, value in vars(importlib.import_module(module.name)).items():
             for suffix, statement in _statements(value):
@@ -53,21 +57,21 @@ def _statements(value: Any) -> Iterator[tuple[str, Statement]]:
     if isinstance(value, Statement):
         yield "", value
     elif isinstance(value, list | tuple):
-        yield from ((f"[{n}]", each) for n, each in enumerate(value) if isinstance(each, Statement))
+        yield from ((f":{n}", each) for n, each in enumerate(value) if isinstance(each, Statement))
     elif isinstance(value, dict):
-        yield from ((f"[{n}]", each) for n, each in value.items() if isinstance(each, Statement))
-    elif isinstance(value, Rewrapping):
-        yield from ((f".{name}", each) for name, each in vars(value).items()
-                    if isinstance(each, Statement))  # fmt: skip
+        yield from ((f":{n}", each) for n, each in value.items() if isinstance(each, Statement))
+    elif isinstance(value, Crud | KeyRotation | TenantErasure):
+        for name, each in vars(value).items():
+            yield from ((f":{name}{suffix}", found) for suffix, found in _statements(each))
     elif isinstance(value, Listing):
         names = sorted(value.filters)
         sorts = {"-created_at", "created_at", *value.sorts, *(f"-{sort}" for sort in value.sorts)}
         for given in [(), *combinations(names, 1), tuple(names)]:
-            yield f".count{given}", value._count(given)
+            yield f":count{given}", value._count(given)
             for sort in sorted(sorts):
-                yield f".far{given}{sort}", value._far(given, sort)
+                yield f":deep{given}{sort}", value._deep_page(given, sort)
                 for continues in (False, True):
-                    yield f".rows{given}{sort}{continues}", value._rows(given, sort, continues)
+                    yield f":rows{given}{sort}{continues}", value._rows(given, sort, continues)
 
 
 def untied(statement: Statement) -> list[str]:

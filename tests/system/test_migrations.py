@@ -6,7 +6,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from chassis import migrate
+from chassis import migrations
 from sqlalchemy.exc import DBAPIError
 from support.commands import tenantry
 from support.later_release import later_release, step_back
@@ -45,7 +45,7 @@ async def columns(url: str) -> list[asyncpg.Record]:
 
 async def test_of_two_migrations_at_once_one_does_it(bare: Servers) -> None:
     conn = await asyncpg.connect(bare.migration_url("identity"))
-    await conn.execute("SELECT pg_advisory_lock($1)", migrate.LOCK)
+    await conn.execute("SELECT pg_advisory_lock($1)", migrations.LOCK)
     both = [asyncio.create_task(tenantry("migrate", "--json", **owners(bare))) for _ in "12"]
 
     async def both_wait() -> bool:
@@ -65,18 +65,18 @@ async def test_of_two_migrations_at_once_one_does_it(bare: Servers) -> None:
 async def test_a_table_in_use_is_waited_for_a_while_and_then_nothing_has_changed(
     bare: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(migrate, "PATIENCE", "300ms")
+    monkeypatch.setattr(migrations, "PATIENCE", "300ms")
     url = bare.migration_url("identity")
-    await asyncio.to_thread(migrate.upgrade, "identity", url)
+    await asyncio.to_thread(migrations.upgrade, "identity", url)
     before = await columns(url)
     conn = await asyncpg.connect(url)
     with later_release(tmp_path):
         async with conn.transaction():
             await conn.execute("LOCK TABLE users IN ACCESS SHARE MODE")
             with pytest.raises(DBAPIError, match="lock timeout"):
-                await asyncio.to_thread(migrate.upgrade, "identity", url)
+                await asyncio.to_thread(migrations.upgrade, "identity", url)
             assert await columns(url) == before
-        assert await asyncio.to_thread(migrate.upgrade, "identity", url)
+        assert await asyncio.to_thread(migrations.upgrade, "identity", url)
     await conn.close()
     assert await columns(url) != before
 
@@ -86,7 +86,7 @@ async def test_the_release_before_leaves_a_newer_schema_alone(
 ) -> None:
     with later_release(tmp_path):
         for service in SERVICES:
-            await asyncio.to_thread(migrate.upgrade, service, bare.migration_url(service))
+            await asyncio.to_thread(migrations.upgrade, service, bare.migration_url(service))
     before = {service: await columns(bare.migration_url(service)) for service in SERVICES}
     assert (await tenantry("migrate", "--check", **owners(bare))).code == 0
     ran = await tenantry("migrate", "--json", **owners(bare))
@@ -97,9 +97,9 @@ async def test_the_release_before_leaves_a_newer_schema_alone(
 async def test_every_step_can_be_taken_back(bare: Servers) -> None:
     for service in SERVICES:
         url = bare.migration_url(service)
-        await asyncio.to_thread(migrate.upgrade, service, url)
+        await asyncio.to_thread(migrations.upgrade, service, url)
         whole = await columns(url)
         await asyncio.to_thread(step_back, service, url)
         assert {row["table_name"] for row in await columns(url)} == {"alembic_version"}
-        await asyncio.to_thread(migrate.upgrade, service, url)
+        await asyncio.to_thread(migrations.upgrade, service, url)
         assert await columns(url) == whole

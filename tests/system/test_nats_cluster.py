@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 from chassis import streams
-from chassis.broker import connect
-from contracts.events import STREAM
+from chassis.nats_client import connect
+from contracts.topology import STREAM
 from nats.errors import TimeoutError as NatsTimeoutError
 from support.cluster import COUNT, ClusteredServers, bare_cluster
 from support.commands import tenantry

@@ -251,7 +251,7 @@ async def test_the_watch_makes_again_what_vanishes(bare: Servers) -> None:
     async def made_again() -> list[str]:
         """What the watch says that it found missing, once all of it is there again."""
         told = json.loads(await asyncio.wait_for(said.readline(), 20))
-        assert told["event"] == "streams_made_again"
+        assert told["event"] == "streams_created_again"
         missing: list[str] = told["missing"]
         return missing
 

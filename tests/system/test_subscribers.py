@@ -8,9 +8,10 @@ from uuid import uuid4
 
 import nats
 import pytest
-from chassis.streams import CONSUMERS, bootstrap
-from contracts.events import STREAM, lifecycle_subject
+from chassis.streams import bootstrap
+from contracts.events import lifecycle_subject
 from contracts.examples import example_event
+from contracts.topology import SERVICE_NAMES, STREAM
 from contracts.users import UserCreated
 from nats.aio.client import Client
 from nats.js.api import ConsumerConfig
@@ -74,7 +75,7 @@ async def test_a_subscriber_hears_what_was_told_before_it_came(
     await admin.jetstream().delete_consumer(STREAM, name)
 
 
-@pytest.mark.parametrize("service", sorted(CONSUMERS))
+@pytest.mark.parametrize("service", sorted(SERVICE_NAMES))
 async def test_the_durables_of_services_are_out_of_reach(
     subscriber: tuple[Client, list[str]], service: str
 ) -> None:

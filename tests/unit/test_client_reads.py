@@ -7,7 +7,7 @@ import httpx
 import pytest
 from contracts.catalogue import EVENT_TYPES
 from contracts.examples import example_event, example_of
-from contracts.users import NewUser, User, UserCreated
+from contracts.users import CreateUser, User, UserCreated
 from standardwebhooks import Webhook
 from tenantry_client import api
 from tenantry_client.errors import InvalidSignatureError, UnexpectedResponseError
@@ -65,7 +65,7 @@ def test_a_field_that_is_newer_than_the_client_is_let_go(name: str) -> None:
 
 
 def test_a_newer_answer_is_read_and_another_is_not() -> None:
-    request = api.create_user(NewUser(email="ada@example.com"))
+    request = api.create_user(CreateUser(email="ada@example.com"))
     user = example_of(User)
     newer = httpx.Response(201, content=json.dumps(user | {"nickname": "A"}))
     assert request.read(newer).id == user["id"]

@@ -2,7 +2,7 @@
 
 import pytest
 from contracts import fields
-from contracts.users import NewUser
+from contracts.users import CreateUser
 from email_validator import EmailNotValidError, validate_email
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,7 +23,7 @@ def _by_the_library(address: str) -> str | None:
 
 def _by_us(address: str) -> str | None:
     try:
-        return NewUser(email=address).email
+        return CreateUser(email=address).email
     except ValidationError:
         return None
 

@@ -5,8 +5,8 @@ import json
 import time
 from datetime import datetime
 
-from chassis.streams import CONSUMERS, faults
-from contracts.events import STREAM
+from chassis.streams import faults
+from contracts.topology import SERVICE_NAMES, STREAM
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
@@ -53,7 +53,7 @@ async def _check_connection(client: Client) -> list[CheckResult]:
         fix = "Start the server with JetStream: see deploy/nats/nats.conf."
         return [connection, failed("streams", f"stream {STREAM}", type(error).__name__, fix)]
     results = [connection]
-    for what in (f"stream {STREAM}", *(f"consumer {name}" for name in CONSUMERS)):
+    for what in (f"stream {STREAM}", *(f"consumer {name}" for name in SERVICE_NAMES)):
         if what in wrong:
             state = "missing" if wrong[what].is_missing else "not as this release has it"
             results.append(failed("streams", what, state, _fix(what)))

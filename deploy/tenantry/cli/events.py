@@ -125,12 +125,12 @@ def requeue(
 
 
 async def _list_dead_letters(data: Path | None, services: list[str]) -> list[dict[str, Any]]:
-    from outbox.dead_letters import find_all
+    from outbox.dead_letters import list_all
 
     from tenantry.installation import find_installation
     from tenantry.operations.databases import run_in_each
 
-    found = await run_in_each(find_installation(data), services, find_all)
+    found = await run_in_each(find_installation(data), services, list_all)
     return [
         {
             "service": service,

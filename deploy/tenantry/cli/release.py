@@ -59,7 +59,7 @@ def bootstrap(
     """
     import asyncio
 
-    from chassis.streams import CONSUMERS
+    from contracts.topology import SERVICE_NAMES
 
     from tenantry.cli import output
     from tenantry.installation import find_installation
@@ -71,9 +71,9 @@ def bootstrap(
         return
     asyncio.run(streams.bootstrap(url, replicas))
     if as_json:
-        output.print_json({"stream": "EVENTS", "consumers": list(CONSUMERS)})
+        output.print_json({"stream": "EVENTS", "consumers": list(SERVICE_NAMES)})
     else:
-        typer.echo(f"The stream and its consumers are there: {', '.join(CONSUMERS)}.")
+        typer.echo(f"The stream and its consumers are there: {', '.join(SERVICE_NAMES)}.")
 
 
 def draft_migration(service: str, message: str) -> None:

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from asyncpg import Connection
-from audit.proof import ENDS, PAGE
+from audit.proof import verify_log
 from audit.tables import EVENTS, HEADS
-from audit.trail import FOLLOW
-from audit.verify import Chain, verify_export
+from audit.verify import verify_export
 from chassis.statements import Statement
 from sqlalchemy import bindparam, select
 
@@ -34,42 +33,24 @@ async def list_tenants(conn: Connection) -> list[str]:
 
 async def verify_tenant(conn: Connection, tenant_id: str) -> dict[str, Any]:
     """`tenant_id, valid, length, head, first_broken`; see `_describe_broken`."""
-    ends = await ENDS.fetch_one(conn, tenant_id=tenant_id)
-    if ends is None:
+    verdict = await verify_log(conn, tenant_id)
+    if verdict is None:
         raise CommandFailed(
             f"there is no trail of {tenant_id}",
             "Check the identifier (ten_…); `tenantry tenant list` shows all.",
             code="not_found",
         )
-    while True:
-        chain = Chain(ends["floor"] or 0, ends["floor_digest"])
-        valid = await _follow(conn, tenant_id, chain, ends["sequence"])
-        valid = valid and chain.ends(ends["sequence"], ends["digest"])
-        ends_now = await ENDS.fetch_one(conn, tenant_id=tenant_id)
-        if valid or ends_now is None or ends_now["floor"] == ends["floor"]:
-            break
-        ends = ends_now  # Retention has removed the oldest events meanwhile.
-    broken = (
-        None if valid else await _EVENT.fetch_one(conn, tenant_id=tenant_id, sequence=chain.first_broken)
-    )
+    broken, first_broken = verdict.first_broken, None
+    if broken is not None:
+        event = await _EVENT.fetch_one(conn, tenant_id=tenant_id, sequence=broken)
+        first_broken = _describe_broken(broken, event)
     return {
         "tenant_id": tenant_id,
-        "valid": valid,
-        "length": ends["sequence"] - (ends["floor"] or 0),
-        "head": ends["digest"].hex() if ends["digest"] else None,
-        "first_broken": None if valid else _describe_broken(chain.first_broken, broken),
+        "valid": broken is None,
+        "length": verdict.length,
+        "head": verdict.head,
+        "first_broken": first_broken,
     }
-
-
-async def _follow(conn: Connection, tenant_id: str, chain: Chain, until: int) -> bool:
-    while chain.sequence < until:
-        limit = min(PAGE, until - chain.sequence)
-        rows = await FOLLOW.fetch_all(conn, tenant_id=tenant_id, after=chain.sequence, limit=limit)
-        if not rows:
-            break
-        if not chain.follow(row for row in rows if row["sequence"] <= until):
-            return False
-    return True
 
 
 def verify_file(path: Path, checkpoint: str | None) -> dict[str, Any]:
@@ -116,7 +97,7 @@ def _find_in_file(path: Path, sequence: int) -> Any:
         return next((event for event in events if event["sequence"] == sequence), None)
 
 
-def _describe_broken(sequence: int | None, event: Any) -> dict[str, Any]:
+def _describe_broken(sequence: int, event: Any) -> dict[str, Any]:
     """The first event that is changed, missing or at a wrong place; without id when missing."""
     if event is None:
         return {"sequence": sequence, "id": None, "action": None, "created_at": None}

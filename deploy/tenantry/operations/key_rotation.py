@@ -10,15 +10,18 @@ from tenantry.errors import CommandFailed, Misconfigured
 from tenantry.installation import Installation
 from tenantry.operations.databases import connect
 
-SERVICES = ("projects", "webhooks")
-"""Those that store encrypted secrets; each has a `rewrapping.rewrap`."""
+KEY_ROTATIONS = {
+    "projects": "projects.signing.key_rotation",
+    "webhooks": "webhooks.endpoints.key_rotation",
+}
+"""The services that store encrypted secrets; each has `reencrypt_secrets` in that module."""
 
 
 async def rotate_keys(installation: Installation) -> dict[str, int]:
     """How many secrets of each service were encrypted again: none if all use the first key."""
     hash_key, encryption_keys = installation.keys()
     rotated = {}
-    for service in SERVICES:
+    for service in KEY_ROTATIONS:
         url = installation.database_url(service)
         try:
             settings = ServiceSettings.model_validate(
@@ -37,11 +40,11 @@ async def rotate_keys(installation: Installation) -> dict[str, int]:
 
 
 async def _rotate_keys(service: str, url: str, keys: Keyring) -> int:
-    rewrap_batch = import_module(f"{service}.rewrapping").rewrap
+    reencrypt_secrets = import_module(KEY_ROTATIONS[service]).reencrypt_secrets
     total = 0
     async with connect(service, url) as conn:
         try:
-            while count := await rewrap_batch(conn, keys):
+            while count := await reencrypt_secrets(conn, keys):
                 total += count
         except KeyError as missing:
             raise CommandFailed(

@@ -55,7 +55,7 @@ def _checked(urls: str) -> str:
 
 def _unavailable(urls: str, error: BaseException) -> CommandFailed:
     return CommandFailed(
-        f"NATS at {address(urls)}: {str(error) or type(error).__name__}",
+        f"NATS at {parse_nats_urls(urls)}: {str(error) or type(error).__name__}",
         "Check TENANTRY_NATS_ADMIN_URL, that the server runs with JetStream, and that the user is "
         "its admin.",
         code="broker_away",

@@ -3,7 +3,8 @@
 import asyncio
 import os
 
-from contracts.events import STREAM, Event, event_subject
+from contracts.events import Event, event_subject
+from contracts.topology import STREAM
 from contracts.users import UserCreated
 from faststream import AckPolicy, FastStream
 from faststream.nats import JStream, NatsBroker, NatsMessage, PullSub

@@ -5,16 +5,16 @@ from typing import Literal
 from contracts.api_keys import ApiKey, ApiKeysQuery, ApiKeyVerdict, CreateApiKey, RotateApiKey
 from contracts.audit import AuditEvent, AuditFilters, AuditQuery, ExportedEvent, FeedQuery
 from contracts.events import Event, EventData
-from contracts.invitations import AcceptInvitation, Invitation, InvitationsQuery, CreateInvitation
-from contracts.members import Member, UpdateMember, MembersQuery, AddMember
+from contracts.invitations import AcceptInvitation, CreateInvitation, Invitation, InvitationsQuery
+from contracts.members import AddMember, Member, MembersQuery, UpdateMember
 from contracts.models import Body, DeleteQuery, DeletionPreview, ListQuery, Pagination
 from contracts.organizations import (
     CreateOrganization,
     Organization,
-    UpdateOrganization,
     OrganizationsQuery,
+    UpdateOrganization,
 )
-from contracts.projects import CreateProject, Project, UpdateProject, ProjectSettings, ProjectsQuery
+from contracts.projects import CreateProject, Project, ProjectSettings, ProjectsQuery, UpdateProject
 from contracts.scopes import Scopes
 from contracts.sessions import (
     CreateSession,
@@ -30,27 +30,27 @@ from contracts.tenants import (
     CreateTenant,
     RootKeysQuery,
     Tenant,
-    UpdateTenant,
     TenantsQuery,
+    UpdateTenant,
     WhoAmI,
 )
 from contracts.users import (
+    CreateUser,
     DeleteUserQuery,
     ImportResult,
-    CreateUser,
+    UpdateUser,
     User,
     UserDetail,
-    UpdateUser,
     UsersQuery,
 )
 from contracts.webhooks import (
+    CreateWebhook,
     DeliveriesQuery,
     Delivery,
-    CreateWebhook,
     Replay,
     SendTest,
-    Webhook,
     UpdateWebhook,
+    Webhook,
     WebhooksQuery,
 )
 
@@ -73,11 +73,21 @@ class ExportQuery(AuditFilters):
 
 __all__ = [
     "AcceptInvitation",
+    "AddMember",
     "ApiKey",
     "ApiKeyVerdict",
     "ApiKeysQuery",
     "AuditEvent",
     "AuditQuery",
+    "CreateApiKey",
+    "CreateInvitation",
+    "CreateOrganization",
+    "CreateProject",
+    "CreateRootKey",
+    "CreateSession",
+    "CreateTenant",
+    "CreateUser",
+    "CreateWebhook",
     "DeleteQuery",
     "DeleteUserQuery",
     "DeletionPreview",
@@ -93,24 +103,11 @@ __all__ = [
     "InvitationsQuery",
     "ListQuery",
     "Member",
-    "MemberPatch",
     "MembersQuery",
-    "NewApiKey",
-    "NewInvitation",
-    "NewMember",
-    "NewOrganization",
-    "NewProject",
-    "NewRootKey",
-    "NewSession",
-    "NewTenant",
-    "NewUser",
-    "NewWebhook",
     "Organization",
-    "OrganizationPatch",
     "OrganizationsQuery",
     "Pagination",
     "Project",
-    "ProjectPatch",
     "ProjectSettings",
     "ProjectsQuery",
     "RefreshSession",
@@ -124,16 +121,19 @@ __all__ = [
     "SessionVerdict",
     "SigningKey",
     "Tenant",
-    "TenantPatch",
     "TenantsQuery",
+    "UpdateMember",
+    "UpdateOrganization",
+    "UpdateProject",
+    "UpdateTenant",
+    "UpdateUser",
+    "UpdateWebhook",
     "User",
     "UserDetail",
-    "UserPatch",
     "UsersQuery",
     "VerifyApiKey",
     "VerifySession",
     "Webhook",
-    "WebhookPatch",
     "WebhooksQuery",
     "WhoAmI",
 ]

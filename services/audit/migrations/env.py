@@ -1,6 +1,6 @@
 """Alembic's door to the tables of audit."""
 
 from audit.tables import METADATA
-from chassis.migrate import run_env
+from chassis.migrations import run_env
 
 run_env(METADATA)

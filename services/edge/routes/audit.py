@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 import orjson
-from chassis.ask import Reply
-from chassis.rpc import ask
+from chassis.request import Reply
+from chassis.rpc.client import call_service
 from contracts import audit as calls
 from contracts.context import Context
 from contracts.problems import Problem, invalid
@@ -45,7 +45,7 @@ async def export(gateway: Gateway, asked: Asked) -> Response:
                 return
             query = tuple(pair for pair in asked.context.query if pair[0] != "before")
             context = _again(asked.context, (*query, ("before", reply.headers[_NEXT])))
-            reply = await ask(gateway.nats, calls.EXPORT_EVENTS, context)
+            reply = await call_service(gateway.nats, calls.EXPORT_EVENTS, context)
             if reply.status != 200:
                 # Nothing else can be said any more: cut the stream, so that it is seen as broken.
                 raise ConnectionError("the export was interrupted")

@@ -13,7 +13,7 @@ from typing import Any
 from weakref import WeakSet, WeakValueDictionary
 
 import orjson
-from chassis.ask import Reply
+from chassis.request import Reply
 from contracts.problems import Problem
 from starlette.responses import Response, StreamingResponse
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 import orjson
-from chassis.rpc import ask
+from chassis.rpc.client import call_service
 from contracts import api_keys, projects, signing_keys
 from contracts.problems import Problem, invalid
 from contracts.secrets import digest, is_secret, shown_prefix
@@ -34,7 +34,7 @@ async def verify_api_key(gateway: Gateway, asked: Asked) -> Response:
     if "secret_sha256" in body:
         raise invalid("secret_sha256", "is not known here: check its spelling", "unknown")
     body["secret_sha256"] = digest(secret) if is_secret(secret) else None
-    reply = await ask(gateway.nats, asked.route.call, asked.context, orjson.dumps(body))
+    reply = await call_service(gateway.nats, asked.route.call, asked.context, orjson.dumps(body))
     if reply.status == 200:
         _note_use(gateway, asked, secret, orjson.loads(reply.body))
     return respond(asked.route, asked.request, reply)

@@ -1,6 +1,6 @@
 """What integrators look up: event types and the schema of settings. Answered by the edge."""
 
-from chassis.ask import json_bytes
+from chassis.request import json_bytes
 from contracts.catalogue import EVENT_TYPES, GET_SETTINGS_SCHEMA, LIST_EVENT_TYPES
 from contracts.evolution import data_schema
 from contracts.examples import example_event

@@ -7,7 +7,7 @@ from dataclasses import replace
 from urllib.parse import parse_qsl, unquote_plus
 
 import orjson
-from chassis.rpc import ask
+from chassis.rpc.client import call_service
 from contracts import tenants as calls
 from contracts.problems import Problem
 from contracts.secrets import digest, is_secret
@@ -32,7 +32,7 @@ async def delete_tenant(gateway: Gateway, asked: Asked) -> Response:
     until = time.monotonic() + WAIT_SECONDS
     while time.monotonic() < until:
         look.deadline = time.time() + ANSWER_SECONDS / 2
-        found = await ask(gateway.nats, calls.GET_TENANT, look)
+        found = await call_service(gateway.nats, calls.GET_TENANT, look)
         if found.status == 404:
             return respond(
                 asked.route, asked.request, replace(reply, body=b"", status=204, version=None)
@@ -59,7 +59,7 @@ async def issue_token(gateway: Gateway, asked: Asked) -> Response:
         "secret_sha256": digest(secret) if is_secret(secret) else None,
         "scope": form.get("scope"),
     }
-    reply = await ask(gateway.nats, asked.route.call, asked.context, orjson.dumps(body))
+    reply = await call_service(gateway.nats, asked.route.call, asked.context, orjson.dumps(body))
     if reply.status >= 400:
         problem = orjson.loads(reply.body)
         if problem["code"] in calls.ISSUE_TOKEN.problems:

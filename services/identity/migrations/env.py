@@ -1,6 +1,6 @@
 """Alembic's door to the tables of identity."""
 
-from chassis.migrate import run_env
+from chassis.migrations import run_env
 from identity.tables import METADATA
 
 run_env(METADATA)

@@ -1,6 +1,6 @@
 """Alembic's door to the tables of projects."""
 
-from chassis.migrate import run_env
+from chassis.migrations import run_env
 from projects.tables import METADATA
 
 run_env(METADATA)

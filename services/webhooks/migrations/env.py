@@ -1,6 +1,6 @@
 """Alembic's door to the tables of webhooks."""
 
-from chassis.migrate import run_env
+from chassis.migrations import run_env
 from webhooks.tables import METADATA
 
 run_env(METADATA)

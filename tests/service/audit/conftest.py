@@ -1,29 +1,29 @@
-"""Audit alone on its database."""
+"""The audit service alone on its database."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
-from audit.events import take
-from audit.rpc import ROUTES
+from audit.rpc import HANDLERS
 from audit.settings import AuditSettings
+from audit.subscribers import handle_events
 from chassis.database import Pool, open_pool
 from contracts.ids import new_id
-from outbox.inbox import Heard, take_in
+from outbox.inbox import ReceivedEvent, process_once
 from support.owner import Owner, owner_of
 from tenantry.servers import Servers
 
-Hear = Callable[..., Awaitable[None]]
+Receive = Callable[..., Awaitable[None]]
 
 
 @pytest.fixture(scope="session")
 async def audit(servers: Servers) -> AsyncIterator[Owner]:
-    async with owner_of("audit", ROUTES, servers, AuditSettings) as owner:
+    async with owner_of("audit", HANDLERS, servers, AuditSettings) as owner:
         yield owner
 
 
 @pytest.fixture(scope="session")
-async def behind(audit: Owner, servers: Servers) -> AsyncIterator[Pool]:
-    """The database as its owner has it: whoever tampers, tampers here."""
+async def database(audit: Owner, servers: Servers) -> AsyncIterator[Pool]:
+    """The database as the role that owns its tables: whoever tampers, tampers here."""
     pool = await open_pool(servers.migration_url("audit"), 2)
     try:
         yield pool
@@ -32,14 +32,14 @@ async def behind(audit: Owner, servers: Servers) -> AsyncIterator[Pool]:
 
 
 @pytest.fixture
-def hear(audit: Owner) -> Hear:
-    """Takes events in as one batch, through the inbox, in one transaction."""
+def receive(audit: Owner) -> Receive:
+    """Handles events as one batch, through the inbox, in one transaction."""
 
-    async def take_all(*events: Heard) -> None:
+    async def receive_all(*events: ReceivedEvent) -> None:
         async with audit.pool.acquire() as conn:
-            await take_in(conn, take, events)
+            await process_once(conn, handle_events, events)
 
-    return take_all
+    return receive_all
 
 
 @pytest.fixture

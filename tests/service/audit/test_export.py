@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 import pytest
-from audit import export, trail
+from audit import export, queries
 from audit.verify import verify_export
 from contracts import audit as calls
 from contracts.ids import new_id
@@ -18,7 +18,7 @@ async def exported(audit: Owner, tenant: str, **query: Any) -> list[bytes]:
     """All chunks, as the edge asks for them."""
     chunks: list[bytes] = []
     while True:
-        reply = (await audit.ask(calls.EXPORT_EVENTS, tenant, query=query)).reply
+        reply = (await audit.call(calls.EXPORT_EVENTS, tenant, query=query)).reply
         assert reply.status == 200
         chunks.append(reply.body)
         if calls.NEXT_HEADER not in reply.headers:
@@ -30,7 +30,7 @@ async def listed(audit: Owner, tenant: str, **query: Any) -> list[dict[str, Any]
     events, cursor = [], None
     while True:
         part = query | {"limit": 200} | ({"cursor": cursor} if cursor else {})
-        page = (await audit.ask(calls.LIST_EVENTS, tenant, query=part)).body
+        page = (await audit.call(calls.LIST_EVENTS, tenant, query=part)).body
         events += page["events"]
         cursor = page["pagination"]["next_cursor"]
         if cursor is None:
@@ -38,7 +38,7 @@ async def listed(audit: Owner, tenant: str, **query: Any) -> list[dict[str, Any]
 
 
 @pytest.fixture
-async def log(tenant: str, hear: Any) -> str:
+async def log(tenant: str, receive: Any) -> str:
     """2,100 events, each third about a person."""
     data = {"changes": {"email": {"from": "é", "to": 1.5}, "status": {"from": 1, "to": [2]}}}
     kinds = (
@@ -52,7 +52,7 @@ async def log(tenant: str, hear: Any) -> str:
         for kind, prefix, data in kinds
     ]
     for start in range(0, len(events), 300):
-        await hear(*events[start : start + 300])
+        await receive(*events[start : start + 300])
     return tenant
 
 
@@ -76,9 +76,11 @@ async def test_the_export_equals_the_list(audit: Owner, log: str) -> None:
         assert all(chunk.count(b"\n") <= export.CHUNK for chunk in chunks)
 
 
-async def test_an_export_is_verified_by_whoever_holds_it(audit: Owner, log: str, hear: Any) -> None:
+async def test_an_export_is_verified_by_whoever_holds_it(
+    audit: Owner, log: str, receive: Any
+) -> None:
     lines = b"".join(await exported(audit, log)).splitlines()
-    proof = (await audit.ask(calls.GET_PROOF, log)).body
+    proof = (await audit.call(calls.GET_PROOF, log)).body
     verdict = verify_export(lines)
     assert (verdict.length, verdict.head, verdict.first_broken) == (2100, proof["head"], None)
 
@@ -96,14 +98,14 @@ async def test_an_export_is_verified_by_whoever_holds_it(audit: Owner, log: str,
     assert verify_export(lines[:100]).first_broken is None
 
     user = next(e["resource_id"] for e in map(orjson.loads, lines) if e["personal"])
-    await hear(heard(log, "user.deleted", user))
+    await receive(heard(log, "user.deleted", user))
     verdict = verify_export(b"".join(await exported(audit, log)).splitlines())
     assert (verdict.length, verdict.first_broken) == (2101, None)
 
 
-async def test_csv_has_one_header_and_no_formulas(audit: Owner, tenant: str, hear: Any) -> None:
+async def test_csv_has_one_header_and_no_formulas(audit: Owner, tenant: str, receive: Any) -> None:
     agents = ["=1+1", "+1", "-1", "@SUM(A1)", 'quoted, "so"', "two\nlines", "plain"]
-    await hear(
+    await receive(
         *(heard(tenant, "user.created", new_id("usr"), user_agent=agent) for agent in agents),
         *(heard(tenant, "user.created", new_id("usr")) for _ in range(1000)),
     )
@@ -118,16 +120,18 @@ async def test_csv_has_one_header_and_no_formulas(audit: Owner, tenant: str, hea
     assert [chunk.count(b"\r\n") for chunk in empty] == [1]
 
 
-async def test_large_events_go_out_in_smaller_parts(audit: Owner, tenant: str, hear: Any) -> None:
+async def test_large_events_are_sent_in_smaller_chunks(
+    audit: Owner, tenant: str, receive: Any
+) -> None:
     data = {"changes": {"metadata": {"from": "x" * 100_000, "to": "y" * 100_000}}}
-    await hear(*(heard(tenant, "project.updated", new_id("prj"), data) for _ in range(8)))
+    await receive(*(heard(tenant, "project.updated", new_id("prj"), data) for _ in range(8)))
     chunks = await exported(audit, tenant)
     assert len(chunks) > 1
-    assert all(len(chunk) <= trail.ANSWER_BYTES for chunk in chunks)
+    assert all(len(chunk) <= queries.MAX_REPLY_BYTES for chunk in chunks)
     assert b"".join(chunks).count(b"\n") == 8
     after, seen = 0, []
     while after < 8:
-        answer = await audit.ask(calls.GET_FEED, tenant, query={"after": after})
+        answer = await audit.call(calls.GET_FEED, tenant, query={"after": after})
         assert len(answer.reply.body) < 1_000_000
         seen += [each["sequence"] for each in answer.body["events"]]
         after = answer.body["next_after"]

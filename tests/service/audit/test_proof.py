@@ -13,7 +13,7 @@ from support.owner import Owner
 
 
 async def proof(audit: Owner, tenant: str) -> dict[str, object]:
-    answer = await audit.ask(calls.GET_PROOF, tenant)
+    answer = await audit.call(calls.GET_PROOF, tenant)
     assert answer.status == 200
     calls.Proof.model_validate(answer.body)
     return answer.body
@@ -28,16 +28,16 @@ async def test_an_empty_log_is_valid(audit: Owner, tenant: str) -> None:
     }
 
 
-async def test_concurrent_batches_leave_no_gap_and_one_chain(audit: Owner, hear) -> None:
+async def test_concurrent_batches_leave_no_gap_and_one_chain(audit: Owner, receive) -> None:
     tenants = [new_id("ten") for _ in range(3)]
-    month = "2033-07-01T00:00:00Z"  # that nobody has made yet
+    month = "2033-07-01T00:00:00Z"  # that nobody has created yet
     events = [
         heard(tenants[number % 3], "user.created", new_id("usr"), time=month)
         for number in range(360)
     ]
     random.Random(1).shuffle(events)
     batches = [events[start : start + 12] for start in range(0, 360, 12)]
-    await asyncio.gather(*(hear(*batch) for batch in batches))
+    await asyncio.gather(*(receive(*batch) for batch in batches))
     for tenant in tenants:
         rows = await audit.pool.fetch(
             "SELECT sequence, action_ordinal FROM events WHERE tenant_id = $1 ORDER BY 1", tenant
@@ -62,6 +62,11 @@ _AT = "WHERE tenant_id = $1 AND sequence"
         ([f"DELETE FROM events {_AT} = 1"], 1),
         ([f"DELETE FROM events {_AT} = 4"], 4),
         ([f"DELETE FROM events {_AT} >= 9"], 9),
+        # Removed, while a later event was appended.
+        (
+            [f"DELETE FROM events {_AT} = 8", "UPDATE heads SET sequence = 8 WHERE tenant_id = $1"],
+            8,
+        ),
         # Removed, and the rest moved up.
         (
             [f"DELETE FROM events {_AT} = 4"]
@@ -80,14 +85,14 @@ _AT = "WHERE tenant_id = $1 AND sequence"
         (["UPDATE heads SET digest = sha256(digest) WHERE tenant_id = $1"], 10),
     ],
 )
-async def test_what_is_done_behind_its_back_shows(
-    audit: Owner, behind: Pool, tenant: str, hear, tampering: list[str], first_broken: int
+async def test_tampering_with_the_database_is_noticed(
+    audit: Owner, database: Pool, tenant: str, receive, tampering: list[str], first_broken: int
 ) -> None:
     data = {"changes": {"email": {"from": "a", "to": "b"}, "status": {"from": 1, "to": 2}}}
-    await hear(*(heard(tenant, "user.suspended", new_id("usr"), data) for _ in range(10)))
+    await receive(*(heard(tenant, "user.suspended", new_id("usr"), data) for _ in range(10)))
     assert (await proof(audit, tenant))["valid"] is True
     for statement in tampering:
-        await behind.execute(statement, tenant)
+        await database.execute(statement, tenant)
     found = await proof(audit, tenant)
     assert (found["valid"], found["first_broken"]) == (False, first_broken)
 
@@ -110,15 +115,15 @@ async def test_what_is_done_behind_its_back_shows(
     ],
 )
 async def test_the_runtime_role_can_only_append(
-    audit: Owner, tenant: str, hear, statement: str
+    audit: Owner, tenant: str, receive, statement: str
 ) -> None:
-    await hear(heard(tenant, "user.created", new_id("usr"), time="2026-01-15T10:00:00Z"))
+    await receive(heard(tenant, "user.created", new_id("usr"), time="2026-01-15T10:00:00Z"))
     with pytest.raises((asyncpg.InsufficientPrivilegeError, asyncpg.RaiseError)):
         await audit.pool.execute(statement)
 
 
-async def test_a_proof_that_would_take_too_long_says_so(audit: Owner, tenant: str, hear) -> None:
-    await hear(heard(tenant, "user.created", new_id("usr")))
-    answer = await audit.ask(calls.GET_PROOF, tenant, deadline=0.0)
+async def test_a_proof_that_would_take_too_long_says_so(audit: Owner, tenant: str, receive) -> None:
+    await receive(heard(tenant, "user.created", new_id("usr")))
+    answer = await audit.call(calls.GET_PROOF, tenant, deadline=0.0)
     assert (answer.status, answer.body["code"]) == (503, "service_unavailable")
     assert "tenantry audit verify" in answer.body["detail"]

@@ -5,10 +5,10 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import pytest
-from chassis.boundary import Boundary
-from chassis.broker import connect
 from chassis.health import Health
-from chassis.serve import Server
+from chassis.nats_client import connect
+from chassis.rpc.server import Server
+from chassis.unit_of_work import UnitOfWork
 from contracts import api_keys as key_calls
 from contracts import projects as project_calls
 from contracts import tenants as calls
@@ -20,7 +20,7 @@ from edge import key_use
 from edge.callers import Presented
 from edge.credentials import Credentials
 from nats.aio.client import Client
-from projects.rpc import ROUTES
+from projects.rpc import HANDLERS
 from support.owner import TRACE, Owner, owner_of
 from support.waiting import until
 from tenantry.servers import Servers
@@ -46,13 +46,13 @@ async def nats_as(user: str, servers: Servers) -> AsyncIterator[Client]:
 async def edge(servers: Servers) -> AsyncIterator[Credentials]:
     credentials = Credentials(OPERATOR_KEY)
     async with nats_as("edge", servers) as nats:
-        await credentials.start(nats)
+        credentials.connect(nats)
         yield credentials
 
 
 @pytest.fixture(scope="session")
 async def projects(servers: Servers) -> AsyncIterator[Owner]:
-    async with owner_of("projects", ROUTES, servers) as owner:
+    async with owner_of("projects", HANDLERS, servers) as owner:
         yield owner
 
 
@@ -60,8 +60,10 @@ async def projects(servers: Servers) -> AsyncIterator[Owner]:
 async def answering(owner: Owner, servers: Servers) -> AsyncIterator[None]:
     """Projects answers its calls over NATS, as long as this lasts."""
     async with nats_as("projects", servers) as nats:
-        server = Server("projects", Boundary(owner.pool, owner.keys, lambda: None), owner.keys)
-        await server.start(nats, ROUTES, Health())
+        server = Server(
+            "projects", UnitOfWork(owner.pool, owner.keyring, lambda: None), owner.keyring
+        )
+        await server.start(nats, HANDLERS, Health())
         # The first PING of nats-py overtakes the subscriptions that it flushes.
         await nats.flush()
         await nats.flush()
@@ -91,19 +93,19 @@ async def test_uses_are_flushed_in_batches_and_kept_until_they_are_heard(
 ) -> None:
     monkeypatch.setattr(key_use, "FLUSHED", 3)
     operator = {"actor_type": "operator", "actor_id": None}
-    made = await projects.ask(
+    made = await projects.call(
         calls.CREATE_TENANT, None, {"name": f"Acme {new_id('ten')}"}, **operator
     )
     tenant = made.body["tenant"]["id"]
-    project = await projects.ask(project_calls.CREATE_PROJECT, tenant, {"name": "Shop"})
+    project = await projects.call(project_calls.CREATE_PROJECT, tenant, {"name": "Shop"})
     path = {"id": project.body["id"]}
     keys = []
     for _ in range(8):
         body = {"name": "k", "scopes": ["users:read"]}
-        keys.append((await projects.ask(key_calls.CREATE_API_KEY, tenant, body, path=path)).body)
+        keys.append((await projects.call(key_calls.CREATE_API_KEY, tenant, body, path=path)).body)
 
     async def last_uses() -> list[str | None]:
-        listed = await projects.ask(key_calls.LIST_API_KEYS, tenant, path=path)
+        listed = await projects.call(key_calls.LIST_API_KEYS, tenant, path=path)
         return [each["last_used_at"] for each in listed.body["api_keys"]]
 
     began = datetime.now(UTC)
@@ -125,11 +127,11 @@ async def test_a_refusal_is_told_once_whoever_asks_how_often(
     edge: Credentials, projects: Owner, servers: Servers
 ) -> None:
     operator = {"actor_type": "operator", "actor_id": None}
-    made = await projects.ask(
+    made = await projects.call(
         calls.CREATE_TENANT, None, {"name": f"Acme {new_id('ten')}"}, **operator
     )
     tenant, key = made.body["tenant"]["id"], made.body["api_key"]
-    await projects.ask(
+    await projects.call(
         calls.UPDATE_TENANT, None, {"status": "suspended"}, path={"id": tenant}, **operator
     )
     async with answering(projects, servers):

@@ -4,17 +4,17 @@ import asyncio
 from collections import Counter
 from datetime import UTC, datetime
 
-from chassis.boundary import Boundary
-from chassis.broker import connect
 from chassis.health import Health
-from chassis.rpc import ask
-from chassis.serve import Server
+from chassis.nats_client import connect
+from chassis.rpc.client import call_service
+from chassis.rpc.server import Server
+from chassis.unit_of_work import UnitOfWork
 from contracts import projects as calls
 from contracts.context import Context
 from contracts.ids import new_id
 from contracts.problems import Problem
 from nats.aio.client import Client
-from projects.rpc import ROUTES
+from projects.rpc import HANDLERS
 from support.owner import TRACE, owner_of
 from tenantry.servers import Servers
 
@@ -27,18 +27,18 @@ async def outcome(nats: Client, tenant: str) -> str:
         tenant_id=tenant, request_id=new_id("req"), traceparent=TRACE, deadline=deadline
     )
     try:
-        return str((await ask(nats, calls.LIST_PROJECTS, context)).status)
+        return str((await call_service(nats, calls.LIST_PROJECTS, context)).status)
     except Problem as problem:
         return problem.code
 
 
 async def test_each_call_that_has_reached_it_is_answered(servers: Servers) -> None:
     asking = await connect(servers.nats_url("edge"))
-    async with owner_of("projects", ROUTES, servers) as owner:
+    async with owner_of("projects", HANDLERS, servers) as owner:
         answering = await connect(servers.nats_url("projects"))
-        boundary = Boundary(owner.pool, owner.keys, lambda: None)
-        server = Server("projects", boundary, owner.keys, limit=CALLS)
-        await server.start(answering, ROUTES, Health())
+        boundary = UnitOfWork(owner.pool, owner.keyring, lambda: None)
+        server = Server("projects", boundary, owner.keyring, limit=CALLS)
+        await server.start(answering, HANDLERS, Health())
         await answering.flush()
         await answering.flush()
         tenant = new_id("ten")

@@ -1,4 +1,4 @@
-"""API keys of a project: issued, listed, revoked."""
+"""API keys of a project: create, list, revoke."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -7,18 +7,18 @@ import pytest
 from contracts import api_keys as calls
 from contracts.ids import new_id
 from contracts.secrets import is_secret
-from service.projects.world import World
+from service.projects.client import ProjectsClient
 
 HIDDEN = {"secret", "secret_hash", "previous_hash"}
 
 
-async def test_a_secret_is_shown_once_and_then_never(world: World, tenant: str) -> None:
-    project = await world.new_project(tenant)
-    key = await world.new_key(tenant, project)
+async def test_a_secret_is_shown_once_and_then_never(client: ProjectsClient, tenant: str) -> None:
+    project = await client.create_project(tenant)
+    key = await client.create_api_key(tenant, project)
     assert is_secret(key["secret"])
     assert key["secret"].startswith(key["prefix"])
     assert len(key["prefix"]) == len("tnt_test_") + 4
-    (listed,) = await world.keys(tenant, project)
+    (listed,) = await client.list_api_keys(tenant, project)
     assert listed == {name: value for name, value in key.items() if name != "secret"}
     assert HIDDEN.isdisjoint(listed)
 
@@ -32,25 +32,27 @@ async def test_a_secret_is_shown_once_and_then_never(world: World, tenant: str) 
     ],
 )
 async def test_the_secret_tells_where_it_belongs(
-    world: World, tenant: str, environment: str, fields: dict[str, Any], start: str
+    client: ProjectsClient, tenant: str, environment: str, fields: dict[str, Any], start: str
 ) -> None:
-    project = await world.new_project(tenant, environment=environment)
-    key = await world.new_key(tenant, project, **fields)
+    project = await client.create_project(tenant, environment=environment)
+    key = await client.create_api_key(tenant, project, **fields)
     assert key["secret"].startswith(start)
 
 
-async def test_a_repeated_creation_shows_the_secret_again(world: World, tenant: str) -> None:
-    project = await world.new_project(tenant)
+async def test_a_repeated_creation_shows_the_secret_again(
+    client: ProjectsClient, tenant: str
+) -> None:
+    project = await client.create_project(tenant)
     body = {"name": "Once", "scopes": ["users:read"]}
-    first, again = [
-        await world.ask(calls.CREATE_API_KEY, tenant, body, project, idempotency_key="once")
+    first, repeated = [
+        await client.call(calls.CREATE_API_KEY, tenant, body, project, idempotency_key="once")
         for _ in range(2)
     ]
-    assert again.reply.body == first.reply.body
-    assert again.body["secret"]
-    assert again.reply.headers["Idempotent-Replayed"] == "true"
-    assert len(await world.keys(tenant, project)) == 1
-    stored = await world.owner.pool.fetchval(
+    assert repeated.reply.body == first.reply.body
+    assert repeated.body["secret"]
+    assert repeated.reply.headers["Idempotent-Replayed"] == "true"
+    assert len(await client.list_api_keys(tenant, project)) == 1
+    stored = await client.pool.fetchval(
         "SELECT answer FROM idempotency WHERE tenant_id = $1", tenant
     )
     assert first.body["secret"] not in stored
@@ -67,98 +69,104 @@ async def test_a_repeated_creation_shows_the_secret_again(world: World, tenant: 
     ],
 )
 async def test_a_key_that_makes_no_sense_is_refused(
-    world: World, tenant: str, fields: dict[str, Any], field: str
+    client: ProjectsClient, tenant: str, fields: dict[str, Any], field: str
 ) -> None:
-    project = await world.new_project(tenant)
+    project = await client.create_project(tenant)
     body = {"name": "Backend", "scopes": ["users:read"], **fields}
-    refused = await world.ask(calls.CREATE_API_KEY, tenant, body, project)
+    refused = await client.call(calls.CREATE_API_KEY, tenant, body, project)
     assert (refused.status, refused.body["errors"][0]["field"]) == (422, field)
-    assert await world.keys(tenant, project) == []
+    assert await client.list_api_keys(tenant, project) == []
 
 
 @pytest.mark.parametrize("held", [(), ("users:read",), ("users:read", "api_keys:write")])
 async def test_a_key_never_makes_a_stronger_one(
-    world: World, tenant: str, held: tuple[str, ...]
+    client: ProjectsClient, tenant: str, held: tuple[str, ...]
 ) -> None:
-    project = await world.new_project(tenant)
+    project = await client.create_project(tenant)
     for scopes in (["*"], ["users:write"], ["users:read", "users:write"]):
         body = {"name": "Stronger", "scopes": scopes}
-        refused = await world.ask(calls.CREATE_API_KEY, tenant, body, project, scopes=held)
+        refused = await client.call(calls.CREATE_API_KEY, tenant, body, project, scopes=held)
         assert (refused.status, refused.body["code"]) == (403, "insufficient_scope")
         assert scopes[-1] in refused.body["detail"]
     if held:
         body = {"name": "Same", "scopes": ["users:read"]}
-        made = await world.ask(calls.CREATE_API_KEY, tenant, body, project, scopes=held)
-        assert made.status == 201
-    assert await world.happened(tenant) == ["project.created"] + ["api_key.created"] * bool(held)
+        created = await client.call(calls.CREATE_API_KEY, tenant, body, project, scopes=held)
+        assert created.status == 201
+    assert await client.event_types(tenant) == ["project.created"] + ["api_key.created"] * bool(
+        held
+    )
 
 
-async def test_a_revoked_key_stays_listed_and_is_revoked_once(world: World, tenant: str) -> None:
-    project = await world.new_project(tenant)
-    key = await world.new_key(tenant, project)
+async def test_a_revoked_key_stays_listed_and_is_revoked_once(
+    client: ProjectsClient, tenant: str
+) -> None:
+    project = await client.create_project(tenant)
+    key = await client.create_api_key(tenant, project)
     for status in (204, 404, 404):
-        assert (await world.ask(calls.REVOKE_API_KEY, tenant, None, project, key["id"])).status == (
-            status
-        )
-    (listed,) = await world.keys(tenant, project)
+        assert (
+            await client.call(calls.REVOKE_API_KEY, tenant, None, project, key["id"])
+        ).status == (status)
+    (listed,) = await client.list_api_keys(tenant, project)
     assert (listed["status"], listed["revoked_at"] is not None) == ("revoked", True)
-    assert (await world.find(key["secret"])).body["status"] == "revoked"
-    assert (await world.events(tenant))[1:] == [
+    assert (await client.find_credential(key["secret"])).body["status"] == "revoked"
+    assert (await client.event_subjects(tenant))[1:] == [
         ("api_key.created", key["id"]),
         ("api_key.revoked", key["id"]),
     ]
 
 
-async def test_a_key_expires_by_itself(world: World, tenant: str) -> None:
-    project = await world.new_project(tenant)
+async def test_a_key_expires_by_itself(client: ProjectsClient, tenant: str) -> None:
+    project = await client.create_project(tenant)
     soon = (datetime.now(UTC) + timedelta(days=1)).isoformat()
-    key = await world.new_key(tenant, project, expires_at=soon)
-    await world.new_key(tenant, project)
-    assert await world.keys(tenant, project, status="expired") == []
-    assert (await world.find(key["secret"])).body["status"] == "active"
-    await world.execute("UPDATE api_keys SET expires_at = now() WHERE id = $1", key["id"])
-    assert (await world.find(key["secret"])).body["status"] == "expired"
-    (listed,) = await world.keys(tenant, project, status="expired")
+    key = await client.create_api_key(tenant, project, expires_at=soon)
+    await client.create_api_key(tenant, project)
+    assert await client.list_api_keys(tenant, project, status="expired") == []
+    assert (await client.find_credential(key["secret"])).body["status"] == "active"
+    await client.execute("UPDATE api_keys SET expires_at = now() WHERE id = $1", key["id"])
+    assert (await client.find_credential(key["secret"])).body["status"] == "expired"
+    (listed,) = await client.list_api_keys(tenant, project, status="expired")
     assert (listed["id"], listed["status"], listed["revoked_at"]) == (key["id"], "expired", None)
     assert key["id"] not in [
-        each["id"] for each in await world.keys(tenant, project, status="active")
+        each["id"] for each in await client.list_api_keys(tenant, project, status="active")
     ]
-    refused = await world.ask(calls.ROTATE_API_KEY, tenant, {}, project, key["id"])
+    refused = await client.call(calls.ROTATE_API_KEY, tenant, {}, project, key["id"])
     assert (refused.status, refused.body["code"]) == (409, "key_not_active")
 
 
-async def test_a_revoked_key_that_expires_stays_revoked(world: World, tenant: str) -> None:
-    project = await world.new_project(tenant)
+async def test_a_revoked_key_that_expires_stays_revoked(
+    client: ProjectsClient, tenant: str
+) -> None:
+    project = await client.create_project(tenant)
     soon = (datetime.now(UTC) + timedelta(days=1)).isoformat()
-    key = await world.new_key(tenant, project, expires_at=soon)
-    await world.ask(calls.REVOKE_API_KEY, tenant, None, project, key["id"])
-    await world.execute("UPDATE api_keys SET expires_at = now() WHERE id = $1", key["id"])
-    assert await world.keys(tenant, project, status="expired") == []
-    (listed,) = await world.keys(tenant, project, status="revoked")
+    key = await client.create_api_key(tenant, project, expires_at=soon)
+    await client.call(calls.REVOKE_API_KEY, tenant, None, project, key["id"])
+    await client.execute("UPDATE api_keys SET expires_at = now() WHERE id = $1", key["id"])
+    assert await client.list_api_keys(tenant, project, status="expired") == []
+    (listed,) = await client.list_api_keys(tenant, project, status="revoked")
     assert listed["id"] == key["id"]
-    assert (await world.find(key["secret"])).body["status"] == "revoked"
+    assert (await client.find_credential(key["secret"])).body["status"] == "revoked"
 
 
-async def test_totals_of_a_status_are_exact(world: World, tenant: str) -> None:
-    project = await world.new_project(tenant)
-    keys = [await world.new_key(tenant, project) for _ in range(9)]
+async def test_totals_of_a_status_are_exact(client: ProjectsClient, tenant: str) -> None:
+    project = await client.create_project(tenant)
+    keys = [await client.create_api_key(tenant, project) for _ in range(9)]
     for key in keys[:2]:
-        await world.ask(calls.REVOKE_API_KEY, tenant, None, project, key["id"])
-    gone = [key["id"] for key in keys[2:5]]
-    await world.execute("UPDATE api_keys SET expires_at = now() WHERE id = ANY($1)", gone)
+        await client.call(calls.REVOKE_API_KEY, tenant, None, project, key["id"])
+    expired = [key["id"] for key in keys[2:5]]
+    await client.execute("UPDATE api_keys SET expires_at = now() WHERE id = ANY($1)", expired)
     for status, total in (("active", 4), ("expired", 3), ("revoked", 2), (None, 9)):
         query: dict[str, Any] = {"limit": 1} | ({"status": status} if status else {})
-        listed = await world.ask(calls.LIST_API_KEYS, tenant, None, project, query=query)
+        listed = await client.call(calls.LIST_API_KEYS, tenant, None, project, query=query)
         pagination = listed.body["pagination"]
         assert (pagination["total"], pagination["total_exact"]) == (total, True)
 
 
-async def test_a_list_is_filtered_by_status_and_type(world: World, tenant: str) -> None:
-    project, other = await world.new_project(tenant), await world.new_project(tenant)
-    active, revoked = [await world.new_key(tenant, project) for _ in range(2)]
-    public = await world.new_key(tenant, project, type="publishable", scopes=[])
-    await world.new_key(tenant, other)
-    await world.ask(calls.REVOKE_API_KEY, tenant, None, project, revoked["id"])
+async def test_a_list_is_filtered_by_status_and_type(client: ProjectsClient, tenant: str) -> None:
+    project, other = await client.create_project(tenant), await client.create_project(tenant)
+    active, revoked = [await client.create_api_key(tenant, project) for _ in range(2)]
+    public = await client.create_api_key(tenant, project, type="publishable", scopes=[])
+    await client.create_api_key(tenant, other)
+    await client.call(calls.REVOKE_API_KEY, tenant, None, project, revoked["id"])
     for query, wanted in (
         ({}, [public, revoked, active]),
         ({"status": "active"}, [public, active]),
@@ -166,15 +174,15 @@ async def test_a_list_is_filtered_by_status_and_type(world: World, tenant: str) 
         ({"type": "publishable"}, [public]),
         ({"type": "secret", "status": "active"}, [active]),
     ):
-        found = await world.keys(tenant, project, **query)
+        found = await client.list_api_keys(tenant, project, **query)
         assert [each["id"] for each in found] == [each["id"] for each in wanted]
 
 
 async def test_another_tenants_keys_do_not_exist(
-    world: World, tenant: str, other_tenant: str
+    client: ProjectsClient, tenant: str, other_tenant: str
 ) -> None:
-    project, own = await world.new_project(tenant), await world.new_project(tenant)
-    key = await world.new_key(tenant, project)
+    project, own = await client.create_project(tenant), await client.create_project(tenant)
+    key = await client.create_api_key(tenant, project)
     body = {"name": "Mine", "scopes": ["users:read"]}
     for caller, where, which in (
         (other_tenant, project, key["id"]),
@@ -184,8 +192,8 @@ async def test_another_tenants_keys_do_not_exist(
         (tenant, "prj_x", "key_x"),
     ):
         for call, sent in ((calls.REVOKE_API_KEY, None), (calls.ROTATE_API_KEY, {})):
-            assert (await world.ask(call, caller, sent, where, which)).status == 404
+            assert (await client.call(call, caller, sent, where, which)).status == 404
     for caller, where in ((other_tenant, project), (tenant, new_id("prj"))):
-        assert (await world.ask(calls.LIST_API_KEYS, caller, None, where)).status == 404
-        assert (await world.ask(calls.CREATE_API_KEY, caller, body, where)).status == 404
-    assert (await world.keys(tenant, project))[0]["status"] == "active"
+        assert (await client.call(calls.LIST_API_KEYS, caller, None, where)).status == 404
+        assert (await client.call(calls.CREATE_API_KEY, caller, body, where)).status == 404
+    assert (await client.list_api_keys(tenant, project))[0]["status"] == "active"

@@ -1,4 +1,4 @@
-"""Projects, asked of their owner alone."""
+"""Projects: create, get, list, update, delete."""
 
 from typing import Any
 
@@ -8,67 +8,63 @@ from contracts import projects as calls
 from contracts import signing_keys as signing_calls
 from contracts.ids import new_id
 from contracts.projects import ProjectSettings
-from support.owner import Owner
-
-
-async def _made(projects: Owner, tenant: str, **body: Any) -> dict[str, str]:
-    made = await projects.ask(calls.CREATE_PROJECT, tenant, {"name": "Shop", **body})
-    assert made.status == 201, made.body
-    return {"id": made.body["id"]}
+from service.projects.client import ProjectsClient
 
 
 async def test_a_new_project_has_all_settings_and_is_found_again(
-    projects: Owner, tenant: str
+    client: ProjectsClient, tenant: str
 ) -> None:
-    made = await projects.ask(
-        calls.CREATE_PROJECT, tenant, {"name": " My Shop ", "settings": {"mfa": "required"}}
-    )
-    assert (made.status, made.reply.created) == (201, made.body["id"])
-    assert (made.body["slug"], made.body["environment"]) == ("my-shop", "development")
-    assert made.body["settings"] == ProjectSettings(mfa="required").model_dump()
-    found = await projects.ask(calls.GET_PROJECT, tenant, path={"id": made.body["id"]})
-    assert found.body == made.body
-    (created,) = await projects.events(tenant)
-    assert (created["type"], created["data"]) == ("project.created", {"project": made.body})
+    body = {"name": " My Shop ", "settings": {"mfa": "required"}}
+    created = await client.call(calls.CREATE_PROJECT, tenant, body)
+    assert (created.status, created.reply.created) == (201, created.body["id"])
+    assert (created.body["slug"], created.body["environment"]) == ("my-shop", "development")
+    assert created.body["settings"] == ProjectSettings(mfa="required").model_dump()
+    found = await client.call(calls.GET_PROJECT, tenant, None, created.body["id"])
+    assert found.body == created.body
+    (event,) = await client.events(tenant)
+    assert (event["type"], event["data"]) == ("project.created", {"project": created.body})
 
 
 async def test_another_tenants_project_does_not_exist(
-    projects: Owner, tenant: str, other_tenant: str
+    client: ProjectsClient, tenant: str, other_tenant: str
 ) -> None:
-    path = await _made(projects, tenant)
+    project = await client.create_project(tenant)
     for call, body in (
         (calls.GET_PROJECT, None),
         (calls.UPDATE_PROJECT, {"name": "Mine"}),
         (calls.DELETE_PROJECT, None),
     ):
-        for caller, wanted in ((other_tenant, path), (tenant, {"id": new_id("prj")})):
-            refused = await projects.ask(call, caller, body, path=wanted)
+        for caller, wanted in ((other_tenant, project), (tenant, new_id("prj"))):
+            refused = await client.call(call, caller, body, wanted)
             assert (refused.status, refused.body["code"]) == (404, "not_found")
 
 
 async def test_a_slug_is_unique_in_its_tenant(
-    projects: Owner, tenant: str, other_tenant: str
+    client: ProjectsClient, tenant: str, other_tenant: str
 ) -> None:
-    await _made(projects, tenant)
-    again = await projects.ask(calls.CREATE_PROJECT, tenant, {"name": "SHOP"})
-    assert (again.status, again.body["code"]) == (409, "slug_taken")
-    await _made(projects, other_tenant)
-    path = await _made(projects, tenant, name="Other")
-    moved = await projects.ask(calls.UPDATE_PROJECT, tenant, {"slug": "shop"}, path=path)
-    assert (moved.status, moved.body["code"]) == (409, "slug_taken")
+    await client.create_project(tenant, slug="shop")
+    repeated = await client.call(calls.CREATE_PROJECT, tenant, {"name": "SHOP"})
+    assert (repeated.status, repeated.body["code"]) == (409, "slug_taken")
+    await client.create_project(other_tenant, slug="shop")
+    other = await client.create_project(tenant)
+    updated = await client.call(calls.UPDATE_PROJECT, tenant, {"slug": "shop"}, other)
+    assert (updated.status, updated.body["code"]) == (409, "slug_taken")
 
 
-async def test_settings_merge_and_null_returns_to_the_default(projects: Owner, tenant: str) -> None:
-    path = await _made(projects, tenant, settings={"access_token_ttl": 60, "mfa": "off"})
+async def test_settings_merge_and_null_returns_to_the_default(
+    client: ProjectsClient, tenant: str
+) -> None:
+    settings = {"access_token_ttl": 60, "mfa": "off"}
+    project = await client.create_project(tenant, settings=settings)
     patch = {"settings": {"access_token_ttl": None, "allow_sign_up": False}}
-    patched = await projects.ask(calls.UPDATE_PROJECT, tenant, patch, path=path)
+    patched = await client.call(calls.UPDATE_PROJECT, tenant, patch, project)
     wanted = ProjectSettings(mfa="off", allow_sign_up=False).model_dump()
     assert (patched.body["settings"], patched.body["version"]) == (wanted, 2)
     before = ProjectSettings(access_token_ttl=60, mfa="off").model_dump()
-    updated = (await projects.events(tenant))[-1]
-    assert updated["data"]["changes"] == {"settings": {"from": before, "to": wanted}}
-    found = await projects.ask(calls.GET_PROJECT, tenant, path=path)
-    assert found.body == patched.body == updated["data"]["project"]
+    event = (await client.events(tenant))[-1]
+    assert event["data"]["changes"] == {"settings": {"from": before, "to": wanted}}
+    found = await client.call(calls.GET_PROJECT, tenant, None, project)
+    assert found.body == patched.body == event["data"]["project"]
 
 
 @pytest.mark.parametrize(
@@ -81,35 +77,37 @@ async def test_settings_merge_and_null_returns_to_the_default(projects: Owner, t
     ],
 )
 async def test_wrong_settings_are_refused_by_name(
-    projects: Owner, tenant: str, settings: dict[str, Any], field: str
+    client: ProjectsClient, tenant: str, settings: dict[str, Any], field: str
 ) -> None:
-    path = await _made(projects, tenant)
-    refused = await projects.ask(calls.UPDATE_PROJECT, tenant, {"settings": settings}, path=path)
+    project = await client.create_project(tenant)
+    refused = await client.call(calls.UPDATE_PROJECT, tenant, {"settings": settings}, project)
     assert refused.status == 422
     assert [each["field"] for each in refused.body["errors"]] == [field]
 
 
-async def test_a_patch_that_changes_nothing_has_no_event(projects: Owner, tenant: str) -> None:
-    path = await _made(projects, tenant)
+async def test_a_patch_that_changes_nothing_has_no_event(
+    client: ProjectsClient, tenant: str
+) -> None:
+    project = await client.create_project(tenant)
     for patch in ({}, {"name": "Shop"}, {"settings": {"mfa": None, "allow_sign_up": True}}):
-        same = await projects.ask(calls.UPDATE_PROJECT, tenant, patch, path=path)
+        same = await client.call(calls.UPDATE_PROJECT, tenant, patch, project)
         assert (same.status, same.body["version"]) == (200, 1)
-    assert len(await projects.events(tenant)) == 1
+    assert len(await client.events(tenant)) == 1
 
 
-async def test_a_stale_version_is_refused(projects: Owner, tenant: str) -> None:
-    path = await _made(projects, tenant)
+async def test_a_stale_version_is_refused(client: ProjectsClient, tenant: str) -> None:
+    project = await client.create_project(tenant)
     for call, body in ((calls.UPDATE_PROJECT, {"name": "New"}), (calls.DELETE_PROJECT, None)):
-        stale = await projects.ask(call, tenant, body, path=path, if_match='"9"')
+        stale = await client.call(call, tenant, body, project, if_match='"9"')
         assert (stale.status, stale.body["code"]) == (412, "version_mismatch")
 
 
-async def test_a_list_is_filtered_and_sorted(projects: Owner, tenant: str) -> None:
+async def test_a_list_is_filtered_and_sorted(client: ProjectsClient, tenant: str) -> None:
     for name, environment in (("B", "production"), ("A", "staging"), ("C", "production")):
-        await _made(projects, tenant, name=f"Shop {name}", environment=environment)
+        await client.create_project(tenant, name=f"Shop {name}", environment=environment)
 
     async def names(**query: str) -> list[str]:
-        found = await projects.ask(calls.LIST_PROJECTS, tenant, query=query)
+        found = await client.call(calls.LIST_PROJECTS, tenant, query=query)
         assert found.body["pagination"]["total"] == len(found.body["projects"])
         return [each["name"][-1] for each in found.body["projects"]]
 
@@ -119,26 +117,25 @@ async def test_a_list_is_filtered_and_sorted(projects: Owner, tenant: str) -> No
     assert await names(q="op a") == ["A"]
 
 
-async def test_a_deletion_takes_the_keys_with_it(projects: Owner, tenant: str) -> None:
-    path = await _made(projects, tenant)
-    body = {"name": "Backend", "scopes": ["users:read"]}
-    key = await projects.ask(key_calls.CREATE_API_KEY, tenant, body, path=path)
-    gone = await projects.ask(key_calls.CREATE_API_KEY, tenant, body, path=path)
-    await projects.ask(key_calls.REVOKE_API_KEY, tenant, path={**path, "key_id": gone.body["id"]})
-    preview = await projects.ask(calls.DELETE_PROJECT, tenant, path=path, query={"dry_run": "true"})
+async def test_a_deletion_revokes_and_deletes_its_keys(client: ProjectsClient, tenant: str) -> None:
+    project = await client.create_project(tenant)
+    key, revoked = [await client.create_api_key(tenant, project) for _ in range(2)]
+    await client.call(key_calls.REVOKE_API_KEY, tenant, None, project, revoked["id"])
+    dry_run = {"dry_run": "true"}
+    preview = await client.call(calls.DELETE_PROJECT, tenant, None, project, query=dry_run)
     assert preview.body == {"would_delete": {"api_keys": 1, "signing_keys": 2}}
-    before = len(await projects.events(tenant))
-    removed = await projects.ask(calls.DELETE_PROJECT, tenant, path=path)
-    assert (removed.status, removed.body) == (204, None)
-    events = (await projects.events(tenant))[before:]
+    before = len(await client.events(tenant))
+    deleted = await client.call(calls.DELETE_PROJECT, tenant, None, project)
+    assert (deleted.status, deleted.body) == (204, None)
+    events = (await client.events(tenant))[before:]
     assert [(each["type"], each["subject"]) for each in events] == [
-        ("api_key.revoked", key.body["id"]),
-        ("project.deleted", path["id"]),
+        ("api_key.revoked", key["id"]),
+        ("project.deleted", project),
     ]
     assert events[0]["data"]["api_key"]["status"] == "revoked"
-    assert (await projects.ask(signing_calls.GET_JWKS, None, path=path)).status == 404
-    assert (await projects.ask(calls.DELETE_PROJECT, tenant, path=path)).status == 404
-    kept = await projects.pool.fetchval(
-        "SELECT status FROM api_keys WHERE tenant_id = $1 AND id = $2", tenant, key.body["id"]
+    assert (await client.call(signing_calls.GET_JWKS, None, None, project)).status == 404
+    assert (await client.call(calls.DELETE_PROJECT, tenant, None, project)).status == 404
+    kept = await client.pool.fetchval(
+        "SELECT status FROM api_keys WHERE tenant_id = $1 AND id = $2", tenant, key["id"]
     )
     assert kept == "revoked"

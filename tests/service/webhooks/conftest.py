@@ -1,24 +1,25 @@
-"""Webhooks alone on its database, with receivers of its deliveries on loopback."""
+"""The webhooks service alone on its database, with receivers on loopback."""
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 from contracts.ids import new_id
-from service.webhooks.world import World
+from service.webhooks.client import WebhooksClient
+from service.webhooks.runners import run_dispatchers
+from support import receivers
 from support.owner import owner_of
-from support.receivers import Receiver, receiver
+from support.receivers import Receiver
 from tenantry.servers import Servers
-from webhooks.connecting import open_session
-from webhooks.dispatch import Dispatcher
-from webhooks.rpc import routes
+from webhooks.rpc import handlers
 from webhooks.settings import WebhooksSettings
+from webhooks.worker.dispatcher import Dispatcher
 
 
 @pytest.fixture(scope="session")
-async def world(servers: Servers) -> AsyncIterator[World]:
-    async with owner_of("webhooks", routes(allow_private=True), servers, WebhooksSettings) as owner:
-        yield World(owner)
+async def client(servers: Servers) -> AsyncIterator[WebhooksClient]:
+    development = handlers(allow_private=True)
+    async with owner_of("webhooks", development, servers, WebhooksSettings) as owner:
+        yield WebhooksClient(owner)
 
 
 @pytest.fixture
@@ -28,27 +29,18 @@ def tenant() -> str:
 
 
 @pytest.fixture
-async def endpoint() -> AsyncIterator[Receiver]:
-    async with receiver() as here:
-        yield here
+async def receiver() -> AsyncIterator[Receiver]:
+    async with receivers.receiver() as running:
+        yield running
 
 
 @pytest.fixture
-async def another() -> AsyncIterator[Receiver]:
-    async with receiver() as here:
-        yield here
+async def other_receiver() -> AsyncIterator[Receiver]:
+    async with receivers.receiver() as running:
+        yield running
 
 
 @pytest.fixture
-async def sending(world: World) -> AsyncIterator[Dispatcher]:
-    """A dispatcher at work."""
-    dispatcher = Dispatcher(
-        world.owner.pool,
-        world.owner.keys,
-        open_session(allow_private=True),
-        allow_private=True,
-    )
-    task = asyncio.create_task(dispatcher.run())
-    yield dispatcher
-    await dispatcher.stop()
-    task.cancel()
+async def dispatcher(client: WebhooksClient) -> AsyncIterator[Dispatcher]:
+    async with run_dispatchers(client.owner, 1) as (running,):
+        yield running

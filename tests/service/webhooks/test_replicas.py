@@ -1,9 +1,9 @@
-"""Several dispatchers on one queue: limits hold for all together, and what one had survives it."""
+"""Several dispatchers on one queue: limits hold for all together, and others take over from a dead
+one.
+"""
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,158 +11,152 @@ import asyncpg
 import pytest
 from aiohttp import web
 from chassis.streams import bootstrap
-from service.webhooks.running import running
-from service.webhooks.world import World
+from service.webhooks.client import WebhooksClient
+from service.webhooks.receivers import hold_responses, wait_for_requests
+from service.webhooks.runners import run_dispatchers, run_webhooks
 from support.receivers import Receiver
 from support.waiting import until
 from tenantry.servers import Servers
-from webhooks import claims, due
-from webhooks.connecting import open_session
-from webhooks.dispatch import Dispatcher
+from webhooks.queue.claim import LEASE_SECONDS
+from webhooks.queue.ready import LOCK_CLAIMING, WEBHOOK_LIMIT
+from webhooks.worker import dispatcher as dispatcher_module
+from webhooks.worker.dispatcher import Dispatcher
 
 
-@asynccontextmanager
-async def dispatching(world: World, replicas: int) -> AsyncIterator[list[Dispatcher]]:
-    """As many dispatchers as replicas would run, each looking by itself."""
-    dispatchers = [
-        Dispatcher(
-            world.owner.pool, world.owner.keys, open_session(allow_private=True), allow_private=True
-        )
-        for _ in range(replicas)
-    ]
-    tasks = [asyncio.create_task(each.run()) for each in dispatchers]
-    try:
-        yield dispatchers
-    finally:
-        await asyncio.gather(*(each.stop() for each in dispatchers))
-        for task in tasks:
-            task.cancel()
-
-
-async def test_a_webhooks_limit_holds_for_all_replicas_together(
-    world: World, tenant: str, endpoint: Receiver
-) -> None:
-    webhooks, hold = 10, asyncio.Event()
-    under_way: Counter[str] = Counter()
-    most: Counter[str] = Counter()
-
-    async def slow(request: web.Request) -> web.Response:
-        under_way[request.path] += 1
-        most[request.path] = max(most[request.path], under_way[request.path])
-        await hold.wait()
-        under_way[request.path] -= 1
-        return web.Response(status=204)
-
-    endpoint.answer = slow
-    for number in range(webhooks):
-        await world.subscribe(tenant, f"{endpoint.url}/{number}")
-    await world.happen(tenant, count=40)
-    async with dispatching(world, 3) as dispatchers:
-        for each in dispatchers:
-            each.wake()
-
-        async def all_at_their_limit() -> bool:
-            return sum(under_way.values()) >= webhooks * due.IN_FLIGHT
-
-        await until(all_at_their_limit)
-        hold.set()
-
-        async def all_arrived() -> bool:
-            return len(endpoint.received) == webhooks * 40
-
-        await until(all_arrived, 40)
-    assert set(most.values()) == {due.IN_FLIGHT}
-
-
-async def test_who_hangs_with_the_turn_in_hand_holds_up_nobody_for_long(
-    world: World, servers: Servers, tenant: str, endpoint: Receiver, sending: Dispatcher
-) -> None:
-    stopped = await asyncpg.connect(servers.database_url("webhooks"))
-    turn = stopped.transaction()
-    await turn.start()
-    await due.TAKE_TURN.row(stopped)
-    made = await world.subscribe(tenant, endpoint.url)
-    await world.happen(tenant)
-    sending.wake()
-    done = await world.attempted(tenant, made["id"])
-    assert done["status"] == "succeeded"
-    with pytest.raises((asyncpg.InterfaceError, asyncpg.PostgresError)):
-        await stopped.execute("SELECT 1")
-    stopped.terminate()
-
-
-async def test_who_lost_its_lease_has_no_say_any_more(
-    world: World, tenant: str, endpoint: Receiver
-) -> None:
-    """The attempt that took too long is not written over the one that followed it."""
-    hold = asyncio.Event()
-
-    async def slow_at_first(_: web.Request) -> web.Response:
-        if len(endpoint.received) == 1:
-            await hold.wait()
-        return web.Response(status=500)
-
-    endpoint.answer = slow_at_first
-    made = await world.subscribe(tenant, endpoint.url)
-    await world.happen(tenant)
-    async with dispatching(world, 1) as (late,):
-        late.wake()
-
-        async def sent() -> bool:
-            return bool(endpoint.received)
-
-        await until(sent)
-        await end_leases(world, tenant)
-        async with dispatching(world, 1) as (next_one,):
-            next_one.wake()
-            failed = await world.attempted(tenant, made["id"])
-        hold.set()
-    assert await world.delivery(tenant, made["id"]) == failed
-    tries = await world.owner.pool.fetchval("SELECT tries FROM queue WHERE tenant_id = $1", tenant)
-    assert tries == 1
-
-
-async def end_leases(world: World, tenant: str) -> None:
-    """As if their time were over."""
-    await world.owner.pool.execute(
+async def expire_leases(client: WebhooksClient, tenant: str) -> None:
+    await client.pool.execute(
         "UPDATE queue SET wake_at = now() WHERE tenant_id = $1 AND state = 'leased'", tenant
     )
 
 
-async def test_what_a_killed_process_was_sending_is_sent_by_another(
-    world: World, servers: Servers, tenant: str, endpoint: Receiver, tmp_path: Path
+async def test_the_limit_of_a_webhook_holds_for_all_replicas_together(
+    client: WebhooksClient, tenant: str, receiver: Receiver
 ) -> None:
-    hold = asyncio.Event()
+    webhooks, release = 10, asyncio.Event()
+    in_flight: Counter[str] = Counter()
+    most: Counter[str] = Counter()
 
-    async def slow_at_first(_: web.Request) -> web.Response:
-        if len(endpoint.received) == 1:
-            await hold.wait()
+    async def respond(request: web.Request) -> web.Response:
+        in_flight[request.path] += 1
+        most[request.path] = max(most[request.path], in_flight[request.path])
+        await release.wait()
+        in_flight[request.path] -= 1
         return web.Response(status=204)
 
-    endpoint.answer = slow_at_first
-    made = await world.subscribe(tenant, endpoint.url, "user.created")
+    receiver.answer = respond
+    for number in range(webhooks):
+        await client.create_webhook(tenant, f"{receiver.url}/{number}")
+    await client.publish(tenant, count=40)
+    async with run_dispatchers(client.owner, 3) as dispatchers:
+        for each in dispatchers:
+            each.wake()
+
+        async def all_at_their_limit() -> bool:
+            return sum(in_flight.values()) >= webhooks * WEBHOOK_LIMIT
+
+        await until(all_at_their_limit)
+        release.set()
+        await wait_for_requests(receiver, webhooks * 40, 40)
+        assert len(receiver.received) == webhooks * 40
+    assert set(most.values()) == {WEBHOOK_LIMIT}
+
+
+async def test_a_replica_that_hangs_with_the_lock_delays_nobody_for_long(
+    client: WebhooksClient,
+    servers: Servers,
+    tenant: str,
+    receiver: Receiver,
+    dispatcher: Dispatcher,
+) -> None:
+    hanging = await asyncpg.connect(servers.database_url("webhooks"))
+    transaction = hanging.transaction()
+    await transaction.start()
+    await LOCK_CLAIMING.fetch_one(hanging)
+    webhook = await client.create_webhook(tenant, receiver.url)
+    await client.publish(tenant)
+    dispatcher.wake()
+    delivery = await client.wait_for_attempts(tenant, webhook["id"])
+    assert delivery["status"] == "succeeded"
+    with pytest.raises((asyncpg.InterfaceError, asyncpg.PostgresError)):
+        await hanging.execute("SELECT 1")
+    hanging.terminate()
+
+
+async def test_a_dispatcher_whose_lease_has_expired_writes_no_result(
+    client: WebhooksClient, tenant: str, receiver: Receiver
+) -> None:
+    """An attempt that took too long does not overwrite the one that followed it."""
+    release = hold_responses(receiver, 500, only_first=True)
+    webhook = await client.create_webhook(tenant, receiver.url)
+    await client.publish(tenant)
+    async with run_dispatchers(client.owner, 1) as (late,):
+        late.wake()
+        await wait_for_requests(receiver, 1)
+        await expire_leases(client, tenant)
+        async with run_dispatchers(client.owner, 1) as (successor,):
+            successor.wake()
+            failed = await client.wait_for_attempts(tenant, webhook["id"])
+        release.set()
+    assert await client.only_delivery(tenant, webhook["id"]) == failed
+    tries = await client.pool.fetchval("SELECT tries FROM queue WHERE tenant_id = $1", tenant)
+    assert tries == 1
+
+
+async def test_an_expired_lease_of_a_dead_dispatcher_is_claimed_again(
+    client: WebhooksClient, tenant: str, receiver: Receiver, dispatcher: Dispatcher
+) -> None:
+    webhook = await client.create_webhook(tenant, receiver.url)
+    await client.publish(tenant)
+    await client.pool.execute(
+        "UPDATE queue SET state = 'leased', lease = 'dead', wake_at = now() - interval '1 second'"
+        " WHERE tenant_id = $1",
+        tenant,
+    )
+    dispatcher.wake()
+
+    async def is_delivered() -> bool:
+        return (await client.only_delivery(tenant, webhook["id"]))["status"] == "succeeded"
+
+    await until(is_delivered)
+
+
+async def test_deliveries_of_a_killed_process_are_sent_by_another(
+    client: WebhooksClient, servers: Servers, tenant: str, receiver: Receiver, tmp_path: Path
+) -> None:
+    release = hold_responses(receiver, only_first=True)
+    webhook = await client.create_webhook(tenant, receiver.url, "user.created")
     await bootstrap(servers.nats_url("admin"))
-    async with running(servers, tmp_path / "log") as service:
-        await world.happen(tenant)
-
-        async def sent() -> bool:
-            return bool(endpoint.received)
-
-        await until(sent)
-        service.process.kill()
-        await service.process.wait()
-    hold.set()
-    row = await world.owner.pool.fetchrow("SELECT * FROM queue WHERE tenant_id = $1", tenant)
+    async with run_webhooks(servers, tmp_path / "log") as killed:
+        await client.publish(tenant)
+        await wait_for_requests(receiver, 1)
+        killed.process.kill()
+        await killed.process.wait()
+    release.set()
+    row = await client.pool.fetchrow(
+        "SELECT state, tries, wake_at - now() AS expires_in FROM queue WHERE tenant_id = $1", tenant
+    )
     assert row is not None
     assert (row["state"], row["tries"]) == ("leased", 0)
-    ends = await world.owner.pool.fetchval(
-        "SELECT wake_at - now() FROM queue WHERE tenant_id = $1", tenant
-    )
-    assert ends <= timedelta(seconds=claims.LEASE_SECONDS)
-    await end_leases(world, tenant)
-    async with dispatching(world, 1) as (successor,):
+    assert row["expires_in"] <= timedelta(seconds=LEASE_SECONDS)
+    await expire_leases(client, tenant)
+    async with run_dispatchers(client.owner, 1) as (successor,):
         successor.wake()
-        done = await world.attempted(tenant, made["id"])
-    assert done["status"] == "succeeded"
-    ids = {each.headers["webhook-id"] for each in endpoint.received}
-    assert (len(endpoint.received), len(ids)) == (2, 1)
+        delivery = await client.wait_for_attempts(tenant, webhook["id"])
+    assert delivery["status"] == "succeeded"
+    ids = {each.headers["webhook-id"] for each in receiver.received}
+    assert (len(receiver.received), len(ids)) == (2, 1)
+
+
+async def test_a_dispatcher_that_stops_releases_what_it_has_not_sent(
+    client: WebhooksClient, tenant: str, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher_module, "STOP_SECONDS", 0.2)
+    release = hold_responses(receiver)
+    await client.create_webhook(tenant, receiver.url)
+    async with run_dispatchers(client.owner, 1) as (stopping,):
+        await client.publish(tenant)
+        stopping.wake()
+        await wait_for_requests(receiver, 1)
+    state = await client.pool.fetchval("SELECT state FROM queue WHERE tenant_id = $1", tenant)
+    assert state == "ready"
+    release.set()

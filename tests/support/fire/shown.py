@@ -6,7 +6,7 @@ from typing import Any
 
 import asyncpg
 from chassis import streams
-from contracts.events import STREAM
+from contracts.topology import SERVICE_NAMES, STREAM
 from tenantry.data_folder.secrets import SERVICES
 
 from support.api import Api
@@ -99,7 +99,7 @@ async def calm(stack: CabledStack) -> Calm:
         finally:
             await conn.close()
     async with streams.connected(stack.servers.nats_url("admin")) as client:
-        for name in streams.CONSUMERS:
+        for name in SERVICE_NAMES:
             info = await client.jetstream().consumer_info(STREAM, name)
             seen.counts[f"pending for {name}"] = info.num_pending or 0
             seen.counts[f"unacked by {name}"] = info.num_ack_pending or 0

@@ -3,20 +3,20 @@
 from contracts.invitations import (
     AcceptedInvitation,
     AcceptInvitation,
+    CreateInvitation,
     Invitation,
     InvitationPage,
     InvitationsQuery,
     IssuedInvitation,
-    CreateInvitation,
 )
-from contracts.members import Member, MemberPage, UpdateMember, MembersQuery, AddMember
+from contracts.members import AddMember, Member, MemberPage, MembersQuery, UpdateMember
 from contracts.models import DeleteQuery, DeletionPreview
 from contracts.organizations import (
     CreateOrganization,
     Organization,
     OrganizationPage,
-    UpdateOrganization,
     OrganizationsQuery,
+    UpdateOrganization,
 )
 
 from tenantry_client.requests import Pages, Request
@@ -72,7 +72,9 @@ def remove_member(organization_id: str, user_id: str) -> Request[None]:
     return Request("DELETE", _MEMBER, {204: None}, (organization_id, user_id))
 
 
-def create_invitation(organization_id: str, invitation: CreateInvitation) -> Request[IssuedInvitation]:
+def create_invitation(
+    organization_id: str, invitation: CreateInvitation
+) -> Request[IssuedInvitation]:
     """The token is shown this once."""
     responses = {201: IssuedInvitation}
     return Request("POST", _INVITATIONS, responses, (organization_id,), body=invitation)

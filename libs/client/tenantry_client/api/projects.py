@@ -5,13 +5,13 @@ from contracts.api_keys import (
     ApiKeyPage,
     ApiKeysQuery,
     ApiKeyVerdict,
-    IssuedApiKey,
     CreateApiKey,
+    IssuedApiKey,
     RotateApiKey,
 )
 from contracts.catalogue import SettingsSchema
 from contracts.models import DeleteQuery, DeletionPreview, ListQuery
-from contracts.projects import CreateProject, Project, ProjectPage, UpdateProject, ProjectsQuery
+from contracts.projects import CreateProject, Project, ProjectPage, ProjectsQuery, UpdateProject
 from contracts.signing_keys import JsonWebKeySet, RotateSigningKey, SigningKey, SigningKeyPage
 
 from tenantry_client.models import VerifyApiKey

@@ -12,8 +12,8 @@ from contracts.tenants import (
     RootKeysQuery,
     Tenant,
     TenantPage,
-    UpdateTenant,
     TenantsQuery,
+    UpdateTenant,
     WhoAmI,
 )
 

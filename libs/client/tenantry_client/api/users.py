@@ -4,21 +4,21 @@ from collections.abc import Iterable
 
 from contracts.models import DeletionPreview
 from contracts.sessions import (
-    IssuedSession,
     CreateSession,
+    IssuedSession,
     RefreshSession,
     SessionTokens,
     SessionVerdict,
     VerifySession,
 )
 from contracts.users import (
+    CreateUser,
     DeleteUserQuery,
     ImportResult,
-    CreateUser,
+    UpdateUser,
     User,
     UserDetail,
     UserPage,
-    UpdateUser,
     UsersQuery,
 )
 

@@ -3,18 +3,18 @@
 from contracts.catalogue import EventTypes
 from contracts.models import DeleteQuery, DeletionPreview
 from contracts.webhooks import (
+    CreateWebhook,
     DeliveriesQuery,
     Delivery,
     DeliveryDetail,
     DeliveryPage,
     IssuedWebhook,
-    CreateWebhook,
     Replay,
     Replayed,
     SendTest,
+    UpdateWebhook,
     Webhook,
     WebhookPage,
-    UpdateWebhook,
     WebhooksQuery,
 )
 

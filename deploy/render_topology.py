@@ -1,0 +1,250 @@
+"""Writes what follows from `contracts.topology` into the files that need it (`make topology`).
+
+In a file that people write, the generated part stands between `<topology NAME>` and `</topology>`
+in comments; the manifest of a service is generated whole.
+"""
+
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from string import Template
+
+from contracts.topology import EDGE_LISTENS, SERVICES, STREAM, Service
+
+ROOT = Path(__file__).parents[1]
+MANIFESTS = "deploy/kubernetes"
+_REGION = re.compile(
+    r"(?P<begin>^.*<topology (?P<name>[\w-]+)>.*\n)(?P<body>(?:.*\n)*?)(?P<end>^.*</topology>)",
+    re.MULTILINE,
+)
+
+Region = Callable[[], Iterator[str]]
+REGIONS: dict[str, Region] = {}
+
+
+def region(lines: Region) -> Region:
+    """Registers the lines of the region that has the name of the function."""
+    REGIONS[lines.__name__.replace("_", "-")] = lines
+    return lines
+
+
+@region
+def nats_users() -> Iterator[str]:
+    """What each service may publish and hear. A service answers requests in foreign inboxes by
+    `allow_responses`, and in no other way.
+    """
+    for each in SERVICES:
+        publish = [
+            f"tenantry.events.{each.name}.>",
+            f"tenantry.lifecycle.{each.name}.>",
+            *(f"tenantry.rpc.{call}" for call in each.calls),
+            "$JS.API.INFO",
+            f"$JS.API.STREAM.INFO.{STREAM}",
+            f"$JS.API.CONSUMER.INFO.{STREAM}.{each.name}",
+            f"$JS.API.CONSUMER.MSG.NEXT.{STREAM}.{each.name}",
+            f"$JS.ACK.{STREAM}.{each.name}.>",
+        ]
+        subscribe = f'["_INBOX_{each.name}.>", "tenantry.rpc.{each.name}.>", "$SRV.>"]'
+        yield "    {"
+        yield f"      user: {each.name}"
+        yield f"      password: $TENANTRY_NATS_PASSWORD_{each.name.upper()}"
+        yield "      permissions: {"
+        yield "        publish: ["
+        yield from (f'          "{subject}"' for subject in publish)
+        yield "        ]"
+        yield f"        subscribe: {subscribe}"
+        yield "        allow_responses: true"
+        yield "      }"
+        yield "    }"
+
+
+@region
+def nats_edge() -> Iterator[str]:
+    yield from (f'          "{subject}"' for subject in EDGE_LISTENS)
+
+
+@region
+def nats_subscriber_denied() -> Iterator[str]:
+    for each in SERVICES:
+        yield f'            "$JS.API.CONSUMER.CREATE.{STREAM}.{each.name}.>"'
+        yield f'            "$JS.API.CONSUMER.MSG.NEXT.{STREAM}.{each.name}"'
+        yield f'            "$JS.ACK.{STREAM}.{each.name}.>"'
+
+
+@region
+def sql_passwords() -> Iterator[str]:
+    for each in SERVICES:
+        for role in (f"{each.name}_owner", each.name):
+            yield f"\\getenv {role} TENANTRY_POSTGRES_PASSWORD_{role.upper()}"
+
+
+@region
+def sql_roles() -> Iterator[str]:
+    roles = [role for each in SERVICES for role in (f"{each.name}_owner", each.name)]
+    for role in roles:
+        yield f"    ('{role}', :'{role}')" + (";" if role == roles[-1] else ",")
+
+
+@region
+def sql_databases() -> Iterator[str]:
+    for each in SERVICES:
+        yield ""
+        if each.is_append_only:
+            yield "-- Append-only: its migrations grant table by table, nothing comes by default."
+        yield f"\\connect {each.name}"
+        yield "CREATE EXTENSION IF NOT EXISTS pg_trgm;"
+        yield "CREATE EXTENSION IF NOT EXISTS btree_gin;"
+        if not each.is_append_only:
+            yield f"ALTER DEFAULT PRIVILEGES FOR ROLE {each.name}_owner IN SCHEMA public"
+            yield f"    GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {each.name};"
+            yield f"ALTER DEFAULT PRIVILEGES FOR ROLE {each.name}_owner IN SCHEMA public"
+            yield f"    GRANT USAGE, SELECT ON SEQUENCES TO {each.name};"
+
+
+def _database(name: str, role: str) -> str:
+    return f"postgresql://{role}:${{TENANTRY_POSTGRES_PASSWORD_{role.upper()}}}@postgres/{name}"
+
+
+@region
+def compose_migration_urls() -> Iterator[str]:
+    for each in SERVICES:
+        url = _database(each.name, f"{each.name}_owner")
+        yield f"  TENANTRY_{each.name.upper()}_MIGRATION_URL: {url}"
+
+
+@region
+def compose_database_urls() -> Iterator[str]:
+    for each in SERVICES:
+        url = _database(each.name, each.name)
+        yield f"      TENANTRY_{each.name.upper()}_DATABASE_URL: {url}"
+
+
+@region
+def compose_postgres() -> Iterator[str]:
+    for each in SERVICES:
+        for role in (each.name, f"{each.name}_owner"):
+            name = f"TENANTRY_POSTGRES_PASSWORD_{role.upper()}"
+            yield f"      {name}: ${{{name}}}"
+
+
+@region
+def compose_nats() -> Iterator[str]:
+    for each in SERVICES:
+        name = f"TENANTRY_NATS_PASSWORD_{each.name.upper()}"
+        yield f"      {name}: ${{{name}}}"
+
+
+@region
+def compose_services() -> Iterator[str]:
+    for each in SERVICES:
+        upper, networks = each.name.upper(), "inside"
+        if each.reaches_internet:
+            networks = "inside, outside"
+        yield f"  {each.name}:"
+        yield "    <<: *ours"
+        yield f"    image: tenantry/{each.name}"
+        arguments = f"args: {{ SERVICE: {each.name} }}"
+        yield f"    build: {{ context: ., dockerfile: deploy/Dockerfile, {arguments} }}"
+        yield "    environment:"
+        yield "      <<: *keys"
+        password = f"${{TENANTRY_NATS_PASSWORD_{upper}}}"
+        yield f"      TENANTRY_NATS_URL: nats://{each.name}:{password}@nats:4222"
+        yield f"      TENANTRY_DATABASE_URL: {_database(each.name, each.name)}"
+        yield from (f"      {setting}" for setting in each.environment)
+        yield f"    networks: [{networks}]"
+        yield "    depends_on: *prepared"
+        yield ""
+
+
+@region
+def compose_healthy() -> Iterator[str]:
+    yield from (f"      {each.name}: {{ condition: service_healthy }}" for each in SERVICES)
+
+
+@region
+def kubernetes_resources() -> Iterator[str]:
+    yield from (f"  - {each.name}.yaml" for each in SERVICES)
+
+
+@region
+def kubernetes_images() -> Iterator[str]:
+    version = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert version is not None
+    for each in SERVICES:
+        yield f'  - {{ name: tenantry/{each.name}, newTag: "{version[1]}" }}'
+
+
+@region
+def kubernetes_databases() -> Iterator[str]:
+    names = ", ".join(each.name for each in SERVICES)
+    yield f"        values: [{names}, migrate]"
+
+
+@region
+def packages() -> Iterator[str]:
+    yield from (f'    "services/{each.name}",' for each in SERVICES)
+
+
+@region
+def import_roots() -> Iterator[str]:
+    yield from (f'    "{each.name}",' for each in SERVICES)
+
+
+@region
+def import_layer() -> Iterator[str]:
+    yield f'    "edge | {" | ".join(each.name for each in SERVICES)}",'
+
+
+@region
+def docs_services() -> Iterator[str]:
+    yield "| service | owns | hears | calls |"
+    yield "|---|---|---|---|"
+    for each in SERVICES:
+        hears = "<br>".join(f"`{subject}`" for subject in each.consumes)
+        calls = "<br>".join(f"`{call}`" for call in each.calls) or "nobody"
+        yield f"| `{each.name}` | {each.summary} | {hears} | {calls} |"
+
+
+FILES = (
+    "deploy/nats/nats.conf",
+    "deploy/postgres/init.sql",
+    "docker-compose.yml",
+    "deploy/kubernetes/kustomization.yaml",
+    "deploy/kubernetes/network.yaml",
+    "pyproject.toml",
+    "docs/architecture.md",
+)
+"""The files that have such parts."""
+
+
+def render_manifest(template: Template, service: Service) -> str:
+    return template.substitute(
+        name=service.name, summary=service.summary, max_replicas=service.max_replicas
+    )
+
+
+def render(root: Path) -> dict[Path, str]:
+    """Each file that has a generated part, with the text that it should have."""
+
+    def replaced(found: re.Match[str]) -> str:
+        body = "".join(f"{line}\n" for line in REGIONS[found["name"]]())
+        return f"{found['begin']}{body}{found['end']}"
+
+    texts = {root / name: _REGION.sub(replaced, (root / name).read_text()) for name in FILES}
+    template = Template((root / MANIFESTS / "service.yaml.template").read_text())
+    for each in SERVICES:
+        texts[root / MANIFESTS / f"{each.name}.yaml"] = render_manifest(template, each)
+    return texts
+
+
+def main() -> int:
+    for path, text in render(ROOT).items():
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
+            print(f"wrote {path.relative_to(ROOT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,139 @@
+"""Idempotency keys: the answer of a request is stored in the transaction of its change, encrypted.
+
+A repeat within 24 hours gets that answer again. draft-ietf-httpapi-idempotency-key-header.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from contracts.problems import Problem
+from sqlalchemy import Column, MetaData, Table, Text, bindparam, delete, func, insert, select, text
+from sqlalchemy.dialects.postgresql import BIGINT
+
+from chassis.database import ID, TIME, Connection, Pool
+from chassis.encryption import Keyring
+from chassis.request import Reply, Request
+from chassis.statements import Statement
+
+IDEMPOTENCY = Table(
+    "idempotency",
+    MetaData(),
+    Column("tenant_id", ID, primary_key=True),
+    Column("key", ID, primary_key=True),
+    Column("fingerprint", Text, nullable=False),
+    Column("answer", Text, nullable=False),
+    Column("created_at", TIME, nullable=False, index=True, server_default=func.now()),
+)
+
+_MINE = (
+    IDEMPOTENCY.c.tenant_id == bindparam("tenant_id"),
+    IDEMPOTENCY.c.key == bindparam("key"),
+)
+_LOCK_AND_GET = Statement(
+    select(
+        func.pg_try_advisory_xact_lock(bindparam("lock", type_=BIGINT)).label("is_locked"),
+        select(IDEMPOTENCY.c.fingerprint).where(*_MINE).scalar_subquery().label("fingerprint"),
+        select(IDEMPOTENCY.c.answer).where(*_MINE).scalar_subquery().label("answer"),
+    )
+)
+_CREATE = Statement(
+    insert(IDEMPOTENCY).values(
+        tenant_id=bindparam("tenant_id"),
+        key=bindparam("key"),
+        fingerprint=bindparam("fingerprint"),
+        answer=bindparam("answer"),
+    )
+)
+PURGE = Statement(
+    delete(IDEMPOTENCY).where(IDEMPOTENCY.c.created_at < func.now() - text("interval '24 hours'"))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredReply:
+    """The place where the reply to one request with an Idempotency-Key is kept.
+
+    `owner` is the tenant, `operator`, or for a caller without a credential the request itself: who
+    has no credential shares keys with the same request alone.
+    """
+
+    owner: str
+    key: str
+    fingerprint: str
+    keyring: Keyring
+
+    @classmethod
+    def of(cls, request: Request[Any, Any], keyring: Keyring) -> "StoredReply":
+        """The place for a request that has an Idempotency-Key."""
+        context, fingerprint = request.context, _fingerprint(request)
+        if context.tenant_id is not None:
+            owner = context.tenant_id
+        elif context.actor_type == "operator":
+            owner = "operator"
+        else:
+            owner = f"anyone:{fingerprint}"
+        return cls(owner, context.idempotency_key or "", fingerprint, keyring)
+
+    @property
+    def _name(self) -> str:
+        return f"idempotency:{self.owner}:{self.key}"
+
+    async def get(self, conn: Connection | Pool) -> Reply | None:
+        """The stored reply; None if this is the first request, which then holds the key's lock
+        until its transaction ends.
+
+        Raises Problem: 422 when the key belongs to another request, 409 while the first one runs.
+        """
+        row = await _LOCK_AND_GET.fetch_one(
+            conn, lock=_lock_number(self._name), tenant_id=self.owner, key=self.key
+        )
+        assert row is not None
+        if row["answer"] is not None:
+            if row["fingerprint"] != self.fingerprint:
+                raise Problem(
+                    "idempotency_key_reused",
+                    "This Idempotency-Key belongs to another request. Use a fresh one.",
+                )
+            return _decode(self.keyring.decrypt(row["answer"], self._name))
+        if not row["is_locked"]:
+            raise Problem(
+                "idempotency_in_flight",
+                "The first request with this Idempotency-Key is still running. Try again soon.",
+            )
+        return None
+
+    async def create(self, conn: Connection, reply: Reply) -> None:
+        """Stores the reply of the first request, in the transaction of its change."""
+        await _CREATE.execute(
+            conn,
+            tenant_id=self.owner,
+            key=self.key,
+            fingerprint=self.fingerprint,
+            answer=self.keyring.encrypt(_encode(reply), self._name),
+        )
+
+
+def _fingerprint(request: Request[Any, Any]) -> str:
+    """A digest of the request and of the caller's scopes: a reply may hold what only they may
+    see.
+    """
+    context = request.context
+    parts = [request.call.subject, context.path, context.query, sorted(context.scopes)]
+    return hashlib.sha256(orjson.dumps(parts) + b"\0" + request.encoded).hexdigest()
+
+
+def _lock_number(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
+
+
+def _encode(reply: Reply) -> bytes:
+    head = orjson.dumps([reply.status, reply.version, reply.created, dict(reply.headers)])
+    return head + b"\n" + reply.body
+
+
+def _decode(stored: bytes) -> Reply:
+    head, _, body = stored.partition(b"\n")
+    status, version, created, headers = orjson.loads(head)
+    return Reply(body, status, version, created, {**headers, "Idempotent-Replayed": "true"})

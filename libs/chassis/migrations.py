@@ -1,0 +1,107 @@
+"""Migrations: Alembic over asyncpg; each service migrates only its own database, under a lock.
+
+The tables are those of `<service>.tables`, the steps lie in `<service>/migrations`. All that is
+pending is one transaction: wholly there or wholly absent. A database that is further on than this
+release is left alone: the release before runs on it (docs/upgrading.md).
+"""
+
+import asyncio
+from importlib import import_module
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from contracts.topology import Lock
+from sqlalchemy import Connection, MetaData, text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+PATIENCE = "10s"
+"""How long a step waits for a table that is in use; whoever comes behind it waits as long."""
+
+
+def _config(service: str) -> Config:
+    config = Config()
+    folder = Path(import_module(service).__path__[0]) / "migrations"
+    config.set_main_option("script_location", str(folder))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def _async_url(url: str) -> str:
+    scheme, rest = url.split("://", 1)
+    return f"postgresql+asyncpg://{rest}" if scheme.startswith("postgres") else url
+
+
+def upgrade(service: str, url: str) -> list[str]:
+    """Brings the database to the newest revision; answers those that it lacked, oldest first.
+
+    `url` names the owner role. Of two at once the second finds nothing to do.
+    """
+    config = _config(service)
+    done: list[str] = []
+
+    def work(connection: Connection) -> None:
+        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": Lock.MIGRATION})
+        connection.execute(text(f"SET lock_timeout = '{PATIENCE}'"))
+        done.extend(_missing(ScriptDirectory.from_config(config), connection))
+        if done:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+        connection.commit()
+
+    asyncio.run(_with_connection(url, work))
+    return done
+
+
+def pending(service: str, url: str) -> list[str]:
+    """The revisions that the database still lacks, oldest first."""
+    script = ScriptDirectory.from_config(_config(service))
+    found: list[str] = []
+
+    def work(connection: Connection) -> None:
+        found.extend(_missing(script, connection))
+
+    asyncio.run(_with_connection(url, work))
+    return found
+
+
+def _missing(script: ScriptDirectory, connection: Connection) -> list[str]:
+    """None when the database is at a revision that a later release made: they are numbered."""
+    current = MigrationContext.configure(connection).get_current_revision()
+    known = [each.revision for each in script.walk_revisions()]
+    if current is not None and current not in known and current > max(known):
+        return []
+    return [each.revision for each in script.iterate_revisions("heads", current or "base")][::-1]
+
+
+async def _with_connection(url: str, work: object) -> None:
+    engine = create_async_engine(_async_url(url))
+    try:
+        async with engine.connect() as connection:
+            await connection.run_sync(work)  # type: ignore[arg-type]
+    finally:
+        await engine.dispose()
+
+
+def run_env(metadata: MetaData) -> None:
+    """What every `migrations/env.py` calls: runs the steps on the connection it was handed."""
+    from alembic import context
+
+    connection = context.config.attributes["connection"]
+    context.configure(connection=connection, target_metadata=metadata)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+def draft(service: str, url: str, message: str) -> None:
+    """Writes a new revision with what the tables have and the database has not."""
+    config = _config(service)
+
+    def work(connection: Connection) -> None:
+        config.attributes["connection"] = connection
+        number = len(list(ScriptDirectory.from_config(config).walk_revisions())) + 1
+        command.revision(config, message, autogenerate=True, rev_id=f"{number:04d}")
+
+    asyncio.run(_with_connection(url, work))

@@ -1,0 +1,70 @@
+"""A service: a process with its own database that answers calls."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from contracts.calls import Call
+from starlette.applications import Starlette
+
+from chassis.app import App, run_main
+from chassis.database import Pool, open_pool
+from chassis.encryption import Keyring
+from chassis.http_server import HttpServer
+from chassis.idempotency import PURGE
+from chassis.rpc.server import Server
+from chassis.settings import ServiceSettings, load
+from chassis.telemetry import POOL_SIZE, POOL_USED
+from chassis.unit_of_work import Handler, UnitOfWork
+
+
+class Service(App):
+    """One running service: its connections, and what runs in it."""
+
+    def __init__(self, name: str, settings: ServiceSettings, pool: Pool) -> None:
+        super().__init__(name, settings)
+        self.settings = settings
+        self.pool = pool
+        self.keyring = Keyring(settings)
+        self.health.add("database", self._check_database)
+        POOL_SIZE.set(pool.get_max_size())
+        POOL_USED.set_function(lambda: pool.get_size() - pool.get_idle_size())
+
+    async def serve_calls(
+        self, handlers: Mapping[Call, Handler], after_commit: Callable[[], None]
+    ) -> None:
+        """Answers these calls from now on."""
+        server = Server(self.name, UnitOfWork(self.pool, self.keyring, after_commit), self.keyring)
+        await server.start(self.nats, handlers, self.health)
+        self.on_stop(server.stop)
+        self.every(600, "purge_idempotency", self._purge_idempotency)
+
+    async def serve(self, start: Callable[["Service"], Awaitable[None]]) -> int:
+        """Runs until SIGTERM; returns the exit code."""
+        app = Starlette(routes=self.health.routes())
+        http = HttpServer(app, self.settings.http_host, self.settings.http_port)
+        code = await self.run(http, lambda: start(self))
+        self.pool.terminate()
+        return code
+
+    async def _purge_idempotency(self) -> None:
+        """Stored replies are kept 24 hours."""
+        await PURGE.execute(self.pool)
+
+    async def _check_database(self) -> dict[str, Any] | None:
+        await self.pool.execute("SELECT 1")
+        return None
+
+
+def run_service(
+    name: str,
+    start: Callable[[Service], Awaitable[None]],
+    settings: type[ServiceSettings] = ServiceSettings,
+) -> None:
+    """The main function of a service: `python -m <name>`."""
+    loaded = load(settings)
+
+    async def main() -> int:
+        pool = await open_pool(loaded.database_url, loaded.database_pool)
+        return await Service(name, loaded, pool).serve(start)
+
+    run_main(name, loaded.log_level, main)

@@ -1,0 +1,243 @@
+"""The consumer: processes the stream for a service, in order, and acks after the commit.
+
+FastStream's subscriber fetches the batches. One replica processes at a time (advisory lock, on the
+connection that commits, so that who lost the lock cannot commit). Transient errors are retried; an
+event whose handler fails is tried by itself, and is a dead letter after MAX_TRIES.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import structlog
+from asyncpg import Connection, Pool
+from chassis.broker import Broker
+from chassis.database import UNAVAILABLE
+from chassis.streams import consumer_config
+from contracts.topology import STREAM, Lock
+from faststream import AckPolicy, Context
+from faststream.nats import JStream, NatsRouter, PullSub
+from faststream.nats.message import NatsBatchMessage
+from faststream.nats.subscriber.usecases import BatchPullStreamSubscriber
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.errors import TimeoutError as NatsTimeoutError
+from nats.js.api import ConsumerInfo
+
+from outbox import dead_letters
+from outbox.inbox import TRANSIENT, Handler, ReceivedEvent, is_transient, parse_event, process_once
+from outbox.redelivery import Redelivery, give_back
+
+log = structlog.get_logger()
+
+BATCH = 256
+FETCH_SECONDS = 1.0
+GATHER_SECONDS = 0.02
+"""Between two batches under load: each costs a handful of statements, whatever its size."""
+STANDBY_SECONDS = 1.0
+PAUSE_SECONDS = 0.2
+CHECK_SECONDS = 1.0
+MAX_TRIES = 5
+RETRY_SECONDS = (1, 5, 15, 30)
+
+_TRY_LOCK = "SELECT pg_try_advisory_lock($1)"
+_UNLOCK = "SELECT pg_advisory_unlock($1)"
+_TRANSIENT = (*TRANSIENT, NatsError)
+
+EventBatch = Annotated[NatsBatchMessage, Context("message")]
+"""A batch as FastStream hands it to a handler: `raw_message` has the messages of nats-py."""
+
+
+async def _undecoded(_: NatsBatchMessage) -> None:
+    """FastStream's decoder: bodies are decoded once, as events."""
+
+
+def durable(service: str) -> dict[str, Any]:
+    """The options of `@router.subscriber` for the durable consumer of a service.
+
+    `tenantry bootstrap` makes stream and consumer: the service may not, and declares nothing.
+    """
+    return {
+        "config": consumer_config(service),
+        "durable": service,
+        "stream": JStream(STREAM, declare=False),
+        "pull_sub": PullSub(batch_size=BATCH, timeout=FETCH_SECONDS, batch=True),
+        "ack_policy": AckPolicy.MANUAL,  # after the commit
+        "inbox_prefix": f"_INBOX_{service}.".encode(),
+        "decoder": _undecoded,
+    }
+
+
+@dataclass
+class _Leadership:
+    """What there is while this replica leads; `failure` ends it."""
+
+    conn: Connection
+    redelivery: Redelivery
+    failure: asyncio.Future[None]
+
+
+class Consumer:
+    """Starts the one subscriber of `router` while this replica leads; `handler` gets the events.
+
+    `on_commit` is called with how many events took effect.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        router: NatsRouter,
+        pool: Pool,
+        handler: Handler,
+        on_commit: Callable[[int], None],
+    ) -> None:
+        broker.include_router(router)
+        broker.context.set_global("consumer", self)
+        (subscriber,) = router.subscribers
+        assert isinstance(subscriber, BatchPullStreamSubscriber)
+        self._subscriber = subscriber
+        self._durable = str(subscriber.config.durable_name)
+        self._js = broker.connection.jetstream(timeout=1)
+        self._pool = pool
+        self._handler = handler
+        self._on_commit = on_commit
+        self._processing = asyncio.Lock()
+        self._leadership: _Leadership | None = None
+        self._stopping = False
+
+    def expect_redelivery(self) -> None:
+        """A connection broke: some of what was sent may never have come."""
+        if self._leadership is not None:
+            self._leadership.redelivery.expect()
+
+    async def info(self) -> ConsumerInfo:
+        """The durable consumer as the server has it. Raises when it is gone."""
+        info: ConsumerInfo = await self._js.consumer_info(STREAM, self._durable)
+        return info
+
+    async def run(self) -> None:
+        """Runs until stopped or cancelled; after a transient error it begins again."""
+        while not self._stopping:
+            try:
+                async with self._pool.acquire() as conn:
+                    try:
+                        await self._lead(conn)
+                    finally:
+                        conn.terminate()  # and the lock with it
+            except _TRANSIENT as error:
+                log.warning("consumer_interrupted", error=type(error).__name__)
+                await asyncio.sleep(PAUSE_SECONDS)
+
+    async def stop(self) -> None:
+        """Completes the batch under way, and processes no other."""
+        self._stopping = True
+        async with self._processing:
+            pass
+
+    async def receive(self, batch: NatsBatchMessage) -> None:
+        """Processes what FastStream has fetched; to be called by the handler of the subscriber.
+
+        FastStream logs what a handler raises, and goes on; so errors go to whoever leads.
+        """
+        async with self._processing:
+            lead = self._leadership
+            if lead is None or lead.failure.done() or self._stopping:
+                await give_back(batch.raw_message)
+                return
+            try:
+                await self._process(lead.conn, await lead.redelivery.in_order(batch.raw_message))
+            except Exception as error:  # noqa: BLE001 - raised again by `_consume`
+                lead.failure.set_exception(error)
+        if len(batch.raw_message) < BATCH:
+            await asyncio.sleep(GATHER_SECONDS)
+
+    async def _lead(self, conn: Connection) -> None:
+        """Waits for the lock, then consumes as long as the connection that holds it lives."""
+        while not await conn.fetchval(_TRY_LOCK, Lock.CONSUMER):  # noqa: ASYNC110 - held elsewhere
+            await asyncio.sleep(STANDBY_SECONDS)
+        log.info("consumer_leads")
+        failure = asyncio.get_running_loop().create_future()
+        lead = self._leadership = _Leadership(conn, Redelivery(self.info), failure)
+        try:
+            await self._consume(lead)
+        finally:
+            self._leadership = None
+            failure.cancel()
+            with contextlib.suppress(NatsError):
+                await self._subscriber.stop()
+            await lead.redelivery.give_back()
+            with contextlib.suppress(*UNAVAILABLE):  # the connection goes back to the pool
+                await conn.execute(_UNLOCK, Lock.CONSUMER)
+
+    async def _consume(self, lead: _Leadership) -> None:
+        await self.info()  # FastStream would try to create a consumer that is missing
+        await self._subscriber.start()
+        while not self._stopping:
+            await asyncio.wait({lead.failure}, timeout=CHECK_SECONDS)
+            if lead.failure.done():
+                lead.failure.result()
+            async with self._processing:
+                await self._process(lead.conn, await lead.redelivery.complete())
+                if done := await dead_letters.retry_requeued(lead.conn, self._handler):
+                    self._on_commit(done)
+            with contextlib.suppress(NatsTimeoutError):
+                await self.info()  # without a consumer FastStream would ask thousands of times
+
+    async def _process(self, conn: Connection, messages: Sequence[Msg]) -> None:
+        received = await _parse(messages)
+        try:
+            if received:
+                await self._process_all(conn, received)
+        finally:
+            await give_back(message for message, _ in received)
+
+    async def _process_all(
+        self, conn: Connection, received: Sequence[tuple[Msg, ReceivedEvent]]
+    ) -> None:
+        try:
+            await self._process_once(conn, [event for _, event in received])
+        except Exception as error:
+            if is_transient(error):
+                raise
+            # One of them is poison: find it.
+            for message, event in received:
+                await self._process_one(conn, message, event)
+            return
+        for message, _ in received:
+            await message.ack()
+
+    async def _process_one(self, conn: Connection, message: Msg, event: ReceivedEvent) -> None:
+        try:
+            await self._process_once(conn, [event])
+        except Exception as error:
+            if is_transient(error):
+                raise
+            tries = message.metadata.num_delivered or 1
+            log.exception("event_failed", event_id=event.id, type=event.type, tries=tries)
+            if tries < MAX_TRIES:
+                await message.nak(delay=RETRY_SECONDS[min(tries, len(RETRY_SECONDS)) - 1])
+                return
+            await dead_letters.add(conn, event, error, tries)
+        await message.ack()
+
+    async def _process_once(self, conn: Connection, events: Sequence[ReceivedEvent]) -> None:
+        self._on_commit(await process_once(conn, self._handler, events))
+
+
+CurrentConsumer = Annotated[Consumer, Context("consumer")]
+"""The consumer of the process, for the handler of its subscriber."""
+
+
+async def _parse(messages: Sequence[Msg]) -> list[tuple[Msg, ReceivedEvent]]:
+    """Each with its event; a message that is no event is never sent again."""
+    received = []
+    for message in messages:
+        event = parse_event(message)
+        if event is None:
+            log.error("event_unreadable", subject=message.subject)
+            await message.term()
+        else:
+            received.append((message, event))
+    return received

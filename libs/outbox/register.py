@@ -1,0 +1,86 @@
+"""Registers a service with the stream: it publishes its outbox and consumes events of others.
+
+Both are shown in its health, its readiness and its metrics.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from chassis.service import Service
+from chassis.telemetry import (
+    DEAD_LETTERS,
+    EVENTS_CONSUMED,
+    EVENTS_PENDING,
+    EVENTS_PUBLISHED,
+    OUTBOX_AGE,
+)
+from faststream.nats import NatsRouter
+
+from outbox import dead_letters, inbox
+from outbox.consumer import Consumer
+from outbox.inbox import Handler
+from outbox.relay import Relay, oldest_unpublished
+
+LATE_SECONDS = 30
+"""The age of an unpublished event at which health says degraded."""
+WATCH_SECONDS = 5
+PURGE_SECONDS = 3600
+
+
+def register(
+    service: Service,
+    router: NatsRouter,
+    handler: Handler,
+    *,
+    after_commit: Callable[[], None] | None = None,
+) -> Relay:
+    """Publishes the service's outbox; `handler` gets the events that `router` subscribes to.
+
+    `after_commit` is called when a batch is committed; without it the relay is woken, to publish
+    what was recorded. Not ready when the durable consumer is gone; degraded with late events or
+    dead letters.
+    """
+    relay = Relay(service.settings.database_url, service.settings.nats_url, EVENTS_PUBLISHED.inc)
+
+    def on_commit(count: int) -> None:
+        EVENTS_CONSUMED.inc(count)
+        (after_commit or relay.wake)()
+
+    consumer = Consumer(service.broker, router, service.pool, handler, on_commit)
+
+    async def check_pending() -> dict[str, Any]:
+        info = await consumer.info()
+        EVENTS_PENDING.set((info.num_pending or 0) + (info.num_ack_pending or 0))
+        return {"pending": info.num_pending, "unacked": info.num_ack_pending}
+
+    async def check_outbox() -> dict[str, Any]:
+        async with service.pool.acquire() as conn:
+            age = await oldest_unpublished(conn)
+        OUTBOX_AGE.set(age)
+        return {"oldest_seconds": round(age, 1)} | _degraded(age > LATE_SECONDS)
+
+    async def check_dead_letters() -> dict[str, Any]:
+        async with service.pool.acquire() as conn:
+            count = await dead_letters.count(conn)
+        DEAD_LETTERS.set(count)
+        return {"count": count} | _degraded(count > 0)
+
+    async def purge_inbox() -> None:
+        async with service.pool.acquire() as conn:
+            await inbox.purge(conn)
+
+    service.health.add("events", check_pending, needed=False, ready=True)
+    service.health.add("outbox", check_outbox, needed=False)
+    service.health.add("dead_letters", check_dead_letters, needed=False)
+    service.background("relay", relay.run)
+    service.background("consumer", consumer.run)
+    service.on_reconnect(consumer.expect_redelivery)
+    service.on_stop(consumer.stop)
+    for check in (check_pending, check_outbox, check_dead_letters):
+        service.every(WATCH_SECONDS, check.__name__, check)
+    service.every(PURGE_SECONDS, "purge_inbox", purge_inbox)
+    return relay
+
+
+def _degraded(is_so: bool) -> dict[str, str]:
+    return {"status": "degraded"} if is_so else {}

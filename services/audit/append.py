@@ -1,0 +1,255 @@
+"""Appends events: numbers without gaps, ordinals, digests, and all of it written by one statement.
+
+Whoever holds the lock on a tenant's head is its only writer. Heads are locked in the order of their
+tenants, so that two batches never wait for each other in a circle.
+"""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from chassis.database import ID, Connection
+from chassis.rows import new_row
+from chassis.statements import Statement
+from sqlalchemy import (
+    ARRAY,
+    Table,
+    TableValuedAlias,
+    any_,
+    bindparam,
+    column,
+    func,
+    literal,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import insert
+
+from audit import chain
+from audit.lateness import lateness
+from audit.partitions import CREATE_PARTITIONS, month_of
+from audit.tables import (
+    COUNTERS,
+    DIMENSIONS,
+    EVENTS,
+    HEADS,
+    PERSONAL,
+    CounterRow,
+    EventRow,
+    HeadRow,
+    PersonalRow,
+)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An event that is to be appended. `changes` and `personal_changes` are canonical JSON.
+
+    Its attributes are named as the columns of `events`; the last five are the personal part.
+    """
+
+    tenant_id: str
+    id: str
+    action: str
+    resource_type: str
+    resource_id: str
+    actor_type: str
+    actor_id: str | None
+    request_id: str
+    traceparent: str
+    reason: str | None
+    changes: str
+    created_at: datetime
+    ip_address: str | None
+    user_agent: str | None
+    personal_changes: str
+    actor_user: str | None
+    about_user: str | None
+
+    @property
+    def is_personal(self) -> bool:
+        """Whether there is anything to erase one day."""
+        return bool(self.ip_address or self.user_agent or self.personal_changes != chain.EMPTY)
+
+    def without_personal_data(self) -> "Entry":
+        return replace(self, ip_address=None, user_agent=None, personal_changes=chain.EMPTY)
+
+
+def _given(table: Table, prefix: str) -> TableValuedAlias:
+    """Rows of a table as one array for each column, named with a prefix."""
+    arrays = [bindparam(f"{prefix}_{each.name}", type_=ARRAY(each.type)) for each in table.c]
+    columns = [column(each.name, each.type) for each in table.c]
+    return func.unnest(*arrays).table_valued(*columns, name=prefix).render_derived()
+
+
+def _arrays(table: Table, prefix: str, rows: Sequence[object]) -> dict[str, list[Any]]:
+    """The parameters of `_given`."""
+    columns = [vars(row) for row in rows]
+    return {f"{prefix}_{each.name}": [row[each.name] for row in columns] for each in table.c}
+
+
+# The statements of this module work on a batch, which has events of many tenants: each row carries
+# its own.
+_tenants = (
+    func.unnest(bindparam("tenant_ids", type_=ARRAY(ID)))
+    .table_valued(column("tenant_id", ID), name="tenants")
+    .render_derived()
+)
+CREATE_HEADS = Statement(
+    insert(HEADS)
+    .from_select(["tenant_id", "sequence"], select(_tenants.c.tenant_id, literal(0)))
+    .on_conflict_do_nothing()
+)
+LOCK_HEADS = Statement(
+    select(*HEADS.c)
+    .where(HEADS.c.tenant_id == any_(bindparam("tenant_ids", type_=ARRAY(ID))))
+    .order_by(HEADS.c.tenant_id)
+    .with_for_update(),
+    HeadRow,
+)
+_counted = (
+    func.unnest(
+        bindparam("tenant_ids", type_=ARRAY(ID)),
+        bindparam("dimensions", type_=ARRAY(ID)),
+        bindparam("values", type_=ARRAY(ID)),
+    )
+    .table_valued(
+        column("tenant_id", ID), column("dimension", ID), column("value", ID), name="counted"
+    )
+    .render_derived()
+)
+LIST_COUNTERS = Statement(
+    select(*COUNTERS.c).join(
+        _counted,
+        (COUNTERS.c.tenant_id == _counted.c.tenant_id)
+        & (COUNTERS.c.dimension == _counted.c.dimension)
+        & (COUNTERS.c.value == _counted.c.value),
+    ),
+    CounterRow,
+)
+
+_events = _given(EVENTS, "event")
+_personal = _given(PERSONAL, "personal")
+_counters = _given(COUNTERS, "counter")
+_heads = _given(HEADS, "head")
+_upsert = insert(COUNTERS).from_select([each.name for each in COUNTERS.c], select(*_counters.c))
+APPEND = Statement(
+    update(HEADS)
+    .where(HEADS.c.tenant_id == _heads.c.tenant_id)
+    .values(
+        sequence=_heads.c.sequence,
+        digest=_heads.c.digest,
+        filed_at=_heads.c.filed_at,
+    )
+    .add_cte(
+        insert(EVENTS)
+        .from_select([each.name for each in EVENTS.c], select(*_events.c))
+        .cte("events_written"),
+        insert(PERSONAL)
+        .from_select([each.name for each in PERSONAL.c], select(*_personal.c))
+        .cte("personal_written"),
+        _upsert.on_conflict_do_update(
+            index_elements=list(COUNTERS.primary_key), set_={"count": _upsert.excluded.count}
+        ).cte("counters_written"),
+    )
+)
+
+
+async def lock_heads(conn: Connection, tenants: Iterable[str]) -> dict[str, HeadRow]:
+    """The heads of the tenants, created if missing, locked until the transaction ends."""
+    tenant_ids = sorted(tenants)
+    await CREATE_HEADS.execute(conn, tenant_ids=tenant_ids)
+    heads = await LOCK_HEADS.fetch_all(conn, tenant_ids=tenant_ids)
+    return {head.tenant_id: head for head in heads}
+
+
+async def append(conn: Connection, heads: Mapping[str, HeadRow], entries: Sequence[Entry]) -> None:
+    """Writes the entries in their order; moves the heads, which the caller has locked."""
+    counts = await _get_counts(conn, entries)
+    salts = os.urandom(chain.SALT_BYTES * len(entries))
+    events, personal = [], []
+    for number, entry in enumerate(entries):
+        salt = salts[number * chain.SALT_BYTES :][: chain.SALT_BYTES]
+        event = _chain(heads[entry.tenant_id], entry, salt, counts)
+        events.append(event)
+        if entry.is_personal:
+            personal.append(_personal_row(entry, event, salt))
+    moved = [heads[tenant_id] for tenant_id in sorted({event.tenant_id for event in events})]
+    counters = [
+        new_row(CounterRow, tenant_id=tenant_id, dimension=dimension, value=value, count=count)
+        for (tenant_id, dimension, value), count in sorted(counts.items())
+    ]
+    months = sorted({month_of(event.filed_at) for event in events})
+    await CREATE_PARTITIONS.fetch_value(conn, months=months)
+    await APPEND.execute(
+        conn,
+        **_arrays(EVENTS, "event", events),
+        **_arrays(PERSONAL, "personal", personal),
+        **_arrays(COUNTERS, "counter", counters),
+        **_arrays(HEADS, "head", moved),
+    )
+
+
+_ORDINALS = tuple(f"{name}_ordinal" for name in DIMENSIONS)
+_CounterKey = tuple[str, str, str]
+
+
+def _counter_keys(entry: Entry) -> dict[str, _CounterKey]:
+    values = {name: getattr(entry, name) for name in DIMENSIONS}
+    return {
+        name: (entry.tenant_id, name, value) for name, value in values.items() if value is not None
+    }
+
+
+async def _get_counts(conn: Connection, entries: Sequence[Entry]) -> dict[_CounterKey, int]:
+    """How many events there are of each value that the entries have, before them."""
+    keys = sorted({key for entry in entries for key in _counter_keys(entry).values()})
+    tenant_ids, dimensions, values = zip(*keys, strict=True)
+    rows = await LIST_COUNTERS.fetch_all(
+        conn, tenant_ids=tenant_ids, dimensions=dimensions, values=values
+    )
+    known = {(row.tenant_id, row.dimension, row.value): row.count for row in rows}
+    return {key: known.get(key, 0) for key in keys}
+
+
+def _chain(head: HeadRow, entry: Entry, salt: bytes, counts: dict[_CounterKey, int]) -> EventRow:
+    """The entry numbered and chained; the head and the counts move on to it."""
+    head.sequence += 1
+    head.filed_at = filed_at = max(entry.created_at, head.filed_at or entry.created_at)
+    ordinals: dict[str, Any] = dict.fromkeys(_ORDINALS)
+    for name, key in _counter_keys(entry).items():
+        counts[key] += 1
+        ordinals[f"{name}_ordinal"] = counts[key]
+    commitment = None
+    if entry.is_personal:
+        commitment = chain.commitment(
+            salt, entry.personal_changes, entry.ip_address, entry.user_agent
+        )
+    event = new_row(
+        EventRow,
+        **vars(entry),
+        **ordinals,
+        sequence=head.sequence,
+        filed_at=filed_at,
+        commitment=commitment,
+        lateness=lateness(entry.created_at, filed_at),
+    )
+    head.digest = event.digest = chain.digest(event, head.digest)
+    return event
+
+
+def _personal_row(entry: Entry, event: EventRow, salt: bytes) -> PersonalRow:
+    return new_row(
+        PersonalRow,
+        tenant_id=event.tenant_id,
+        sequence=event.sequence,
+        filed_at=event.filed_at,
+        salt=salt,
+        ip_address=entry.ip_address,
+        user_agent=entry.user_agent,
+        changes=entry.personal_changes,
+        actor_user=entry.actor_user,
+        about_user=entry.about_user,
+    )

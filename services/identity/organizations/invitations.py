@@ -1,0 +1,232 @@
+"""Invitations: created, listed, revoked, resent; an email has at most one pending in each
+organization.
+
+A pending one past its time is shown as expired, and stored so when another takes its place. The
+token leaves once; its keyed hash stays.
+"""
+
+import secrets
+from datetime import UTC, datetime, timedelta
+
+import asyncpg
+from chassis.database import TIME, Connection, violated
+from chassis.encryption import Keyring
+from chassis.listing import Listing, filters_of
+from chassis.request import Reply, Request, reply_to
+from chassis.rows import changed_row, new_row, to_resource
+from chassis.statements import Statement
+from chassis.unit_of_work import read_only, transactional
+from contracts.context import Context
+from contracts.ids import new_id
+from contracts.invitations import (
+    CreateInvitation,
+    Invitation,
+    InvitationCreated,
+    InvitationResent,
+    InvitationRevoked,
+    InvitationsQuery,
+)
+from contracts.models import Body
+from contracts.problems import Problem, not_found
+from outbox.crud import Crud
+from outbox.record import OutboxEntry, create_entry
+from sqlalchemy import and_, bindparam, case, delete, exists, func, select, update
+
+from identity.organizations.members import organization_exists
+from identity.tables import INVITATIONS, MEMBERS, ORGANIZATIONS, USERS, InvitationRow
+
+_now = bindparam("now", type_=TIME)
+_STATUS = case(
+    (and_(INVITATIONS.c.status == "pending", INVITATIONS.c.expires_at <= _now), "expired"),
+    else_=INVITATIONS.c.status,
+)
+_COLUMNS = [INVITATIONS.c[name] for name in Invitation.model_fields if name != "status"]
+"""All that the API shows but the status, which depends on the time."""
+_OF_ORGANIZATION = (
+    INVITATIONS.c.tenant_id == bindparam("tenant_id"),
+    INVITATIONS.c.organization_id == bindparam("organization_id"),
+)
+
+CRUD = Crud(
+    InvitationRow,
+    Invitation,
+    fixed={"email", "role", "permissions", "invited_by", "lifetime", "created_at", "accepted_at"},
+    locks_key=True,
+)
+# A shared lock: it keeps the organization from being deleted until the invitation is there.
+LOCK_ORGANIZATION = Statement(
+    select(
+        exists()
+        .where(
+            MEMBERS.c.tenant_id == bindparam("tenant_id"),
+            MEMBERS.c.organization_id == bindparam("organization_id"),
+            USERS.c.tenant_id == MEMBERS.c.tenant_id,
+            USERS.c.id == MEMBERS.c.user_id,
+            USERS.c.email_key == func.lower(bindparam("email")),
+        )
+        .label("is_member")
+    )
+    .select_from(ORGANIZATIONS)
+    .where(
+        ORGANIZATIONS.c.tenant_id == bindparam("tenant_id"),
+        ORGANIZATIONS.c.id == bindparam("organization_id"),
+    )
+    .with_for_update(read=True, key_share=True, of=ORGANIZATIONS)
+)
+"""Whether a member has the email."""
+EXPIRE = Statement(
+    update(INVITATIONS)
+    .where(
+        *_OF_ORGANIZATION,
+        INVITATIONS.c.email_key == func.lower(bindparam("email")),
+        INVITATIONS.c.status == "pending",
+        INVITATIONS.c.expires_at <= _now,
+    )
+    .values(status="expired")
+)
+DELETE_PENDING = Statement(
+    delete(INVITATIONS)
+    .where(*_OF_ORGANIZATION, INVITATIONS.c.status == "pending", INVITATIONS.c.expires_at > _now)
+    .returning(INVITATIONS.c.organization_id, *_COLUMNS),
+    InvitationRow,
+)
+LIST = Listing(
+    row=InvitationRow,
+    source=INVITATIONS,
+    columns=[*_COLUMNS, _STATUS.label("status")],
+    key=INVITATIONS.c.id,
+    scope={"tenant_id": INVITATIONS.c.tenant_id, "organization_id": INVITATIONS.c.organization_id},
+    filters={"status": lambda status: status == _STATUS},
+)
+
+
+def hash_token(keyring: Keyring, token: str) -> str:
+    """What is stored of a token."""
+    return keyring.hash("invitation", token)
+
+
+def _create_token() -> str:
+    """256 random bits."""
+    return f"inv_{secrets.token_urlsafe(32)}"
+
+
+@transactional()
+async def create_invitation(conn: Connection, request: Request[CreateInvitation]) -> Reply:
+    new, now = request.body, datetime.now(UTC)
+    scope = {"tenant_id": request.tenant, "organization_id": request.path["id"]}
+    is_member = await LOCK_ORGANIZATION.fetch_value(conn, **scope, email=new.email)
+    if is_member is None:
+        raise not_found()
+    if is_member:
+        raise Problem("already_member", "A member of this organization has this email.")
+    await EXPIRE.execute(conn, **scope, email=new.email, now=now)
+    token = _create_token()
+    row = new_row(
+        InvitationRow,
+        **scope,
+        id=new_id("inv"),
+        email=new.email,
+        role=new.role,
+        permissions=new.permissions,
+        status="pending",
+        token_hash=hash_token(request.keyring, token),
+        invited_by=request.context.actor_id,
+        lifetime=new.expires_in,
+        expires_at=now + timedelta(seconds=new.expires_in),
+        created_at=now,
+        accepted_at=None,
+    )
+    invitation = CRUD.shown(row)
+    data = {"organization_id": row.organization_id, "invitation": invitation}
+    entry = create_entry(request.context, InvitationCreated, row.id, data)
+    try:
+        await CRUD.create(conn, row, entry)
+    except asyncpg.UniqueViolationError as error:
+        raise _pending(error) from None
+    return reply_to(request, {**invitation, "token": token}, created=row.id)
+
+
+def _pending(error: asyncpg.UniqueViolationError) -> Problem:
+    """Raises the error if it is about something else."""
+    if violated(error) != "invitations_pending_key":
+        raise error
+    return Problem(
+        "invitation_pending", "This email has a pending invitation. Resend or revoke it."
+    )
+
+
+@read_only()
+async def list_invitations(conn: Connection, request: Request[Body, InvitationsQuery]) -> Reply:
+    scope = {"tenant_id": request.tenant, "organization_id": request.path["id"]}
+    values = {**scope, "now": datetime.now(UTC)}
+    rows, pagination = await LIST.page(conn, request, values, filters_of(request.query))
+    if not rows and not await organization_exists(conn, scope):
+        raise not_found()
+    invitations = [vars(row) for row in rows]
+    return reply_to(request, {"invitations": invitations, "pagination": pagination})
+
+
+async def _lock(conn: Connection, request: Request) -> InvitationRow:
+    return await CRUD.lock(
+        conn,
+        request,
+        tenant_id=request.tenant,
+        organization_id=request.path["id"],
+        id=request.path["inv_id"],
+    )
+
+
+@transactional()
+async def revoke_invitation(conn: Connection, request: Request) -> Reply:
+    """Expired ones too: they could be resent otherwise."""
+    row = await _lock(conn, request)
+    if row.status == "revoked":
+        raise not_found()
+    if row.status == "accepted":
+        raise Problem("invitation_closed", "The invitation was accepted already.", status=409)
+    entry = _create_revoked_entry(request.context, row)
+    await CRUD.update(conn, changed_row(row, status="revoked"), entry)
+    return reply_to(request)
+
+
+@transactional()
+async def resend_invitation(conn: Connection, request: Request) -> Reply:
+    """A new token with the same lifetime as before; the old token is not valid any more."""
+    row = await _lock(conn, request)
+    if row.status not in ("pending", "expired"):
+        raise Problem(
+            "invitation_closed", f"The invitation is {row.status}. Make another.", status=409
+        )
+    token = _create_token()
+    pending = changed_row(
+        row,
+        status="pending",
+        token_hash=hash_token(request.keyring, token),
+        expires_at=datetime.now(UTC) + timedelta(seconds=row.lifetime),
+    )
+    invitation = CRUD.shown(pending)
+    data = {"organization_id": row.organization_id, "invitation": invitation}
+    entry = create_entry(request.context, InvitationResent, row.id, data)
+    try:
+        await CRUD.update(conn, pending, entry)
+    except asyncpg.UniqueViolationError as error:
+        raise _pending(error) from None
+    return reply_to(request, {**invitation, "token": token})
+
+
+def _create_revoked_entry(context: Context, row: InvitationRow) -> OutboxEntry:
+    invitation = to_resource(changed_row(row, status="revoked"), Invitation)
+    data = {"organization_id": row.organization_id, "invitation": invitation}
+    return create_entry(context, InvitationRevoked, row.id, data)
+
+
+async def delete_pending(
+    conn: Connection, context: Context, organization_id: str
+) -> list[OutboxEntry]:
+    """Deletes the pending invitations of an organization that is locked and will be deleted with
+    the others; returns their events.
+    """
+    rows = await DELETE_PENDING.fetch_all(
+        conn, tenant_id=context.tenant(), organization_id=organization_id, now=datetime.now(UTC)
+    )
+    return [_create_revoked_entry(context, row) for row in sorted(rows, key=lambda row: row.id)]

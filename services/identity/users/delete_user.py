@@ -1,0 +1,177 @@
+"""Deletes a user with the sessions, the memberships and the invitations of the user's email.
+
+The user's row is locked first and then those of the organizations, in the order of their ids:
+nobody adds the user as a member meanwhile, and two deletions never wait for each other.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from chassis.database import Connection
+from chassis.merge_patch import check_version
+from chassis.request import Reply, Request, json_bytes, reply_to
+from chassis.rows import changed_row, to_resource
+from chassis.statements import Statement
+from chassis.unit_of_work import transactional
+from contracts.context import Context
+from contracts.invitations import Invitation, InvitationRevoked
+from contracts.members import MemberRemoved
+from contracts.models import Body
+from contracts.problems import Problem, not_found
+from contracts.users import DeleteUserQuery, UserDeleted
+from outbox.record import OutboxEntry, create_entry, record
+from sqlalchemy import bindparam, delete, exists, func, select, update
+
+from identity.sessions import sessions
+from identity.tables import (
+    INVITATIONS,
+    MEMBERS,
+    ORGANIZATIONS,
+    USERS,
+    InvitationRow,
+    MemberRow,
+    UserRow,
+)
+
+_USER = (USERS.c.tenant_id == bindparam("tenant_id"), USERS.c.id == bindparam("user_id"))
+_MEMBERSHIPS = (
+    MEMBERS.c.tenant_id == bindparam("tenant_id"),
+    MEMBERS.c.user_id == bindparam("user_id"),
+)
+_INVITATIONS = (
+    INVITATIONS.c.tenant_id == bindparam("tenant_id"),
+    INVITATIONS.c.email_key == func.lower(bindparam("email")),
+)
+_OTHERS = MEMBERS.alias("others")
+
+GET = Statement(select(USERS.c.email, USERS.c.version).where(*_USER), UserRow)
+LOCK = Statement(select(USERS.c.email, USERS.c.version).where(*_USER).with_for_update(), UserRow)
+DELETE = Statement(delete(USERS).where(*_USER))
+LOCK_ORGANIZATIONS = Statement(
+    select(ORGANIZATIONS.c.id)
+    .where(
+        ORGANIZATIONS.c.tenant_id == bindparam("tenant_id"),
+        ORGANIZATIONS.c.id.in_(select(MEMBERS.c.organization_id).where(*_MEMBERSHIPS)),
+    )
+    .order_by(ORGANIZATIONS.c.id)
+    .with_for_update(key_share=True)
+)
+GET_ORGANIZATION_OWNED_ALONE = Statement(
+    select(MEMBERS.c.organization_id)
+    .where(
+        *_MEMBERSHIPS,
+        MEMBERS.c.role == "owner",
+        ~exists().where(
+            _OTHERS.c.tenant_id == MEMBERS.c.tenant_id,
+            _OTHERS.c.organization_id == MEMBERS.c.organization_id,
+            _OTHERS.c.role == "owner",
+            _OTHERS.c.user_id != MEMBERS.c.user_id,
+        ),
+    )
+    .order_by(MEMBERS.c.organization_id)
+    .limit(1)
+)
+_removed = (
+    delete(MEMBERS)
+    .where(*_MEMBERSHIPS)
+    .returning(MEMBERS.c.organization_id, MEMBERS.c.user_id, MEMBERS.c.role)
+    .cte("removed")
+)
+_counted = (
+    update(ORGANIZATIONS)
+    .where(
+        ORGANIZATIONS.c.tenant_id == bindparam("tenant_id"),
+        ORGANIZATIONS.c.id == _removed.c.organization_id,
+    )
+    .values(member_count=ORGANIZATIONS.c.member_count - 1)
+    .cte("counted")
+)
+DELETE_MEMBERSHIPS = Statement(select(_removed).add_cte(_counted), MemberRow)
+# Closed ones too: they hold the user's email.
+DELETE_INVITATIONS = Statement(
+    delete(INVITATIONS)
+    .where(*_INVITATIONS)
+    .returning(*(INVITATIONS.c[name] for name in ("organization_id", *Invitation.model_fields))),
+    InvitationRow,
+)
+COUNT_MEMBERSHIPS = Statement(select(func.count()).select_from(MEMBERS).where(*_MEMBERSHIPS))
+COUNT_INVITATIONS = Statement(
+    select(func.count())
+    .select_from(INVITATIONS)
+    .where(
+        *_INVITATIONS,
+        INVITATIONS.c.status == "pending",
+        INVITATIONS.c.expires_at > bindparam("now"),
+    )
+)
+
+
+@transactional()
+async def delete_user(conn: Connection, request: Request[Body, DeleteUserQuery]) -> Reply:
+    """Each membership, live session and pending invitation ends with its event; the event of the
+    user has the identifier only.
+    """
+    key = {"tenant_id": request.tenant, "user_id": request.path["id"]}
+    dry_run = request.query.dry_run
+    user = await (GET if dry_run else LOCK).fetch_one(conn, **key)
+    if user is None:
+        raise not_found()
+    check_version(request.context, user.version)
+    if dry_run:
+        return await _preview(conn, key, user.email)
+    await LOCK_ORGANIZATIONS.fetch_all(conn, **key)
+    if not request.query.force:
+        await _check_owners(conn, key)
+    context = request.context
+    entries = await _delete_memberships(conn, context, key)
+    entries += await sessions.revoke_all_of_user(conn, context, key["user_id"], "user_deleted")
+    entries += await _delete_invitations(conn, context, user.email)
+    await DELETE.execute(conn, **key)
+    data = {"user_id": key["user_id"]}
+    entries.append(create_entry(context, UserDeleted, key["user_id"], data))
+    await record(conn, entries)
+    return reply_to(request)
+
+
+async def _preview(conn: Connection, key: Mapping[str, str], email: str) -> Reply:
+    now = datetime.now(UTC)
+    would_delete = {
+        "memberships": await COUNT_MEMBERSHIPS.fetch_value(conn, **key),
+        "sessions": await sessions.COUNT_LIVE.fetch_value(conn, **key, now=now),
+        "invitations": await COUNT_INVITATIONS.fetch_value(conn, **key, email=email, now=now),
+    }
+    return Reply(json_bytes({"would_delete": would_delete}))
+
+
+async def _check_owners(conn: Connection, key: Mapping[str, str]) -> None:
+    """Raises Problem (409) if an organization would have no owner."""
+    organization_id = await GET_ORGANIZATION_OWNED_ALONE.fetch_value(conn, **key)
+    if organization_id is not None:
+        raise Problem(
+            "last_owner",
+            f"The user is the last owner of {organization_id}. Name another owner first, "
+            "or repeat with force=true.",
+        )
+
+
+async def _delete_memberships(
+    conn: Connection, context: Context, key: Mapping[str, str]
+) -> list[OutboxEntry]:
+    rows = await DELETE_MEMBERSHIPS.fetch_all(conn, **key)
+    return [
+        create_entry(context, MemberRemoved, row.user_id, to_resource(row, MemberRemoved))
+        for row in sorted(rows, key=lambda row: row.organization_id)
+    ]
+
+
+async def _delete_invitations(conn: Connection, context: Context, email: str) -> list[OutboxEntry]:
+    """Pending ones are told of as revoked."""
+    now = datetime.now(UTC)
+    rows = await DELETE_INVITATIONS.fetch_all(conn, tenant_id=context.tenant(), email=email)
+    entries = []
+    for row in sorted(rows, key=lambda row: row.id):
+        if row.status == "pending" and row.expires_at > now:
+            invitation = to_resource(changed_row(row, status="revoked"), Invitation)
+            data = {"organization_id": row.organization_id, "invitation": invitation}
+            entries.append(create_entry(context, InvitationRevoked, row.id, data))
+    return entries

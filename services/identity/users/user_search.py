@@ -1,0 +1,75 @@
+"""The list of users: searched, filtered, sorted."""
+
+from chassis.database import Connection
+from chassis.listing import Listing, filters_of, search_pattern
+from chassis.request import Reply, Request, reply_to
+from chassis.unit_of_work import read_only
+from contracts.models import Body
+from contracts.users import User, UsersQuery
+from sqlalchemy import exists, func
+
+from identity.counters import COUNT_MEMBERS, COUNT_USERS, COUNT_USERS_BY_STATUS
+from identity.tables import MEMBERS, USERS, UserRow
+from identity.users.users import CRUD
+
+_WORD_STARTS = ("\n", " ", ".", "@", "-", "\\_", "+")
+"""What precedes a word, escaped for LIKE: a line break at the start of a field, the others within
+names and addresses.
+"""
+
+LIST = Listing(
+    row=UserRow,
+    source=USERS,
+    columns=[USERS.c[name] for name in User.model_fields],
+    key=USERS.c.id,
+    scope={"tenant_id": USERS.c.tenant_id},
+    sorts={"email": USERS.c.email_key, "last_sign_in_at": USERS.c.signed_in_order},
+    filters={
+        "q": USERS.c.search.like,
+        "q_short": lambda patterns: USERS.c.search.like(func.any(patterns)),
+        "status": lambda status: USERS.c.status == status,
+        "email": lambda email: USERS.c.email_key == func.lower(email),
+        "external_id": lambda external_id: USERS.c.external_id == external_id,
+        "organization_id": lambda organization_id: exists().where(
+            MEMBERS.c.tenant_id == USERS.c.tenant_id,
+            MEMBERS.c.organization_id == organization_id,
+            MEMBERS.c.user_id == USERS.c.id,
+        ),
+        "created_after": lambda time: USERS.c.created_at >= time,
+        "created_before": lambda time: USERS.c.created_at <= time,
+    },
+    created=USERS.c.created_at,
+    capped=frozenset({"q", "q_short"}),
+    totals={
+        (): COUNT_USERS,
+        ("status",): COUNT_USERS_BY_STATUS,
+        ("organization_id",): COUNT_MEMBERS,
+    },
+)
+"""`q` searches anywhere; `q_short` is a `q` of one or two characters."""
+
+
+@read_only()
+async def list_users(conn: Connection, request: Request[Body, UsersQuery]) -> Reply:
+    filters = filters_of(request.query)
+    text = request.query.q
+    if text is not None and len(text) < 3:
+        del filters["q"]
+        filters["q_short"] = word_start_patterns(text)
+    rows, pagination = await LIST.page(conn, request, {"tenant_id": request.tenant}, filters)
+    return reply_to(request, {"users": [CRUD.shown(row) for row in rows], "pagination": pagination})
+
+
+def word_start_patterns(text: str) -> list[str]:
+    """The LIKE patterns of a text at the beginning of a field or word.
+
+    The sign before the word lets the index help: '%.ab%' has the trigrams '  a' and ' ab', '%ab%'
+    has none. The same as a regular expression reads every row of the tenant. A text that begins
+    with such a sign ('@a') has its word behind it.
+    """
+    anywhere = search_pattern(text)
+    if text[0].isalnum():
+        return [f"%{sign}{anywhere[1:]}" for sign in _WORD_STARTS]
+    if text[-1].isalnum():
+        return [anywhere]
+    return [f"%\n{anywhere[1:]}"]

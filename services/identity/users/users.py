@@ -1,0 +1,162 @@
+"""Users: created, shown, updated. Suspending one revokes the sessions in the same transaction."""
+
+import hashlib
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import asyncpg
+from chassis.database import Connection, violated
+from chassis.merge_patch import apply_patch, encoded_object
+from chassis.request import Reply, Request, reply_to
+from chassis.rows import new_row, to_resource
+from chassis.statements import Statement, parameters
+from chassis.unit_of_work import read_only, single_statement, transactional
+from contracts.context import Context
+from contracts.ids import new_id
+from contracts.problems import Problem
+from contracts.sessions import Session
+from contracts.users import (
+    CreateUser,
+    UpdateUser,
+    User,
+    UserCreated,
+    UserOrganization,
+    UserReactivated,
+    UserSuspended,
+    UserUpdated,
+)
+from outbox.crud import Crud
+from outbox.record import OutboxEntry, create_entry, record, with_outbox_entry
+from sqlalchemy import bindparam, select
+from sqlalchemy.dialects.postgresql import insert
+
+from identity.sessions import sessions
+from identity.tables import MEMBERS, ORGANIZATIONS, USERS, UserRow
+
+CRUD = Crud(UserRow, User, fixed={"last_sign_in_at", "created_at"})
+CREATE_IF_NEW = Statement(
+    with_outbox_entry(
+        insert(USERS)
+        .values(parameters(CRUD.columns))
+        .on_conflict_do_nothing(index_elements=["tenant_id", "email_key"])
+        .returning(USERS.c.id)
+        .cte("changed")
+    )
+)
+"""Inserts nothing if another user has the email."""
+LIST_ORGANIZATIONS = Statement(
+    select(
+        ORGANIZATIONS.c.id,
+        ORGANIZATIONS.c.name,
+        ORGANIZATIONS.c.slug,
+        MEMBERS.c.role,
+        MEMBERS.c.permissions,
+        MEMBERS.c.joined_at,
+    )
+    .join(
+        MEMBERS,
+        (MEMBERS.c.tenant_id == ORGANIZATIONS.c.tenant_id)
+        & (MEMBERS.c.organization_id == ORGANIZATIONS.c.id),
+    )
+    .where(MEMBERS.c.tenant_id == bindparam("tenant_id"), MEMBERS.c.user_id == bindparam("id"))
+    .order_by(MEMBERS.c.joined_at.desc(), ORGANIZATIONS.c.id.desc()),
+    UserOrganization,
+)
+_TAKEN = {
+    "users_email_key": ("email_taken", "email"),
+    "users_username_key": ("username_taken", "username"),
+    "users_external_id_key": ("external_id_taken", "external id"),
+}
+
+
+def create_row(tenant_id: str, new: CreateUser, now: datetime) -> UserRow:
+    """The row of a new user. Raises Problem when the metadata is too large."""
+    return new_row(
+        UserRow,
+        tenant_id=tenant_id,
+        id=new_id("usr"),
+        email=new.email,
+        email_verified=new.email_verified,
+        username=new.username,
+        name=new.name,
+        external_id=new.external_id,
+        status=new.status,
+        metadata_=encoded_object(new.metadata, "metadata"),
+        last_sign_in_at=None,
+        version=1,
+        created_at=now,
+        updated_at=now,
+    )
+
+
+def create_created_entry(context: Context, row: UserRow) -> OutboxEntry:
+    """The event of a new row."""
+    return create_entry(context, UserCreated, row.id, {"user": CRUD.shown(row)})
+
+
+def _taken(error: asyncpg.UniqueViolationError) -> Problem:
+    """The value that another user has; raises the error if it is about something else."""
+    if violated(error) not in _TAKEN:
+        raise error
+    code, field = _TAKEN[violated(error)]
+    return Problem(code, f"Another user has this {field}. Give another one.")
+
+
+@single_statement()
+async def create_user(conn: Connection, request: Request[CreateUser]) -> Reply:
+    row = create_row(request.tenant, request.body, datetime.now(UTC))
+    try:
+        await CRUD.create(conn, row, create_created_entry(request.context, row))
+    except asyncpg.UniqueViolationError as error:
+        raise _taken(error) from None
+    return reply_to(request, CRUD.shown(row), created=row.id)
+
+
+async def create_user_if_new(
+    conn: Connection, context: Context, new: CreateUser, now: datetime
+) -> None:
+    """Creates a user by the user's own action, unless another user has the email."""
+    row = create_row(context.tenant(), new, now)
+    own_context = replace(context, actor_type="user", actor_id=row.id)
+    entry = create_created_entry(own_context, row)
+    await CREATE_IF_NEW.execute(conn, **vars(row), **entry.parameters())
+
+
+@read_only()
+async def get_user(conn: Connection, request: Request) -> Reply:
+    """The user with live sessions and organizations: always three statements."""
+    key = {"tenant_id": request.tenant, "id": request.path["id"]}
+    row = await CRUD.get(conn, **key)
+    live = await sessions.LIST_LIVE.fetch_all(
+        conn, tenant_id=request.tenant, user_id=row.id, now=datetime.now(UTC)
+    )
+    organizations = await LIST_ORGANIZATIONS.fetch_all(conn, **key)
+    value = {
+        **CRUD.shown(row),
+        "sessions": [to_resource(each, Session) for each in live],
+        "organizations": [to_resource(each, UserOrganization) for each in organizations],
+    }
+    reply = reply_to(request, value)
+    # Sessions and memberships change without the user's version: the digest tells them apart.
+    return replace(reply, version=f"{row.version}.{hashlib.sha256(reply.body).hexdigest()[:8]}")
+
+
+@transactional()
+async def update_user(conn: Connection, request: Request[UpdateUser]) -> Reply:
+    row = await CRUD.lock(conn, request, tenant_id=request.tenant, id=request.path["id"])
+    after, changes = apply_patch(row, request.body.given(), CRUD.json_columns)
+    user = CRUD.shown(after)
+    if not changes:
+        return reply_to(request, user)
+    kind: type[UserUpdated | UserSuspended | UserReactivated] = UserUpdated
+    if "status" in changes:
+        kind = UserSuspended if after.status == "suspended" else UserReactivated
+    entry = create_entry(request.context, kind, row.id, {"user": user, "changes": changes})
+    try:
+        await CRUD.update(conn, after, entry)
+    except asyncpg.UniqueViolationError as error:
+        raise _taken(error) from None
+    if kind is UserSuspended:
+        revoked = await sessions.revoke_all_of_user(conn, request.context, row.id, "user_suspended")
+        await record(conn, revoked)
+    return reply_to(request, user)

@@ -1,0 +1,137 @@
+"""Rows of API keys: what keys of projects and root keys have in common.
+
+The stored secret is a keyed hash. A change of a key and its event are one statement.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from chassis.database import Connection
+from chassis.encryption import Keyring
+from chassis.request import Request
+from chassis.rows import changed_row, new_row, to_resource
+from chassis.statements import Statement, assignments, parameters
+from contracts.api_keys import ApiKey, ApiKeyCreated, ApiKeyRevoked, CreateApiKey
+from contracts.ids import new_id
+from contracts.secrets import KeyKind, digest, new_secret, shown_prefix
+from outbox.record import OutboxEntry, create_entry, with_outbox_entry
+from sqlalchemy import bindparam, case, func, insert, update
+from sqlmodel import SQLModel
+
+from projects.tables import API_KEYS, ApiKeyRow
+
+STATUS = case(
+    (API_KEYS.c.status == "revoked", "revoked"),
+    (API_KEYS.c.expires_at <= func.now(), "expired"),
+    else_="active",
+).label("status")
+"""The status that is shown: a key expires without a write."""
+COLUMNS = [
+    STATUS if column.name == "status" else column
+    for column in API_KEYS.c
+    if column.name not in ("secret_hash", "previous_hash", "rotated_at")
+]
+
+
+class LockedApiKey(SQLModel):
+    """A key with the environment of its project."""
+
+    tenant_id: str
+    id: str
+    type: str
+    scopes: list[str]
+    status: str
+    previous_expires_at: datetime | None
+    previous_last_used_at: datetime | None
+    environment: str
+
+
+CREATE = Statement(
+    with_outbox_entry(
+        insert(API_KEYS).values(parameters(API_KEYS.c)).returning(API_KEYS.c.id).cte("changed")
+    )
+)
+REVOKE = Statement(
+    with_outbox_entry(
+        update(API_KEYS)
+        .where(API_KEYS.c.tenant_id == bindparam("tenant_id"), API_KEYS.c.id == bindparam("id"))
+        .values(assignments([API_KEYS.c.status, API_KEYS.c.revoked_at]))
+        .returning(API_KEYS.c.id)
+        .cte("changed")
+    )
+)
+
+
+def to_api_key(row: ApiKeyRow | LockedApiKey) -> dict[str, Any]:
+    """The key as the API shows it: neither a secret nor a hash."""
+    previous = None
+    if row.previous_expires_at is not None:
+        previous = {
+            "expires_at": row.previous_expires_at,
+            "last_used_at": row.previous_last_used_at,
+        }
+    return to_resource(row, ApiKey, previous_secret=previous)
+
+
+def hash_secret(keyring: Keyring, secret_sha256: str) -> str:
+    """What is stored of a secret, from the digest by which the edge names it."""
+    return keyring.hash("api_key", secret_sha256)
+
+
+def new_api_key(
+    request: Request[Any, Any],
+    body: CreateApiKey,
+    kind: KeyKind,
+    tenant_id: str,
+    project_id: str | None = None,
+) -> tuple[ApiKeyRow, str]:
+    """The row of a new key, and its secret."""
+    secret = new_secret(kind)
+    row = new_row(
+        ApiKeyRow,
+        tenant_id=tenant_id,
+        id=new_id("key"),
+        project_id=project_id,
+        type=body.type,
+        name=body.name,
+        prefix=shown_prefix(secret),
+        scopes=body.scopes,
+        status="active",
+        secret_hash=hash_secret(request.keyring, digest(secret)),
+        created_by=request.context.actor_id,
+        created_at=datetime.now(UTC),
+        expires_at=body.expires_at,
+        last_used_at=None,
+        revoked_at=None,
+        rotated_at=None,
+        previous_hash=None,
+        previous_expires_at=None,
+        previous_last_used_at=None,
+    )
+    return row, secret
+
+
+async def insert_api_key(
+    conn: Connection, request: Request[Any, Any], row: ApiKeyRow
+) -> dict[str, Any]:
+    """Writes a new key and its event in one statement; returns the key as the API shows it."""
+    value = to_api_key(row)
+    created = create_entry(
+        request.context, ApiKeyCreated, row.id, {"api_key": value}, tenant_id=row.tenant_id
+    )
+    await CREATE.execute(conn, **vars(row), **created.parameters())
+    return value
+
+
+async def revoke_locked(
+    conn: Connection, request: Request[Any, Any], row: ApiKeyRow | LockedApiKey
+) -> None:
+    """Revokes a key whose row the caller has locked, and records it, in one statement."""
+    revoked = changed_row(row, status="revoked", revoked_at=datetime.now(UTC))
+    entry = revoked_entry(request, revoked)
+    await REVOKE.execute(conn, **vars(revoked), **entry.parameters())
+
+
+def revoked_entry(request: Request[Any, Any], row: ApiKeyRow | LockedApiKey) -> OutboxEntry:
+    data = {"api_key": to_api_key(row)}
+    return create_entry(request.context, ApiKeyRevoked, row.id, data, tenant_id=row.tenant_id)

@@ -1,0 +1,77 @@
+"""Handles the events of other services: one has erased its part of a tenant that is being deleted.
+
+The tenant's row is locked, so that confirmations at the same time are counted one after another.
+"""
+
+from collections.abc import Sequence
+
+from chassis.database import Connection
+from chassis.idempotency import IDEMPOTENCY
+from chassis.statements import Statement
+from contracts.lifecycle import TenantErased
+from contracts.tenants import TenantDeleted
+from contracts.topology import ERASING_SERVICES
+from faststream.nats import NatsRouter
+from outbox.consumer import CurrentConsumer, EventBatch, durable
+from outbox.inbox import ReceivedEvent
+from outbox.record import create_entry, record
+from outbox.tables import OUTBOX
+from sqlalchemy import Text, bindparam, delete, func, select
+from sqlalchemy.dialects.postgresql import insert
+
+from projects.tables import ERASURES, TENANTS
+
+LOCK_TENANT = Statement(
+    select(TENANTS.c.id)
+    .where(TENANTS.c.id == bindparam("id"), TENANTS.c.status == "deleting")
+    .with_for_update()
+)
+CREATE_ERASURE = Statement(
+    insert(ERASURES)
+    .values(
+        tenant_id=bindparam("tenant_id"),
+        service=bindparam("service", type_=Text),
+        confirmed_at=func.now(),
+    )
+    .on_conflict_do_nothing()
+)
+COUNT_ERASURES = Statement(
+    select(func.count()).select_from(ERASURES).where(ERASURES.c.tenant_id == bindparam("tenant_id"))
+)
+# What a tenant owns is deleted with its row; stored replies and recorded events refer to none.
+ERASE = [
+    Statement(delete(TENANTS).where(TENANTS.c.id == bindparam("tenant_id"))),
+    *(
+        Statement(delete(table).where(table.c.tenant_id == bindparam("tenant_id")))
+        for table in (IDEMPOTENCY, OUTBOX)
+    ),
+]
+
+
+router = NatsRouter()
+
+
+@router.subscriber(**durable("projects"))
+async def receive(batch: EventBatch, consumer: CurrentConsumer) -> None:
+    """Processes a batch: `handle_events` gets those of its events that are new."""
+    await consumer.receive(batch)
+
+
+async def handle_events(conn: Connection, events: Sequence[ReceivedEvent]) -> None:
+    """Stores each confirmation; with the last one deletes the tenant and all that it has here."""
+    for event in events:
+        if event.type == TenantErased.type:
+            await _confirm(conn, event)
+
+
+async def _confirm(conn: Connection, event: ReceivedEvent) -> None:
+    tenant_id, service = event.tenant_id, event.event["source"].rsplit("/", 1)[-1]
+    if await LOCK_TENANT.fetch_value(conn, id=tenant_id) is None or service not in ERASING_SERVICES:
+        return
+    await CREATE_ERASURE.execute(conn, tenant_id=tenant_id, service=service)
+    if await COUNT_ERASURES.fetch_value(conn, tenant_id=tenant_id) < len(ERASING_SERVICES):
+        return
+    for statement in ERASE:
+        await statement.execute(conn, tenant_id=tenant_id)
+    data = {"tenant_id": tenant_id}
+    await record(conn, [create_entry(event.context(), TenantDeleted, tenant_id, data)])

@@ -1,0 +1,121 @@
+"""Access tokens for API keys: RFC 6749 4.4 `client_credentials`, EdDSA JWTs (RFC 8037).
+
+Short-lived and stateless: no row is written. An edge verifies them alone, with the public key.
+"""
+
+import hashlib
+import time
+from functools import lru_cache
+
+import jwt
+from chassis.database import Connection
+from chassis.encryption import Keyring
+from chassis.request import Reply, Request, reply_to
+from chassis.unit_of_work import read_only
+from contracts.ids import new_id
+from contracts.problems import Problem
+from contracts.scopes import SCOPES, covers
+from contracts.tenants import FoundCredential, IssueToken
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from projects.keys import credentials
+from projects.keys.key_rows import hash_secret
+
+ISSUER = "tenantry"
+LIFETIME = 900
+
+
+@lru_cache(maxsize=4)
+def _private_key(seed: bytes) -> tuple[Ed25519PrivateKey, str]:
+    """The key of this installation and its id."""
+    key = Ed25519PrivateKey.from_private_bytes(seed)
+    public = key.public_key().public_bytes_raw()
+    return key, hashlib.sha256(public).hexdigest()[:16]
+
+
+def _private_key_of(keyring: Keyring) -> tuple[Ed25519PrivateKey, str]:
+    return _private_key(keyring.derive("access-token"))
+
+
+@read_only()
+async def get_token_keys(_: Connection, request: Request) -> Reply:
+    """The public key as a JSON Web Key Set."""
+    key, kid = _private_key_of(request.keyring)
+    jwk = jwt.algorithms.OKPAlgorithm.to_jwk(key.public_key(), as_dict=True)
+    return reply_to(request, {"keys": [jwk | {"kid": kid, "use": "sig", "alg": "EdDSA"}]})
+
+
+@read_only()
+async def issue_token(conn: Connection, request: Request[IssueToken]) -> Reply:
+    """A token with the requested scopes, or all of the key's; it never outlives the key."""
+    if request.body.grant_type != "client_credentials":
+        raise Problem(
+            "unsupported_grant_type",
+            "Use grant_type=client_credentials.",
+            error="unsupported_grant_type",
+        )
+    found = await _authenticate(conn, request)
+    scopes = _granted_scopes(found.scopes, request.body.scope)
+    now = int(time.time())
+    expires_at = now + LIFETIME
+    if found.expires_at is not None:
+        expires_at = min(expires_at, int(found.expires_at.timestamp()))
+    if expires_at <= now:
+        raise _invalid_client()
+    scope = " ".join(scopes)
+    claims = {
+        "iss": ISSUER,
+        "sub": found.key_id,
+        "tid": found.tenant_id,
+        "scope": scope,
+        "iat": now,
+        "exp": expires_at,
+        "jti": new_id("jti"),
+    }
+    key, kid = _private_key_of(request.keyring)
+    value = {
+        "access_token": jwt.encode(claims, key, algorithm="EdDSA", headers={"kid": kid}),
+        "token_type": "Bearer",
+        "expires_in": expires_at - now,
+        "scope": scope,
+    }
+    return reply_to(request, value)
+
+
+async def _authenticate(conn: Connection, request: Request[IssueToken]) -> FoundCredential:
+    """The secret key with the client's id and secret, if it is active."""
+    found = None
+    if request.body.secret_sha256 is not None:
+        secret_hash = hash_secret(request.keyring, request.body.secret_sha256)
+        found = await credentials.GET_BY_HASH.fetch_one(conn, hash=secret_hash)
+    if (
+        found is None
+        or found.key_id != request.body.client_id
+        or (found.type, found.status, found.tenant_status) != ("secret", "active", "active")
+    ):
+        raise _invalid_client()
+    return found
+
+
+def _invalid_client() -> Problem:
+    """The same answer, whatever is wrong with the key."""
+    return Problem(
+        "invalid_client",
+        "Send the key's id and secret of a secret API key that is active.",
+        error="invalid_client",
+    )
+
+
+def _granted_scopes(held: list[str], wanted: str | None) -> list[str]:
+    """RFC 6749 3.2: a parameter without a value is treated as omitted."""
+    if not wanted:
+        return held
+    scopes = list(dict.fromkeys(wanted.split()))
+    missing = [scope for scope in scopes if scope not in SCOPES or not covers(held, scope)]
+    if missing or not scopes:
+        raise Problem(
+            "invalid_scope",
+            "Ask for scopes that the key holds, separated by spaces, or leave scope out.",
+            error="invalid_scope",
+        )
+    return scopes

@@ -1,0 +1,212 @@
+"""The dispatcher: claims ready deliveries, sends them and writes the results; fair to all tenants.
+
+It wakes when something is enqueued and when a retry becomes due; once a second it looks for what
+other replicas left. An attempt counts as in flight until its result is written, so nothing is lost
+while the database is away.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+import aiohttp
+import structlog
+from chassis.database import CONFLICTS, UNAVAILABLE, Connection, Pool
+from chassis.encryption import Keyring
+from chassis.telemetry import DELIVERIES, DELIVERY_WAIT
+
+from webhooks.endpoints.secrets import decrypt_secret
+from webhooks.queue.claim import MAX_CLAIMED, ClaimedDelivery, claim, release, wake
+from webhooks.queue.ready import WEBHOOK_LIMIT, ReadyWebhook, ReadyWebhooks
+from webhooks.rules.circuit_breaker import CircuitBreaker
+from webhooks.rules.fairness import RETRY, Capacity, WebhookQueue, share_capacity
+from webhooks.worker.attempt import AttemptResult, WebhookRequest, send
+from webhooks.worker.auto_disable import update_webhooks
+from webhooks.worker.results import FinishedAttempt, write_results
+
+log = structlog.get_logger()
+
+PROCESS_LIMIT = 512
+"""Attempts in flight in this process; one that waits costs a socket and little else."""
+RETRY_LIMIT = 384
+TENANT_LIMIT = 64
+WRITE_AT_ONCE = 256
+MAX_EMPTY_ROUNDS = 64
+"""Where circuit breakers hold back all that is ready, the search pauses after so many rounds."""
+IDLE_SECONDS = 1.0
+STOP_SECONDS = 4.0
+
+
+class Dispatcher:
+    """One in each process. `on_recorded` is called when it has written an event to the outbox."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        keyring: Keyring,
+        session: aiohttp.ClientSession,
+        *,
+        allow_private: bool,
+        on_recorded: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._pool = pool
+        self._keyring = keyring
+        self._session = session
+        self._allow_private = allow_private
+        self._on_recorded = on_recorded
+        self._woken = asyncio.Event()
+        self._stopping = False
+        self._stopped_claiming = asyncio.Event()
+        self._breaker = CircuitBreaker()
+        self._ready = ReadyWebhooks()
+        self._attempts: dict[asyncio.Task[None], ClaimedDelivery] = {}
+        self._finished: asyncio.Queue[FinishedAttempt] = asyncio.Queue()
+        self._in_flight: Counter[str] = Counter()
+        self._retries_in_flight = 0
+        self._wake_at = 0.0
+        self._empty_rounds = 0
+
+    def wake(self) -> None:
+        """Something may be ready."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Runs until cancelled; waits for a database that is away."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._write())
+            tasks.create_task(self._claim())
+
+    async def stop(self) -> None:
+        """Claims no more, gives attempts some seconds to end, and releases those that do not."""
+        self._stopping = True
+        self.wake()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopped_claiming.wait(), STOP_SECONDS)
+        if self._attempts:
+            await asyncio.wait(self._attempts, timeout=STOP_SECONDS)
+        unsent = list(self._attempts.values())
+        for task in self._attempts:
+            task.cancel()
+        with contextlib.suppress(TimeoutError, *UNAVAILABLE):
+            async with asyncio.timeout(STOP_SECONDS):
+                await self._finished.join()
+                if unsent:
+                    async with self._pool.acquire() as conn:
+                        await release(conn, unsent)
+        await self._session.close()
+
+    async def _claim(self) -> None:
+        while not self._stopping:
+            self._woken.clear()
+            try:
+                async with self._pool.acquire() as conn:
+                    wait = await self._claim_round(conn)
+            except (*UNAVAILABLE, *CONFLICTS) as error:
+                log.warning("dispatch_waits", error=type(error).__name__)
+                wait = IDLE_SECONDS
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), wait)
+        self._stopped_claiming.set()
+
+    async def _claim_round(self, conn: Connection) -> float:
+        """Claims as many as may start; returns for how many seconds there is nothing to do."""
+        now = time.monotonic()
+        if now >= self._wake_at:
+            seconds = await wake(conn)
+            wait = IDLE_SECONDS if seconds is None else min(max(seconds, 0.0), IDLE_SECONDS)
+            self._wake_at = now + wait
+        free = PROCESS_LIMIT - self._in_flight.total()
+        if free <= 0:
+            return IDLE_SECONDS
+        async with conn.transaction():
+            webhooks, more = await self._ready.next(conn)
+            capacity = Capacity(
+                total=min(free, MAX_CLAIMED),
+                retries=RETRY_LIMIT - self._retries_in_flight,
+                per_tenant=TENANT_LIMIT,
+                in_flight=self._in_flight,
+            )
+            shares = share_capacity([self._queue(each, now) for each in webhooks], capacity)
+            claimed = await claim(conn, shares) if shares else []
+        self._start(claimed)
+        self._empty_rounds = 0 if shares else self._empty_rounds + 1
+        if shares or (more and self._empty_rounds < MAX_EMPTY_ROUNDS):
+            return 0.0
+        return max(0.0, self._wake_at - time.monotonic())
+
+    def _queue(self, webhook: ReadyWebhook, now: float) -> WebhookQueue:
+        left = WEBHOOK_LIMIT - webhook.leased
+        capacity = self._breaker.capacity(_receiver(webhook), now, WEBHOOK_LIMIT)
+        return WebhookQueue(
+            webhook.tenant_id,
+            webhook.webhook_id,
+            ready=[webhook.manual, webhook.first, webhook.retry],
+            capacity=min(left, capacity),
+            manual_capacity=left,
+        )
+
+    def _start(self, deliveries: Sequence[ClaimedDelivery]) -> None:
+        for delivery in deliveries:
+            self._in_flight[delivery.tenant_id] += 1
+            self._retries_in_flight += delivery.kind == RETRY
+            self._breaker.record_start(_receiver(delivery))
+            task = asyncio.create_task(self._attempt(delivery))
+            self._attempts[task] = delivery
+            task.add_done_callback(lambda done: self._attempts.pop(done, None))
+
+    async def _attempt(self, delivery: ClaimedDelivery) -> None:
+        try:
+            secrets = [
+                decrypt_secret(self._keyring, encrypted, delivery.webhook_id)
+                for encrypted in delivery.secrets
+            ]
+            request = WebhookRequest(
+                delivery.url, delivery.event_id, delivery.payload.encode(), secrets
+            )
+            result = await send(self._session, request, allow_private=self._allow_private)
+        except Exception:
+            log.exception("attempt_broke", delivery_id=delivery.delivery_id)
+            error = "The attempt could not be made; the fault is on our side."
+            result = AttemptResult(at=datetime.now(UTC), outcome="broke", error=error)
+        self._breaker.record_result(_receiver(delivery), time.monotonic(), result.succeeded)
+        DELIVERIES.labels(result.outcome).inc()
+        DELIVERY_WAIT.observe(delivery.waited)
+        self._finished.put_nowait(FinishedAttempt(delivery, result))
+
+    async def _write(self) -> None:
+        """Writes results in batches: those that arrive while one is written are the next one."""
+        while True:
+            batch = [await self._finished.get()]
+            while len(batch) < WRITE_AT_ONCE and not self._finished.empty():
+                batch.append(self._finished.get_nowait())
+            while not await self._write_batch(batch):  # noqa: ASYNC110 - until it is back
+                await asyncio.sleep(IDLE_SECONDS / 4)
+            for each in batch:
+                self._end(each.delivery)
+                each.log()
+                self._finished.task_done()
+            self.wake()
+
+    async def _write_batch(self, batch: list[FinishedAttempt]) -> bool:
+        try:
+            now = datetime.now(UTC)
+            await write_results(self._pool, batch, now)
+            await update_webhooks(self._pool, batch, now, self._on_recorded)
+        except (*UNAVAILABLE, *CONFLICTS) as error:
+            log.warning("outcomes_wait", error=type(error).__name__, outcomes=len(batch))
+            return False
+        return True
+
+    def _end(self, delivery: ClaimedDelivery) -> None:
+        self._in_flight[delivery.tenant_id] -= 1
+        if not self._in_flight[delivery.tenant_id]:
+            del self._in_flight[delivery.tenant_id]
+        self._retries_in_flight -= delivery.kind == RETRY
+
+
+def _receiver(webhook: ReadyWebhook | ClaimedDelivery) -> str:
+    """The name of a receiver for the circuit breaker: it begins anew when its webhook changes."""
+    return f"{webhook.webhook_id}.{webhook.version}"

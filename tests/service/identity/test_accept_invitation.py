@@ -1,0 +1,94 @@
+"""Accepting invitations: who may, what is created, and what the events name."""
+
+import asyncio
+
+from service.identity.client import IdentityClient
+
+EMAIL = "Ada@example.com"
+
+
+async def test_accepting_creates_the_user_and_the_member(client: IdentityClient) -> None:
+    organization = await client.create_organization()
+    invitation = await client.create_invitation(
+        organization, email=EMAIL, role="admin", permissions=["billing:read"]
+    )
+    accepted = await client.accept_invitation(invitation["token"], name="Ada")
+    assert accepted.status == 200, accepted.body
+    member = accepted.body["member"]
+    assert accepted.body["organization_id"] == organization
+    assert (member["role"], member["permissions"]) == ("admin", ["billing:read"])
+    assert (member["user"]["email"], member["user"]["name"]) == (EMAIL, "Ada")
+    assert await client.list_invitations(organization) == [(invitation["id"], "accepted")]
+
+
+async def test_every_event_of_accepting_names_the_user(client: IdentityClient) -> None:
+    invitation = await client.create_invitation(await client.create_organization())
+    accepted = await client.accept_invitation(invitation["token"])
+    events = (await client.events())[2:]
+    assert [each["type"] for each in events] == [
+        "user.created",
+        "invitation.accepted",
+        "member.added",
+    ]
+    user = accepted.body["member"]["user_id"]
+    assert {(each["actortype"], each["actorid"]) for each in events} == {("user", user)}
+    assert events[0]["data"]["user"]["email_verified"] is True
+
+
+async def test_the_user_who_has_the_email_becomes_the_member(client: IdentityClient) -> None:
+    user = await client.create_user(EMAIL.lower())
+    invitation = await client.create_invitation(await client.create_organization(), email=EMAIL)
+    accepted = await client.accept_invitation(invitation["token"])
+    assert accepted.body["member"]["user_id"] == user
+    assert (await client.event_types()).count("user.created") == 1
+
+
+async def test_a_member_cannot_accept(client: IdentityClient) -> None:
+    organization = await client.create_organization()
+    invitation = await client.create_invitation(organization, email=EMAIL)
+    await client.add_member(organization, await client.create_user(EMAIL))
+    refused = await client.accept_invitation(invitation["token"])
+    assert (refused.status, refused.body["code"]) == (409, "already_member")
+
+
+async def test_a_suspended_user_cannot_accept(client: IdentityClient) -> None:
+    user = await client.create_user(status="suspended")
+    invitation = await client.create_invitation(await client.create_organization())
+    refused = await client.accept_invitation(invitation["token"])
+    assert (refused.status, refused.body["code"]) == (409, "user_suspended")
+    await client.update_user(user, status="active")
+    assert (await client.accept_invitation(invitation["token"])).status == 200
+
+
+async def test_nobody_accepts_in_a_suspended_tenant(client: IdentityClient) -> None:
+    invitation = await client.create_invitation(await client.create_organization())
+    before = await client.event_types()
+    await client.suspend_tenant()
+    refused = await client.accept_invitation(invitation["token"])
+    assert (refused.status, refused.body["code"]) == (403, "tenant_suspended")
+    assert await client.event_types() == before
+
+
+async def test_a_token_works_once_however_many_try(client: IdentityClient) -> None:
+    invitation = await client.create_invitation(await client.create_organization())
+    replies = await asyncio.gather(
+        *(client.accept_invitation(invitation["token"]) for _ in range(10))
+    )
+    assert sorted(each.status for each in replies) == [200] + [410] * 9
+    types = await client.event_types()
+    for wanted in ("user.created", "member.added", "invitation.accepted"):
+        assert types.count(wanted) == 1
+
+
+async def test_a_new_user_accepts_four_invitations_at_once(client: IdentityClient) -> None:
+    organizations = [await client.create_organization() for _ in range(4)]
+    tokens = [(await client.create_invitation(each))["token"] for each in organizations]
+    replies = await asyncio.gather(*(client.accept_invitation(token) for token in tokens))
+    assert [each.status for each in replies] == [200] * 4
+    assert len({each.body["member"]["user_id"] for each in replies}) == 1
+    assert (await client.event_types()).count("user.created") == 1
+
+
+async def test_an_unknown_token_is_closed(client: IdentityClient) -> None:
+    refused = await client.accept_invitation("inv_nothing")
+    assert (refused.status, refused.body["code"]) == (410, "invitation_closed")

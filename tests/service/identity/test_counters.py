@@ -1,0 +1,88 @@
+"""Totals of long lists are exact, though nobody counts the rows."""
+
+import asyncio
+import secrets
+
+from contracts import organizations as organization_calls
+from contracts import users as calls
+from contracts.calls import Call
+from identity import counters
+from service.identity.client import IdentityClient
+
+
+async def _total(client: IdentityClient, call: Call, *path: str, **query: str) -> int:
+    """The total of a page that does not show all: it cannot be told from the rows."""
+    found = await client.call(call, None, *path, query={"limit": "1", **query})
+    assert found.status == 200, found.body
+    assert found.body["pagination"]["total_exact"] is True
+    return int(found.body["pagination"]["total"])
+
+
+async def _create_users(client: IdentityClient, count: int) -> list[str]:
+    emails = [f"{secrets.token_hex(6)}@example.com" for _ in range(count)]
+    return [await client.create_user(email) for email in emails]
+
+
+async def test_users_are_counted_as_they_come_change_and_go(client: IdentityClient) -> None:
+    first, second, *_ = await _create_users(client, 5)
+    await client.update_user(first, status="suspended")
+    await client.update_user(second, status="suspended")
+    await client.delete_user(second)
+    assert await _total(client, calls.LIST_USERS) == 4
+    assert await _total(client, calls.LIST_USERS, status="active") == 3
+    assert await _total(client, calls.LIST_USERS, status="suspended") == 1
+
+
+async def test_folding_changes_no_total_and_leaves_one_row(client: IdentityClient) -> None:
+    await _create_users(client, 4)
+    fold = counters.fold
+    await asyncio.gather(_create_users(client, 3), fold(client.pool), fold(client.pool))
+    assert await _total(client, calls.LIST_USERS) == 7
+    await fold(client.pool)
+    assert await _total(client, calls.LIST_USERS) == 7
+    rows = "SELECT count(*) FROM tallies WHERE tenant_id = $1"
+    assert await client.pool.fetchval(rows, client.tenant) == 1
+
+
+async def test_a_refused_user_is_not_counted(client: IdentityClient) -> None:
+    await client.create_user("ada@example.com")
+    await client.create_user("bea@example.com")
+    again = await client.call(calls.CREATE_USER, {"email": "ada@example.com"})
+    assert again.status == 409
+    assert await _total(client, calls.LIST_USERS) == 2
+
+
+async def test_organizations_and_their_members_are_counted(client: IdentityClient) -> None:
+    owner, *others = await _create_users(client, 3)
+    first, _, third = [await client.create_organization(owner_id=owner) for _ in range(3)]
+    for user in others:
+        await client.add_member(first, user)
+    await client.call(organization_calls.DELETE_ORGANIZATION, None, third)
+    assert await _total(client, organization_calls.LIST_ORGANIZATIONS) == 2
+    members = await client.list_members(first, limit=1)
+    assert members["pagination"]["total"] == 3
+    assert await _total(client, calls.LIST_USERS, organization_id=first) == 3
+
+
+async def test_a_page_far_behind_is_the_one_that_a_walk_by_cursor_reaches(
+    client: IdentityClient,
+) -> None:
+    await client.pool.execute(
+        "INSERT INTO users (tenant_id, id, email, email_verified, status, metadata, version,"
+        " created_at, updated_at) SELECT $1, 'usr_01jz' || lpad(to_hex(n), 6, '0') ||"
+        " 'e008000000000000', 'u' || n || '@example.com', true, 'active', '{}', 1, now(), now()"
+        " FROM generate_series(1, 2500) n",
+        client.tenant,
+    )
+    for sort in ("-created_at", "email"):
+        walked: list[str] = []
+        query = {"limit": "200", "sort": sort}
+        while True:
+            page = await client.list_users(**query)
+            walked += [each["id"] for each in page["users"]]
+            if page["pagination"]["next_cursor"] is None:
+                break
+            query["cursor"] = page["pagination"]["next_cursor"]
+        far = await client.list_users(limit=200, page=12, sort=sort)
+        assert [each["id"] for each in far["users"]] == walked[2200:2400]
+        assert far["pagination"]["total"] == 2500

@@ -1,0 +1,100 @@
+"""What three files use of the inside of a library: a new version that changes it fails here.
+
+`chassis/http_server.py` subclasses uvicorn's HTTP protocol; `chassis/statements.py` reads the
+parameters of a statement that SQLAlchemy has compiled; `chassis/broker.py` gives FastStream a
+connection. All else is used as documented.
+"""
+
+import inspect
+
+import pytest
+from chassis.broker import Broker
+from chassis.http_server import BoundedProtocol, HttpServer
+from chassis.nats_client import NatsClient
+from chassis.statements import Statement, assignments
+from faststream.nats import NatsBroker
+from sqlalchemy import Integer, bindparam, column, select, table, update
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
+from uvicorn.server import Server, ServerState
+
+OVERRIDDEN = (
+    "connection_made",
+    "connection_lost",
+    "data_received",
+    "on_message_begin",
+    "on_url",
+    "on_header",
+    "on_headers_complete",
+    "on_body",
+    "send_400_response",
+)
+
+
+@pytest.mark.parametrize("method", OVERRIDDEN)
+def test_uvicorns_protocol_has_the_methods_that_we_override(method: str) -> None:
+    theirs = inspect.signature(getattr(HttpToolsProtocol, method))
+    ours = inspect.signature(getattr(BoundedProtocol, method))
+    assert list(theirs.parameters) == list(ours.parameters)
+
+
+def test_we_override_no_other_method_of_uvicorns_protocol() -> None:
+    defined = {name for name in vars(BoundedProtocol) if not name.startswith("_")}
+    assert defined == set(OVERRIDDEN)
+
+
+def test_uvicorns_protocol_keeps_what_we_read() -> None:
+    source = inspect.getsource(HttpToolsProtocol.__init__)
+    for attribute in ("connections", "cycle", "transport", "loop", "server_state"):
+        assert f"self.{attribute}" in source
+    cycle = inspect.getsource(RequestResponseCycle.__init__)
+    for attribute in ("response_started", "response_complete", "keep_alive"):
+        assert f"self.{attribute}" in cycle
+    assert STATUS_LINE[200].startswith(b"HTTP/1.1 200")
+
+
+def test_uvicorns_server_keeps_what_we_read() -> None:
+    assert hasattr(Server, "capture_signals")
+    state = ServerState()
+    assert state.connections == set()
+    assert isinstance(state.default_headers, list)
+    server = HttpServer(app=None, host="127.0.0.1", port=0)
+    assert isinstance(server.server_state, ServerState)
+    server.config.load()
+    assert isinstance(server.config.encoded_headers, list)
+
+
+def test_a_compiled_statement_tells_its_parameters_in_order() -> None:
+    things = table("things", column("id", Integer), column("name"))
+    one = Statement(
+        update(things)
+        .where(things.c.id == bindparam("id"), things.c.name != "fixed")
+        .values(assignments([things.c.name]))
+    )
+    assert one.sql.startswith("UPDATE things SET name=$1 WHERE things.id = $2::INTEGER AND")
+    assert one.arguments({"id": 7, "name": "new"}) == ["new", 7, "fixed"]
+    with pytest.raises(KeyError):
+        one.arguments({"name": "new"})
+
+
+def test_a_parameter_that_stands_twice_is_sent_once() -> None:
+    x = bindparam("x", type_=Integer)
+    twice = Statement(select(x, x + bindparam("y", type_=Integer)))
+    assert twice.sql.count("$1") == 2
+    assert twice.arguments({"y": 2, "x": 1}) == [1, 2]
+
+
+async def test_faststreams_broker_uses_the_connection_that_it_is_given() -> None:
+    client = NatsClient()
+    broker = Broker(client)
+    assert await broker.connect() is client
+    assert broker.connection is client
+
+
+def test_we_override_nothing_of_faststreams_broker_but_how_it_connects() -> None:
+    defined = {name for name, value in vars(Broker).items() if callable(value)}
+    assert defined == {"__init__", "_connect"}
+    assert list(inspect.signature(NatsBroker._connect).parameters) == ["self"]
