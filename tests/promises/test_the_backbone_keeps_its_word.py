@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from chassis import migrations, streams
@@ -19,7 +20,7 @@ from contracts.topology import STREAM
 from faststream.nats import NatsRouter
 from nats.aio.msg import Msg
 from outbox import dead_letters
-from outbox.consumer import BATCH, Consumer, CurrentConsumer, EventBatch, durable
+from outbox.consumer import BATCH, Consumer
 from outbox.inbox import ReceivedEvent
 from outbox.record import create_entry, record
 from outbox.relay import Relay
@@ -73,11 +74,13 @@ class Scene:
         broker, router = Broker(self.nats), NatsRouter()
         await broker.connect()
 
-        @router.subscriber(**durable(HEARS_ALL))
-        async def receive(batch: EventBatch, consumer: CurrentConsumer) -> None:
-            await consumer.receive(batch)
+        listener = Consumer(HEARS_ALL, self.effect)
 
-        listener = Consumer(broker, router, self.pool, self.effect, lambda _: None)
+        @router.subscriber(**listener.options)
+        async def receive(batch: list[Any]) -> None:
+            await listener.receive(batch)
+
+        listener.connect(broker, router, self.pool, lambda _: None)
         async with _running(listener.run()):
             yield listener
 

@@ -1,4 +1,4 @@
-"""Who calls, by which key, and what a request presents to say so."""
+"""Who makes a request, by which API key, and the credential that says so."""
 
 import math
 from collections.abc import Mapping
@@ -14,8 +14,8 @@ MAX_CREDENTIAL = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
-    """Who asks and what they may do; `key_id` is None for the operator."""
+class Principal:
+    """Who makes a request and what they may do; `key_id` is None for the operator."""
 
     actor_type: ActorType
     tenant_id: str | None = None
@@ -30,45 +30,47 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
-    """A key as its owner told of it: who calls with it, or why nobody may.
+class ApiKey:
+    """An API key as the projects service describes it: its principal, or why it is refused.
 
-    `refusal` is `unknown` for what is no secret key of a living tenant, else a reason that the
-    tenant is told of; `expires_at` in seconds since the epoch.
+    `refusal` is `unknown` for what is no secret key of a living tenant, else a reason that is
+    recorded for the tenant; `expires_at` in seconds since the epoch.
     """
 
-    caller: Caller
+    principal: Principal
     refusal: str | None
     expires_at: float
     is_previous: bool
 
     @classmethod
-    def of(cls, told: Mapping[str, Any]) -> "Key":
-        """A key by what its owner tells of it."""
+    def from_found(cls, found: Mapping[str, Any]) -> "ApiKey":
+        """The key of a `FoundCredential`."""
         refusal = None
-        if told["type"] != "secret" or told["tenant_status"] == "deleting":
+        if found["type"] != "secret" or found["tenant_status"] == "deleting":
             refusal = "unknown"
-        elif told["status"] != "active":
-            refusal = told["status"]
-        elif told["tenant_status"] == "suspended":
+        elif found["status"] != "active":
+            refusal = found["status"]
+        elif found["tenant_status"] == "suspended":
             refusal = "tenant_suspended"
-        expiry = told["expires_at"]
-        ends = math.inf if expiry is None else datetime.fromisoformat(expiry).timestamp()
-        scopes = tuple(told["scopes"])
-        caller = Caller("api_key", told["tenant_id"], told["key_id"], scopes, "api_key", expiry)
-        return cls(caller, refusal, ends, told["previous"])
+        expiry = found["expires_at"]
+        expires_at = math.inf if expiry is None else datetime.fromisoformat(expiry).timestamp()
+        scopes = tuple(found["scopes"])
+        principal = Principal(
+            "api_key", found["tenant_id"], found["key_id"], scopes, "api_key", expiry
+        )
+        return cls(principal, refusal, expires_at, found["previous"])
 
 
 @dataclass(slots=True)
-class Presented:
-    """A credential as a request presents it, and the digest by which it is known."""
+class BearerCredential:
+    """The credential of a request, and the SHA-256 by which it is known."""
 
     value: str = field(repr=False)
     digest: str
 
     @classmethod
-    def of(cls, authorization: str) -> "Presented":
-        """What an Authorization header presents. Raises Problem (401)."""
+    def from_header(cls, authorization: str) -> "BearerCredential":
+        """The credential of an Authorization header. Raises Problem (401)."""
         scheme, _, value = authorization.partition(" ")
         if scheme.lower() != "bearer" or not value or len(value) > MAX_CREDENTIAL:
             raise unauthenticated()

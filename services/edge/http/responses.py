@@ -1,4 +1,4 @@
-"""Responses: a problem as RFC 9457 has it, an owner's reply with its ETag and Location."""
+"""Makes responses: a problem as of RFC 9457, an owner's reply with its ETag and Location."""
 
 import orjson
 from chassis.request import Reply, problem_headers
@@ -6,17 +6,17 @@ from contracts.problems import Problem
 from starlette.requests import Request
 from starlette.responses import Response
 
-from edge.receiving import trace_of
-from edge.route import Route, location_of
+from edge.call_route import CallRoute
+from edge.http.request import read_metadata
 
 
-def respond(route: Route, request: Request, reply: Reply) -> Response:
-    """The owner's reply as a response: ETag, Location, 304."""
+def reply_response(route: CallRoute, request: Request, reply: Reply) -> Response:
+    """The owner's reply as a response, with ETag and Location; 304 for an ETag that is known."""
     headers = dict(reply.headers)
     if reply.version is not None:
         headers["ETag"] = f'"{reply.version}"'
     if reply.created is not None:
-        headers["Location"] = location_of(route, request, reply.created)
+        headers["Location"] = _location(route, request, reply.created)
     if reply.status == 200 and route.method == "GET" and "ETag" in headers:
         known = request.headers.get("if-none-match", "")
         tags = {tag.strip().removeprefix("W/") for tag in known.split(",")}
@@ -27,12 +27,11 @@ def respond(route: Route, request: Request, reply: Reply) -> Response:
     return _response(reply.body, reply.status, headers)
 
 
-def refuse(request: Request, code: str, detail: str) -> Response:
-    """A problem before any route was found."""
-    trace = trace_of(request)
-    response = problem_response(Problem(code, detail), trace.request_id, trace.traceparent)
-    response.headers.update(trace.headers)
-    return response
+def _location(route: CallRoute, request: Request, created: str) -> str:
+    location = route.endpoint.location
+    if location is None:
+        return f"{request.scope['path'].rstrip('/')}/{created}"
+    return location.format(**request.path_params, created=created)
 
 
 def problem_response(problem: Problem, request_id: str, traceparent: str) -> Response:
@@ -48,3 +47,11 @@ def _response(body: bytes, status: int, headers: dict[str, str]) -> Response:
         headers["WWW-Authenticate"] = "Bearer"
     headers.setdefault("Cache-Control", "no-store")
     return Response(body, status, headers)
+
+
+def unrouted_response(request: Request, problem: Problem) -> Response:
+    """The problem of a request that no route answers."""
+    metadata = read_metadata(request)
+    response = problem_response(problem, metadata.request_id, metadata.traceparent)
+    response.raw_headers += metadata.headers.items()
+    return response

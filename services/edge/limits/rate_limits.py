@@ -34,7 +34,7 @@ return {taken, tostring(tokens)}
 LEASE_SECONDS = 1.0
 REDIS_SECONDS = 0.2
 RETRY_REDIS_SECONDS = 1.0
-REMEMBERED = 100_000
+BUCKETS = 100_000
 
 
 @dataclass(slots=True)
@@ -53,26 +53,33 @@ class _Bucket:
 
 @dataclass(slots=True)
 class Grant:
-    """Whether a request may go on, and the headers that say how the limit stands."""
+    """Whether a request may go on, and the raw headers that say how the limit stands."""
 
     allowed: bool
-    headers: dict[str, str]
+    headers: dict[bytes, bytes]
     retry_after: int
 
+    def problem(self) -> Problem:
+        """The 429 of a request that is not allowed."""
+        return Problem(
+            "rate_limited",
+            f"Too many requests. Try again in {self.retry_after} s.",
+            retry_after=self.retry_after,
+        )
 
-class Limits:
+
+class RateLimits:
     """`count` requests in `seconds`, in bursts of twice that."""
 
     def __init__(self, redis: Redis | None, count: int, seconds: int) -> None:
         self._redis = redis
         self._script = redis.register_script(_TAKE) if redis is not None else None
-        self._count = count
-        self._seconds = seconds
+        self._policy = f'"default";q={count};w={seconds}'.encode()
         self._rate = count / seconds
         self._capacity = 2 * count
         self._lease = max(1, min(200, count // 20))
-        self._buckets: LRUCache[str, _Bucket] = LRUCache(REMEMBERED)
-        self._redis_away_until = 0.0
+        self._buckets: LRUCache[str, _Bucket] = LRUCache(BUCKETS)
+        self._redis_unavailable_until = 0.0
 
     async def take(self, name: str) -> Grant:
         """One request of the credential or address `name`."""
@@ -81,7 +88,7 @@ class Limits:
         if bucket is None:
             bucket = self._buckets[name] = _Bucket(tokens=self._capacity, at=now)
         if not bucket.has_lease(now):
-            # Whoever comes meanwhile waits for this lease, instead of drawing one of its own.
+            # Requests that come meanwhile wait for this lease instead of drawing one of their own.
             async with bucket.drawing:
                 now = time.monotonic()
                 if not bucket.has_lease(now):
@@ -92,13 +99,13 @@ class Limits:
         return self._grant(bucket, allowed=allowed)
 
     async def _draw(self, name: str, bucket: _Bucket, now: float) -> None:
-        if self._script is not None and now >= self._redis_away_until:
+        if self._script is not None and now >= self._redis_unavailable_until:
             try:
                 arguments = [self._rate, self._capacity, self._lease]
                 taken, tokens = await self._script([f"limit:{name}"], arguments)
             except (RedisError, OSError, TimeoutError) as error:
                 log.warning("redis_unavailable", error=type(error).__name__)
-                self._redis_away_until = now + RETRY_REDIS_SECONDS
+                self._redis_unavailable_until = now + RETRY_REDIS_SECONDS
             else:
                 bucket.leased += int(taken)
                 bucket.leased_until = now + LEASE_SECONDS
@@ -115,13 +122,13 @@ class Limits:
         remaining = max(0, math.floor(bucket.tokens) + bucket.leased)
         wait = max(1, math.ceil((1 - bucket.tokens) / self._rate)) if not remaining else 1
         headers = {
-            "RateLimit-Policy": f'"default";q={self._count};w={self._seconds}',
-            "RateLimit": f'"default";r={remaining};t={wait}',
+            b"ratelimit-policy": self._policy,
+            b"ratelimit": b'"default";r=%d;t=%d' % (remaining, wait),
         }
         return Grant(allowed, headers, wait)
 
 
-def of_address(address: str | None) -> str:
+def address_bucket(address: str | None) -> str:
     """The name of the bucket of an address: of an IPv6 customer's whole /64, who has 2^64 of them.
 
     RFC 6177 and RFC 4291 2.5.4: no site is given less.
@@ -135,12 +142,3 @@ def of_address(address: str | None) -> str:
             return f"address:{parsed.ipv4_mapped}"
         return f"address:{IPv6Network((parsed.packed, 64), strict=False)}"
     return f"address:{parsed}"
-
-
-def too_many(grant: Grant) -> Problem:
-    """The 429 of a grant that was not allowed."""
-    return Problem(
-        "rate_limited",
-        f"Too many requests. Try again in {grant.retry_after} s.",
-        retry_after=grant.retry_after,
-    )

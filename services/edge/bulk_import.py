@@ -1,7 +1,7 @@
-"""Importing users: NDJSON in, one result line for each line out, in order and as they come.
+"""The bulk import of users: NDJSON in, one result line for each line out, in order, streamed.
 
-The body is read whole before anything is answered: most clients listen only when they have sent it.
-What is answered is never held. Parts of one tenant's imports are asked for one after another.
+The body is read whole first: most clients read nothing until they have sent all. The results are
+never held. Parts of one tenant's imports go to the owner one after another.
 """
 
 import asyncio
@@ -17,9 +17,9 @@ from chassis.request import Reply
 from contracts.problems import Problem
 from starlette.responses import Response, StreamingResponse
 
-from edge.gateway import ANSWER_SECONDS, Asked, Gateway
-from edge.receiving import read_body
-from edge.responding import respond
+from edge.gateway import ANSWER_SECONDS, AuthorizedRequest, Gateway
+from edge.http.request import read_body
+from edge.http.responses import reply_response
 
 MEDIA_TYPE = "application/x-ndjson"
 MAX_LINES = 10_000
@@ -27,13 +27,13 @@ MAX_BYTES = 8 * 1024 * 1024
 BODY_SECONDS = 60.0
 PART_LINES = 500
 PART_BYTES = 1024 * 1024
-AT_ONCE = 16
-AT_ONCE_FOR_A_TENANT = 4
+MAX_TOTAL = 16
+MAX_PER_TENANT = 4
 
 
 @dataclass(eq=False)
 class _Import:
-    """One that is under way: as long as it lives, so does its body."""
+    """A running import: it counts as long as its body is held."""
 
     tenant_id: str
     body: bytes = b""
@@ -41,43 +41,48 @@ class _Import:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """Some lines, the first of them number `first`; null for one that is no UTF-8."""
+    """Some lines, the first of them number `first`; None for one that is no UTF-8."""
 
     number: int
     first: int
     lines: list[str | None]
 
 
-_UNDER_WAY: WeakSet[_Import] = WeakSet()
-_TURNS: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+_RUNNING: WeakSet[_Import] = WeakSet()
+_TENANT_LOCKS: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
 
-async def import_users(gateway: Gateway, asked: Asked) -> Response:
-    """The first part decides whether there is an answer at all; a bad line fails alone.
-
-    A part that gets no answer is said of each of its lines, and what follows is not tried.
+async def import_users(gateway: Gateway, request: AuthorizedRequest) -> Response:
+    """One JSON object a line, as in creating a user, up to 10,000 lines or 8 MiB. One result line
+    for each, in order: `{"line", "status": 201, "id"}` or `{"line", "status", "code", "errors"}`.
+    A bad line fails alone. Repeated with the same `Idempotency-Key`, what was done is told again
+    and the rest is done.
     """
-    one = _begin(asked.context.tenant())
-    one.body = await read_body(asked.request, MEDIA_TYPE, MAX_BYTES, BODY_SECONDS)
-    digest = hashlib.sha256(one.body).hexdigest()
-    turn = _TURNS.setdefault(one.tenant_id, asyncio.Lock())
-    parts = _parts(one)
+    # The first part decides about the response. A part that gets no answer fails line by line, and
+    # the parts after it are not tried.
+    running = _start(request.context.tenant())
+    running.body = await read_body(request.http, MEDIA_TYPE, MAX_BYTES, BODY_SECONDS)
+    digest = hashlib.sha256(running.body).hexdigest()
+    lock = _TENANT_LOCKS.setdefault(running.tenant_id, asyncio.Lock())
+    parts = _parts(running)
 
-    async def done(part: _Part) -> Reply:
-        key = asked.context.idempotency_key
+    async def import_part(part: _Part) -> Reply:
+        key = request.context.idempotency_key
         body = {"first": part.first, "digest": digest, "lines": part.lines}
-        async with turn:
+        async with lock:
             context = replace(
-                asked.context,
+                request.context,
                 deadline=time.time() + ANSWER_SECONDS,
                 # No caller's own key has a space.
                 idempotency_key=None if key is None else f"{key} {part.number}",
             )
-            return await gateway.ask(replace(asked, context=context, body=orjson.dumps(body)))
+            return await gateway.call_owner(
+                replace(request, context=context, body=orjson.dumps(body))
+            )
 
-    first = await done(next(parts))
+    first = await import_part(next(parts))
     if first.status != 200:
-        return respond(asked.route, asked.request, first)
+        return reply_response(request.route, request.http, first)
 
     async def results() -> AsyncIterator[bytes]:
         yield first.body
@@ -85,7 +90,7 @@ async def import_users(gateway: Gateway, asked: Asked) -> Response:
         for part in parts:
             if problem is None:
                 try:
-                    reply = await done(part)
+                    reply = await import_part(part)
                 except Problem as error:
                     problem = {"status": error.status, "code": error.code}
                 else:
@@ -99,28 +104,28 @@ async def import_users(gateway: Gateway, asked: Asked) -> Response:
     return StreamingResponse(results(), headers=headers)
 
 
-def _begin(tenant_id: str) -> _Import:
-    """Takes one of the places, given back when the import is gone. Raises Problem: 429, 503."""
-    if sum(each.tenant_id == tenant_id for each in _UNDER_WAY) >= AT_ONCE_FOR_A_TENANT:
+def _start(tenant_id: str) -> _Import:
+    """Raises Problem: 429 when the tenant imports enough, 503 when the edge does."""
+    if sum(each.tenant_id == tenant_id for each in _RUNNING) >= MAX_PER_TENANT:
         raise Problem("rate_limited", "Too many imports at once. Wait for one.", retry_after=1)
-    if len(_UNDER_WAY) >= AT_ONCE:
+    if len(_RUNNING) >= MAX_TOTAL:
         raise Problem("service_unavailable", "Too many imports at once.", retry_after=1)
-    one = _Import(tenant_id)
-    _UNDER_WAY.add(one)
-    return one
+    running = _Import(tenant_id)
+    _RUNNING.add(running)
+    return running
 
 
-def _parts(one: _Import) -> Iterator[_Part]:
+def _parts(running: _Import) -> Iterator[_Part]:
     """The lines in parts of bounded size. Raises Problem: 422 for none, 413 for too many."""
-    count = one.body.count(b"\n") + (not one.body.endswith(b"\n"))
-    if not one.body:
+    count = running.body.count(b"\n") + (not running.body.endswith(b"\n"))
+    if not running.body:
         raise Problem("validation_failed", "Send at least one line of JSON.")
     if count > MAX_LINES:
         raise Problem("payload_too_large", f"Send at most {MAX_LINES} lines at once.")
     number, first, lines, size, start = 0, 1, list[str | None](), 0, 0
     for line in range(1, count + 1):
-        end = one.body.find(b"\n", start)
-        raw = one.body[start:] if end < 0 else one.body[start:end]
+        end = running.body.find(b"\n", start)
+        raw = running.body[start:] if end < 0 else running.body[start:end]
         if lines and (len(lines) >= PART_LINES or size + len(raw) > PART_BYTES):
             yield _Part(number, first, lines)
             number, first, lines, size = number + 1, line, [], 0

@@ -1,4 +1,4 @@
-"""What a request says beside its path: its trace, headers, query and body, within limits."""
+"""Reads a request within limits: its ids, headers, query and body."""
 
 import asyncio
 import re
@@ -18,10 +18,10 @@ _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
-class Incoming(Request):
-    """A request whose headers are looked up in a dictionary, by names in lower case.
+class EdgeRequest(Request):
+    """A request whose headers are a dictionary with names in lower case.
 
-    Of repeated ones the first counts. Starlette walks the list for every look-up.
+    The first of repeated headers counts. Starlette's headers search a list for every look-up.
     """
 
     @cached_property
@@ -33,44 +33,54 @@ class Incoming(Request):
 
 
 @dataclass(slots=True)
-class Trace:
-    """What every answer says of its request; `headers` grow on the way."""
+class RequestMetadata:
+    """The ids of a request, and what its response and its log line add to them.
+
+    `headers` are those that every response carries, as ASGI has them: bytes, names in lower case.
+    """
 
     request_id: str
     traceparent: str
-    headers: dict[str, str]
+    headers: dict[bytes, bytes]
     actor: str | None = None
 
 
-def trace_of(request: Request) -> Trace:
-    """The caller's request id and trace where they are well formed, else fresh ones."""
+def read_metadata(request: Request) -> RequestMetadata:
+    """The caller's request id and trace if they are well formed, else new ones."""
     request_id = request.headers.get("x-request-id", "")
     if not _REQUEST_ID.fullmatch(request_id):
         request_id = new_request_id()
     traceparent = request.headers.get("traceparent", "")
     if not _TRACEPARENT.fullmatch(traceparent):
         traceparent = new_traceparent()
-    echoed = {"X-Request-Id": request_id, "traceparent": traceparent}
-    return Trace(request_id, traceparent, echoed)
+    headers = {b"x-request-id": request_id.encode(), b"traceparent": traceparent.encode()}
+    return RequestMetadata(request_id, traceparent, headers)
 
 
-def idempotency_key(request: Request) -> str | None:
+def read_idempotency_key(request: Request) -> str | None:
+    """None without one. Raises Problem (422)."""
     key = request.headers.get("idempotency-key")
     if key is not None and not _IDEMPOTENCY_KEY.fullmatch(key):
         raise invalid("Idempotency-Key", "must be 1-255 visible ASCII characters")
     return key
 
 
-def query_of(request: Request) -> tuple[tuple[str, str], ...]:
+def read_query(request: Request) -> tuple[tuple[str, str], ...]:
+    """The decoded pairs in their order."""
     query: bytes = request.scope["query_string"]
+    if not query:
+        return ()
     return tuple(parse_qsl(query.decode("utf-8", "replace"), keep_blank_values=True))
 
 
-def printable(agent: str | None) -> str | None:
+def read_user_agent(request: Request) -> str | None:
     """The User-Agent without control characters, at most 512 characters."""
+    agent = request.headers.get("user-agent")
     if agent is None:
         return None
-    return "".join(character for character in agent if character.isprintable())[:512]
+    if not agent.isprintable():
+        agent = "".join(character for character in agent if character.isprintable())
+    return agent[:512]
 
 
 async def read_body(
