@@ -20,7 +20,7 @@ from contracts.topology import SERVICE_NAMES, STREAM
 from support.api import Api
 from support.waiting import until
 from support.webhook_receiver import webhook_receiver
-from tenantry.keys import SERVICES
+from tenantry.data_folder.secrets import SERVICES
 
 QUIET_LIMIT = 90.0
 REFUSED = 50

@@ -16,10 +16,10 @@ from chaos.workload import Writer
 from chaos.writes import Write
 from contracts.topology import Lock
 from support.waiting import until
-from tenantry import services
-from tenantry.keys import SERVICES
-from tenantry.loopback import HOST, free_ports
-from tenantry.supervisor import Child
+from tenantry.data_folder.secrets import SERVICES
+from tenantry.dev import services
+from tenantry.processes.supervisor import Child
+from tenantry.servers.ports import HOST, free_ports
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="kills a process of a tree")
 

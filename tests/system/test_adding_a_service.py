@@ -17,6 +17,7 @@ from support.stack import running_stack
 from support.waiting import until
 
 ROOT = Path(__file__).parents[2]
+FLAGS = re.MULTILINE | re.DOTALL
 PAGE = ROOT / "docs" / "adding-a-service.md"
 FOLDERS = ("libs", "services", "deploy")
 IMPORTED = ("libs", "libs/client", "services", "deploy")
@@ -25,7 +26,7 @@ TOPOLOGY = "libs/contracts/topology.py"
 
 def files() -> dict[str, str]:
     """The files that the page shows, by their path."""
-    found = re.findall(r'^```python title="(.+?)"\n(.*?)^```', PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    found = re.findall(r'^```python title="(.+?)"\n(.*?)^```', PAGE.read_text(), FLAGS)
     return dict(found)
 
 

@@ -17,8 +17,8 @@ from support.api import Api, new_tenant
 from support.stack import Stack, running_stack
 from support.waiting import until
 from support.webhook_receiver import Receiver, webhook_receiver
-from tenantry.installation import backing
-from tenantry.keys import SERVICES
+from tenantry.data_folder.secrets import SERVICES
+from tenantry.installation import find_installation
 
 HELD = {
     "projects": {"tenants", "projects", "api_keys", "signing_keys", "refusals", "idempotency"},
@@ -106,7 +106,7 @@ async def furnish(api: Api, endpoint: Receiver) -> Sequence[str]:
 
 async def where(folder: Path, service: str, needles: Sequence[str]) -> set[str]:
     """The tables of a service, of whatever schema, in which one of the texts stands."""
-    connection = await asyncpg.connect(backing(folder / "data").migration(service))
+    connection = await asyncpg.connect(find_installation(folder / "data").migration_url(service))
     pattern = "|".join([*needles, *(each.encode().hex() for each in needles)])
     try:
         names = await connection.fetch(
@@ -127,7 +127,7 @@ async def where(folder: Path, service: str, needles: Sequence[str]) -> set[str]:
 @asynccontextmanager
 async def looking_on(folder: Path, story: Story) -> AsyncIterator[Callable[[], Awaitable[bool]]]:
     """Whether the deletion has begun and is not over, as the database of projects knows."""
-    connection = await asyncpg.connect(backing(folder / "data").migration("projects"))
+    connection = await asyncpg.connect(find_installation(folder / "data").migration_url("projects"))
     find = await connection.prepare("SELECT status = 'deleting' FROM tenants WHERE id = $1")
 
     async def deleting() -> bool:

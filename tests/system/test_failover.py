@@ -15,7 +15,7 @@ from aiohttp import ClientSession
 from chaos.stack import ProxiedStack, proxied_stack
 from support.api import Api, new_tenant
 from support.waiting import until
-from tenantry.keys import SERVICES
+from tenantry.data_folder.secrets import SERVICES
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="kills a process of a tree")
 

@@ -8,7 +8,7 @@ import nats
 import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from tenantry.keys import SERVICES
+from tenantry.data_folder.secrets import SERVICES
 from tenantry.servers import Servers
 
 

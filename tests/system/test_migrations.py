@@ -22,7 +22,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 from support.stack import tenantry
 from support.waiting import until
-from tenantry.keys import SERVICES
+from tenantry.data_folder.secrets import SERVICES
 from tenantry.servers import Servers, backing_servers
 
 _WAITING = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"

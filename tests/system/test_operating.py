@@ -17,7 +17,7 @@ from contracts.ids import new_id
 from support.api import Api, new_tenant
 from support.stack import Ran, Stack, running_stack, tenantry
 from support.waiting import until
-from tenantry.keys import SERVICES
+from tenantry.data_folder.secrets import SERVICES
 from tenantry.servers import Servers, backing_servers
 
 OTHER_KEY = "b3RoZXIta2V5LW9mLXRoaXJ0eS10d28tYnl0ZXMhISE="
