@@ -20,12 +20,12 @@ import aiohttp
 import pytest
 from chaos.proxy import TcpProxy
 from chassis import streams
-from contracts.topology import STREAM
+from contracts.topology import SERVICE_NAMES, STREAM
 from nats.errors import Error as NatsError
 from nats.js.api import ClusterInfo
 from support.waiting import until
 from tenantry.data_folder.folder import DataFolder, open_data_folder
-from tenantry.data_folder.secrets import SERVICES, load_or_create
+from tenantry.data_folder.secrets import load_or_create
 from tenantry.dev.stack import Options, Stack
 from tenantry.processes.supervisor import Child, ChildSpec, run_all
 from tenantry.servers import Servers, nats
@@ -59,9 +59,9 @@ class ProxiedServers(Servers):
 
     def create_proxies(self) -> None:
         """All of them, before anybody asks for a URL."""
-        for service in SERVICES:
+        for service in SERVICE_NAMES:
             self.database_url(service)
-        for user in ("edge", *SERVICES):
+        for user in ("edge", *SERVICE_NAMES):
             self.nats_url(user)
         assert self.redis_url is None or ("edge", "redis") in self.proxies
 
