@@ -84,4 +84,7 @@ def to_resource(
     values = dict(zip(names, read(row if isinstance(row, Record) else vars(row)), strict=True))
     for name in json_columns:
         values[name] = stored_json(values[name])
-    return values if not derived else values | derived
+    if not derived:
+        return values
+    values |= derived
+    return {name: values[name] for name in resource.model_fields}
