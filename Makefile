@@ -23,7 +23,7 @@ run: install ## Run the whole product: prints its URL, an API key and a first re
 	@exec $(BIN)/tenantry dev $(ARGS)
 
 .PHONY: demo
-demo: install ## Tell a whole story to the running product over HTTP
+demo: install ## Run a demo scenario on the running product over HTTP
 	@exec $(BIN)/tenantry demo $(ARGS)
 
 .PHONY: test

@@ -15,9 +15,9 @@ import nats
 import uvicorn
 import uvloop
 from contracts.context import Context
-from edge.callers import Presented
-from edge.credentials import Credentials
-from edge.key_use import NO_TRACE
+from edge.auth.api_key_usage import NO_TRACE
+from edge.auth.credentials import Credentials
+from edge.auth.principals import BearerCredential
 
 from bench.product import Product, until
 from bench.yardsticks import accepts, free_port
@@ -28,7 +28,7 @@ async def serve() -> None:
     credentials = Credentials(os.environ["TENANTRY_OPERATOR_KEY"])
     url = os.environ["TENANTRY_NATS_URL"]
     client = await nats.connect(url, inbox_prefix=b"_INBOX_edge")
-    await credentials.start(client)
+    credentials.connect(client)
     context = Context(request_id="bench", traceparent=NO_TRACE, deadline=2**33)
     start = {
         "type": "http.response.start",
@@ -39,7 +39,8 @@ async def serve() -> None:
     async def app(scope: Any, _: Any, send: Any) -> None:
         if scope["path"] == "/checked":
             given = dict(scope["headers"])[b"authorization"].decode()
-            await credentials.find(Presented.of(given), "127.0.0.1", context)
+            credential = BearerCredential.from_header(given)
+            await credentials.authenticate(credential, "127.0.0.1", context)
         await send(start)
         await send({"type": "http.response.body", "body": b"{}"})
 

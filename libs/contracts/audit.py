@@ -59,10 +59,15 @@ class AuditQuery(AuditFilters, ListQuery):
 
 
 class ExportQuery(AuditFilters):
-    """`before`: only events of a lower sequence, for the chunk that follows another."""
+    """`before`: only events of a lower sequence, for the chunk that follows another.
+
+    Only the edge sends it; `x-internal` keeps it out of the OpenAPI document.
+    """
 
     format: Literal["ndjson", "csv"] = "ndjson"
-    before: Annotated[Count, Field(ge=1)] | None = None
+    before: Annotated[Count, Field(ge=1)] | None = Field(
+        default=None, json_schema_extra={"x-internal": True}
+    )
 
 
 class Seal(Resource):

@@ -1,4 +1,4 @@
-"""The way of a request: identified, authenticated, limited, allowed, read, asked, answered.
+"""The way of a request: authenticate, count, check access, read the body, call the owner, respond.
 
 Bodies are passed on as bytes in both directions: the owner validates, once.
 """
@@ -14,56 +14,62 @@ from chassis.telemetry import REQUEST_SECONDS
 from chassis.tracing import span
 from contracts.context import Context
 from contracts.problems import Problem
-from contracts.scopes import covers
 from nats.aio.client import Client
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from edge.callers import Caller, Presented
-from edge.credentials import Credentials
-from edge.key_owners import KeyOwners
-from edge.limits import Limits, of_address, too_many
-from edge.receiving import Trace, idempotency_key, printable, query_of, read_body, trace_of
-from edge.responding import problem_response, respond
-from edge.route import OPERATOR, PUBLIC, TENANT, TENANT_OR_OPERATOR, Route
+from edge.auth.credentials import Credentials
+from edge.auth.principals import BearerCredential, Principal
+from edge.call_route import CallRoute
+from edge.http.request import (
+    RequestMetadata,
+    read_body,
+    read_idempotency_key,
+    read_metadata,
+    read_query,
+    read_user_agent,
+)
+from edge.http.responses import problem_response, reply_response
+from edge.idempotency_routing import IdempotencyRouting
+from edge.limits.rate_limits import RateLimits, address_bucket
 
 _seconds = cache(REQUEST_SECONDS.labels)
 
 ANSWER_SECONDS = 1.8
-"""An answer within 2 s, whatever hangs behind the edge."""
+"""A response within 2 s, whatever hangs behind the edge."""
 
 
 @dataclass(slots=True)
-class Asked:
-    """A request that may go on to its owner."""
+class AuthorizedRequest:
+    """A request that may go on to the owner of its call."""
 
-    route: Route
-    request: Request
-    caller: Caller
+    route: CallRoute
+    http: Request
+    principal: Principal
     context: Context
     body: bytes
 
 
 class Gateway:
-    """Answers the routes of the table."""
+    """Answers the requests of the `CallRoute`s."""
 
-    def __init__(self, credentials: Credentials, limits: Limits, keys: KeyOwners) -> None:
+    def __init__(
+        self, credentials: Credentials, limits: RateLimits, idempotency: IdempotencyRouting
+    ) -> None:
         self.credentials = credentials
         self._limits = limits
-        self._keys = keys
+        self._idempotency = idempotency
         self.logger = structlog.get_logger().bind()
         self.nats: Client
 
-    async def answer(self, route: Route, request: Request) -> Response:
-        """The response to one request, problems included. Never raises but for a lost client."""
+    async def handle(self, route: CallRoute, request: Request) -> Response:
+        """The response to one request, problems included. Raises nothing."""
         started = time.perf_counter()
-        trace = trace_of(request)
-        with span(f"{route.method} {route.path}", "SERVER", trace.traceparent) as current:
-            response = await self._outcome(route, request, trace, current.traceparent)
+        metadata = read_metadata(request)
+        with span(route.label, "SERVER", metadata.traceparent) as current:
+            response = await self._respond(route, request, metadata, current.traceparent)
             current.set_status(response.status_code)
-        response.raw_headers += [
-            (name.lower().encode(), value.encode()) for name, value in trace.headers.items()
-        ]
+        response.raw_headers += metadata.headers.items()
         elapsed = time.perf_counter() - started
         _seconds(route.call.name, response.status_code).observe(elapsed)
         self.logger.info(
@@ -72,123 +78,122 @@ class Gateway:
             route=route.path,
             status=response.status_code,
             ms=round(elapsed * 1000, 2),
-            request_id=trace.request_id,
-            trace_id=trace.traceparent[3:35],
-            actor=trace.actor,
+            request_id=metadata.request_id,
+            trace_id=metadata.traceparent[3:35],
+            actor=metadata.actor,
         )
         return response
 
-    async def _outcome(
-        self, route: Route, request: Request, trace: Trace, traceparent: str
+    async def _respond(
+        self, route: CallRoute, request: Request, metadata: RequestMetadata, traceparent: str
     ) -> Response:
         try:
-            return await self._answer(route, request, trace, traceparent)
+            context = _context(request, metadata, traceparent)
+            authorized = await self._authorize(route, request, metadata, context)
+            if route.endpoint.handler is not None:
+                return await route.endpoint.handler(self, authorized)
+            return await self.forward(authorized)
         except Problem as problem:
-            return problem_response(problem, trace.request_id, trace.traceparent)
+            return problem_response(problem, metadata.request_id, metadata.traceparent)
         except ClientDisconnect:
             return Response(status_code=499)
         except Exception:
-            self.logger.exception("request_failed", request_id=trace.request_id, path=route.path)
-            wrong = Problem("internal_error", "Something went wrong. Tell us the request id.")
-            return problem_response(wrong, trace.request_id, trace.traceparent)
+            self.logger.exception("request_failed", request_id=metadata.request_id, path=route.path)
+            failure = Problem("internal_error", "Something went wrong. Tell us the request id.")
+            return problem_response(failure, metadata.request_id, metadata.traceparent)
 
-    async def _answer(
-        self, route: Route, request: Request, trace: Trace, traceparent: str
-    ) -> Response:
-        address = request.client.host if request.client else None
-        context = Context(
-            request_id=trace.request_id,
-            traceparent=traceparent,
-            ip_address=address,
-            user_agent=printable(request.headers.get("user-agent")),
-            path=request.path_params,
-            query=query_of(request),
-            deadline=time.time() + ANSWER_SECONDS,
-        )
-        caller = await self._caller(route, request, context, trace)
-        context.tenant_id = caller.tenant_id
-        context.actor_type = caller.actor_type
-        context.actor_id = caller.key_id
-        context.scopes = caller.scopes
-        context.credential = caller.credential
-        context.credential_expires_at = caller.expires_at
-        trace.actor = caller.key_id or caller.actor_type
-        self._allow(route, caller, context)
+    async def _authorize(
+        self, route: CallRoute, request: Request, metadata: RequestMetadata, context: Context
+    ) -> AuthorizedRequest:
+        """Raises Problem when the request may not go on."""
+        principal = await self._authenticate(route, request, context, metadata)
+        context.tenant_id = principal.tenant_id
+        context.actor_type = principal.actor_type
+        context.actor_id = principal.key_id
+        context.scopes = principal.scopes
+        context.credential = principal.credential
+        context.credential_expires_at = principal.expires_at
+        metadata.actor = principal.key_id or principal.actor_type
+        self._check_access(route, principal, context)
         body = b""
         if request.method not in ("GET", "HEAD"):
-            await self._claim_key(route, request, context)
+            await self._claim_idempotency_key(route, request, context)
             context.if_match = request.headers.get("if-match")
-            if not route.reads_body:
-                body = await read_body(request, route.media_type)
+            if not route.endpoint.reads_body:
+                body = await read_body(request, route.endpoint.media_type)
             context.deadline = time.time() + ANSWER_SECONDS
-        asked = Asked(route, request, caller, context, body)
-        if route.handler is not None:
-            return await route.handler(self, asked)
-        return await self.forward(asked)
+        return AuthorizedRequest(route, request, principal, context, body)
 
-    async def _claim_key(self, route: Route, request: Request, context: Context) -> None:
-        key = context.idempotency_key = idempotency_key(request)
+    async def _authenticate(
+        self, route: CallRoute, request: Request, context: Context, metadata: RequestMetadata
+    ) -> Principal:
+        """The principal, counted against the limit of its key, or else of its address."""
+        address = context.ip_address
+
+        async def count_address() -> None:
+            await self._count(address_bucket(address), metadata)
+
+        if route.access is None:
+            await count_address()
+            return Principal("system")
+        try:
+            credential = BearerCredential.from_header(request.headers.get("authorization", ""))
+            principal = await self.credentials.authenticate(
+                credential, address, context, count_address
+            )
+        except Problem as problem:
+            if b"ratelimit" not in metadata.headers and problem.status in (401, 403):
+                await count_address()
+            raise
+        await self._count(principal.key_id or "operator", metadata)
+        return principal
+
+    async def _count(self, bucket: str, metadata: RequestMetadata) -> None:
+        grant = await self._limits.take(bucket)
+        metadata.headers |= grant.headers
+        if not grant.allowed:
+            raise grant.problem()
+
+    def _check_access(self, route: CallRoute, principal: Principal, context: Context) -> None:
+        """Raises Problem (403). A lacking scope is recorded for the tenant."""
+        try:
+            route.check_access(principal)
+        except Problem as problem:
+            if "scope" in problem.extra:
+                self.credentials.usage.record_refusal(
+                    principal, problem.code, context.ip_address, context
+                )
+            raise
+
+    async def _claim_idempotency_key(
+        self, route: CallRoute, request: Request, context: Context
+    ) -> None:
+        key = context.idempotency_key = read_idempotency_key(request)
         owner = context.tenant_id or context.actor_id or context.actor_type
         if key is not None and owner != "system":
-            await self._keys.claim(owner, key, route.call.service)
+            await self._idempotency.claim(owner, key, route.call.service)
 
-    async def forward(self, asked: Asked) -> Response:
-        """Asks the owner and passes its answer on."""
-        reply = await self.ask(asked)
-        return respond(asked.route, asked.request, reply)
+    async def forward(self, request: AuthorizedRequest) -> Response:
+        """Calls the owner and passes its reply on."""
+        reply = await self.call_owner(request)
+        return reply_response(request.route, request.http, reply)
 
-    async def ask(self, asked: Asked) -> Reply:
-        """The owner's reply. What changes keys or tenants is forgotten here at once."""
-        reply = await call_service(self.nats, asked.route.call, asked.context, asked.body)
-        if asked.route.call.service == "projects" and asked.route.method != "GET":
-            tenant = asked.caller.tenant_id or asked.context.path.get("id")
+    async def call_owner(self, request: AuthorizedRequest) -> Reply:
+        """The owner's reply. What is cached of the keys of a tenant ends with a change of them."""
+        reply = await call_service(self.nats, request.route.call, request.context, request.body)
+        if request.route.call.service == "projects" and request.route.method != "GET":
+            tenant = request.principal.tenant_id or request.context.path.get("id")
             self.credentials.forget_tenant(tenant)
         return reply
 
-    async def _caller(
-        self, route: Route, request: Request, context: Context, trace: Trace
-    ) -> Caller:
-        """Who asks, counted against the limit of the credential, or else of the address."""
-        address = context.ip_address
 
-        async def stranger() -> None:
-            await self._count(of_address(address), trace)
-
-        if route.access == PUBLIC:
-            await stranger()
-            return Caller("system")
-        try:
-            presented = Presented.of(request.headers.get("authorization", ""))
-            caller = await self.credentials.find(presented, address, context, stranger)
-        except Problem as problem:
-            if "RateLimit" not in trace.headers and problem.status in (401, 403):
-                await stranger()
-            raise
-        await self._count(caller.key_id or "operator", trace)
-        return caller
-
-    async def _count(self, name: str, trace: Trace) -> None:
-        grant = await self._limits.take(name)
-        trace.headers |= grant.headers
-        if not grant.allowed:
-            raise too_many(grant)
-
-    def _allow(self, route: Route, caller: Caller, context: Context) -> None:
-        """Raises Problem (403) naming what is lacking."""
-        access = route.access
-        if access in (PUBLIC, TENANT_OR_OPERATOR):
-            return
-        if access == OPERATOR:
-            if not caller.is_operator:
-                raise Problem("insufficient_scope", "Only the operator may do this.")
-            return
-        if caller.is_operator:
-            raise Problem(
-                "insufficient_scope",
-                "The operator has no tenant of its own. Use an API key of the tenant.",
-            )
-        if access != TENANT and not covers(caller.scopes, access):
-            self.credentials.use.refused(caller, "insufficient_scope", context.ip_address, context)
-            raise Problem(
-                "insufficient_scope", f"The credential lacks the scope {access}.", scope=access
-            )
+def _context(request: Request, metadata: RequestMetadata, traceparent: str) -> Context:
+    return Context(
+        request_id=metadata.request_id,
+        traceparent=traceparent,
+        ip_address=request.client.host if request.client else None,
+        user_agent=read_user_agent(request),
+        path=request.path_params,
+        query=read_query(request),
+        deadline=time.time() + ANSWER_SECONDS,
+    )

@@ -7,7 +7,7 @@ from faststream import Context
 from faststream.nats import NatsRouter
 from pydantic import BaseModel
 
-from edge.credentials import Credentials
+from edge.auth.credentials import Credentials
 
 router = NatsRouter()
 

@@ -10,7 +10,7 @@ import pytest
 from contracts.catalogue import EVENT_TYPES
 from contracts.evolution import FROZEN, data_schema, differences, event_schema
 from contracts.examples import example_event
-from edge.routes import schemas
+from edge.routers import schemas
 from jsonschema import Draft202012Validator, FormatChecker
 
 SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"

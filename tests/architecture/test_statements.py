@@ -126,15 +126,19 @@ def test_an_unbound_table_is_noticed_wherever_it_hides() -> None:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-async def test_every_statement_can_be_prepared(service: str, servers: Servers) -> None:
+async def test_every_statement_can_be_prepared_and_returns_the_columns_it_names(
+    service: str, servers: Servers
+) -> None:
     await asyncio.to_thread(migrations.upgrade, service, servers.migration_url(service))
     conn = await asyncpg.connect(servers.database_url(service), statement_cache_size=0)
     try:
         for name, statement in statements_of(service).items():
             try:
-                await conn.prepare(statement.sql)
+                prepared = await conn.prepare(statement.sql)
             except asyncpg.PostgresError as error:
                 pytest.fail(f"{name}: {error}\n{statement.sql}")
+            columns = tuple(each.name for each in prepared.get_attributes())
+            assert statement.columns in ((), columns), name
     finally:
         await conn.close()
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from tenantry.loopback import HOST, free_ports
+from tenantry.servers.ports import HOST, free_ports
 
 CHUNK = 64 * 1024
 

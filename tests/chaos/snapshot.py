@@ -20,7 +20,6 @@ from contracts.topology import SERVICE_NAMES, STREAM
 from support.api import Api
 from support.waiting import until
 from support.webhook_receiver import webhook_receiver
-from tenantry.keys import SERVICES
 
 QUIET_LIMIT = 90.0
 REFUSED = 50
@@ -145,7 +144,7 @@ async def _waiting(stack: ProxiedStack) -> dict[str, int]:
     """Outboxes first: what was published before is then seen at the consumers."""
     counts = {}
     unpublished = "SELECT count(*) FROM outbox WHERE published_at IS NULL"
-    for service in SERVICES:
+    for service in SERVICE_NAMES:
         ((counts[f"outbox of {service}"],),) = await _fetch(stack, service, unpublished)
     async with streams.connected(stack.servers.nats_url("admin")) as client:
         for name in SERVICE_NAMES:
@@ -158,7 +157,7 @@ async def _waiting(stack: ProxiedStack) -> dict[str, int]:
 async def find_events(stack: ProxiedStack, write: Write) -> list[str]:
     """A line for each event that the write recorded: when it was published, who consumed it."""
     lines = []
-    for service in SERVICES:
+    for service in SERVICE_NAMES:
         for row in await _fetch(stack, service, _EVENTS_OF_WRITE, str(write.number)):
             consumed = "SELECT heard_at::time FROM inbox WHERE event_id = $1"
             by = [
@@ -175,7 +174,7 @@ async def find_dead_letters(stack: ProxiedStack) -> list[str]:
     query = "SELECT event_id, subject, error, tries FROM dead_letters"
     return [
         f"{service}: {dict(row)}"
-        for service in SERVICES
+        for service in SERVICE_NAMES
         for row in await _fetch(stack, service, query)
     ]
 

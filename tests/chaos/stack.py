@@ -20,16 +20,16 @@ import aiohttp
 import pytest
 from chaos.proxy import TcpProxy
 from chassis import streams
-from contracts.topology import STREAM
+from contracts.topology import SERVICE_NAMES, STREAM
 from nats.errors import Error as NatsError
 from nats.js.api import ClusterInfo
 from support.waiting import until
-from tenantry.datafolder import DataFolder, open_data_folder
-from tenantry.keys import SERVICES, load_or_make
-from tenantry.loopback import HOST, free_ports
+from tenantry.data_folder.folder import DataFolder, open_data_folder
+from tenantry.data_folder.secrets import load_or_create
+from tenantry.dev.stack import Options, Stack
+from tenantry.processes.supervisor import Child, ChildSpec, run_all
 from tenantry.servers import Servers, nats
-from tenantry.stack import Options, Stack
-from tenantry.supervisor import Child, Duty, together
+from tenantry.servers.ports import HOST, free_ports
 
 Pair = tuple[str, str]
 
@@ -59,9 +59,9 @@ class ProxiedServers(Servers):
 
     def create_proxies(self) -> None:
         """All of them, before anybody asks for a URL."""
-        for service in SERVICES:
+        for service in SERVICE_NAMES:
             self.database_url(service)
-        for user in ("edge", *SERVICES):
+        for user in ("edge", *SERVICE_NAMES):
             self.nats_url(user)
         assert self.redis_url is None or ("edge", "redis") in self.proxies
 
@@ -97,7 +97,7 @@ class ClusteredServers(ProxiedServers):
     async def start_nats(self) -> None:
         duties = [self._duty(number) for number in range(self.COUNT)]
         self.children |= {duty.program.name: Child(duty, self.listener) for duty in duties}
-        await together(*(self.children[duty.program.name].start() for duty in duties))
+        await run_all(*(self.children[duty.program.name].start() for duty in duties))
         # Until a cluster has a leader, streams can neither be made nor read.
         await until(self._has_leader)
 
@@ -127,7 +127,7 @@ class ClusteredServers(ProxiedServers):
         except (NatsError, OSError, TimeoutError):
             return None
 
-    def _duty(self, number: int) -> Duty:
+    def _duty(self, number: int) -> ChildSpec:
         name, port = f"nats-{number + 1}", self.client_ports[number]
         duty = nats.prepare(DataFolder(self.data.folder(name), self.data.lock), self.secrets, port)
         single, cluster = nats.CONFIGURATION, nats.CONFIGURATION.with_name("cluster.conf")
@@ -226,7 +226,7 @@ async def proxied_stack(
         for name in _NAMED_BY_URL:  # a server that is not ours could not be killed
             patch.delenv(name, raising=False)
         patch.setenv("TENANTRY_RATE_LIMIT", "100000/second")
-        servers = servers_of(data, load_or_make(data.root / "secrets.json"))
+        servers = servers_of(data, load_or_create(data.root / "secrets.json"))
         stack = stack_of(Options(0, data.root, None, demo=False), servers)
         try:
             for proxy in stack.proxies.values():

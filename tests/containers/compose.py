@@ -16,7 +16,7 @@ from uuid import uuid4
 from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
 from chaos.proxy import TcpProxy
 from support.api import Api
-from tenantry.loopback import is_ready
+from tenantry.dev.health_probe import is_ready
 
 ROOT = Path(__file__).parents[2]
 LONGEST = 1800

@@ -15,7 +15,8 @@ from containers.compose import Balancer, Compose, balanced, command, composed, u
 from support.api import new_tenant
 from support.servers import engine_missing
 from support.waiting import until
-from tenantry.loopback import HOST, free_ports, is_ready
+from tenantry.dev.health_probe import is_ready
+from tenantry.servers.ports import HOST, free_ports
 
 NO_ENGINE = (
     engine_missing() if os.environ.get("TENANTRY_COMPOSE_TEST") else "run by `make compose-test`"

@@ -4,7 +4,7 @@ import asyncio
 import json
 from typing import Any
 
-from edge.routes import importing
+from edge import bulk_import
 from support.api import Answer, Api
 from support.waiting import until
 
@@ -102,19 +102,19 @@ async def test_eight_mebibytes_of_lines_are_taken(api: Api) -> None:
         for number in range(590)
     ]
     data = b"\n".join(json.dumps(user).encode() for user in users)
-    assert 8_000_000 < len(data) < importing.MAX_BYTES
+    assert 8_000_000 < len(data) < bulk_import.MAX_BYTES
     assert [each["status"] for each in _results(await _import(api, data))] == [201] * 590
 
 
 async def test_no_tenant_takes_all_the_places(api: Api) -> None:
     """Whoever has too many at once is told so; others are served, and so is it afterwards."""
-    count = importing.AT_ONCE_FOR_A_TENANT * 3
+    count = bulk_import.MAX_PER_TENANT * 3
     answers = await asyncio.gather(
         *(_import(api, _lines(2000, f"n{number}-")) for number in range(count))
     )
     refused = [each for each in answers if each.status != 200]
     assert {(each.status, each.body["code"]) for each in refused} <= {(429, "rate_limited")}
-    assert len(answers) - len(refused) >= importing.AT_ONCE_FOR_A_TENANT
+    assert len(answers) - len(refused) >= bulk_import.MAX_PER_TENANT
     done = [result for each in answers if each.status == 200 for result in _results(each)]
     assert {each["status"] for each in done} == {201}
     assert _results(await _import(api, _lines(1, "last")))[0]["status"] == 201

@@ -1,31 +1,29 @@
 """Section 1 of the contract, over real HTTP: what holds for every endpoint."""
 
 import pytest
-from edge.route import OPERATOR, PUBLIC, TENANT, TENANT_OR_OPERATOR, Route
-from edge.table import ROUTES
+from edge.call_route import CallRoute
+from edge.routers import ROUTES
 from support.api import Api
 
 IDS = {"kid": "sgk", "sid": "ses"}
 
 
-def path_of(route: Route) -> str:
+def path_of(route: CallRoute) -> str:
     """The route's path with identifiers of the right form that do not exist."""
     ids = {name: f"{prefix}_01jt7a3v9qf8mbd2m0q5k4h6xz" for name, prefix in route.call.path.items()}
     return route.path.format(**ids)
 
 
-def named(route: Route) -> str:
+def named(route: CallRoute) -> str:
     return route.call.name
 
 
-GUARDED = [route for route in ROUTES if route.access != PUBLIC]
-SCOPED = [
-    route for route in ROUTES if route.access not in (PUBLIC, TENANT, OPERATOR, TENANT_OR_OPERATOR)
-]
+GUARDED = [route for route in ROUTES if route.access is not None]
+SCOPED = [route for route in ROUTES if route.scopes]
 
 
 @pytest.mark.parametrize("route", GUARDED, ids=named)
-async def test_every_endpoint_needs_a_credential(anyone: Api, route: Route) -> None:
+async def test_every_endpoint_needs_a_credential(anyone: Api, route: CallRoute) -> None:
     bodies = set()
     for key in (None, "nonsense", "tnt_test_" + "a" * 36, "a.b.c"):
         answer = await anyone.as_key(key)(route.method, path_of(route), x_request_id="same")
@@ -45,15 +43,16 @@ async def limited_key(api: Api, scopes: list[str]) -> Api:
 
 
 @pytest.mark.parametrize("route", SCOPED, ids=named)
-async def test_every_endpoint_names_the_scope_that_is_lacking(api: Api, route: Route) -> None:
-    others = "users:read" if not route.access.startswith("users") else "projects:read"
+async def test_every_endpoint_names_the_scope_that_is_lacking(api: Api, route: CallRoute) -> None:
+    (scope,) = route.scopes
+    others = "users:read" if not scope.startswith("users") else "projects:read"
     answer = await (await limited_key(api, [others]))(route.method, path_of(route))
     assert (answer.status, answer.body["code"]) == (403, "insufficient_scope")
-    assert route.access in answer.body["detail"]
+    assert scope in answer.body["detail"]
 
 
 @pytest.mark.parametrize("route", [r for r in SCOPED if r.call.path], ids=named)
-async def test_what_is_absent_or_malformed_is_the_same_404(api: Api, route: Route) -> None:
+async def test_what_is_absent_or_malformed_is_the_same_404(api: Api, route: CallRoute) -> None:
     seen = set()
     for wrong in (None, "nonsense", "%00", "ten_01jt7a3v9qf8mbd2m0q5k4h6xz"):
         path = path_of(route)
@@ -67,7 +66,7 @@ async def test_what_is_absent_or_malformed_is_the_same_404(api: Api, route: Rout
     assert len(seen) == 1
 
 
-def _valid(route: Route) -> dict:
+def _valid(route: CallRoute) -> dict:
     from contracts.examples import example_of
 
     example = example_of(route.call.body)
@@ -77,9 +76,9 @@ def _valid(route: Route) -> dict:
 
 
 @pytest.mark.parametrize(
-    "route", [r for r in SCOPED if r.method == "POST" and not r.reads_body], ids=named
+    "route", [r for r in SCOPED if r.method == "POST" and not r.endpoint.reads_body], ids=named
 )
-async def test_bodies_are_json_of_bounded_size(api: Api, route: Route) -> None:
+async def test_bodies_are_json_of_bounded_size(api: Api, route: CallRoute) -> None:
     path = path_of(route)
     huge = await api("POST", path, data=b'"' + b"x" * 300_000 + b'"')
     assert (huge.status, huge.body["code"]) == (413, "payload_too_large")

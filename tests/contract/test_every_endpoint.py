@@ -13,8 +13,8 @@ from contracts.evolution import event_schema
 from contracts.examples import example_event
 from contracts.models import DeletionPreview, Pagination, Problem
 from contracts.users import ImportResult
-from edge.route import Route
-from edge.table import ROUTES
+from edge.call_route import CallRoute
+from edge.routers import ROUTES
 from jsonschema import Draft202012Validator
 from standardwebhooks import Webhook
 from support.api import Answer, Api
@@ -49,7 +49,7 @@ class Walk:
         self.check(route, answer, status)
         return answer.body
 
-    def check(self, route: Route, answer: Answer, status: int | None = None) -> None:
+    def check(self, route: CallRoute, answer: Answer, status: int | None = None) -> None:
         expected = route.call.status if status is None else status
         assert answer.status == expected, f"{route.call.name}: {answer.raw!r}"
         assert answer.headers["X-Request-Id"]

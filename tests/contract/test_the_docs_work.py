@@ -13,16 +13,16 @@ from pathlib import Path
 import pytest
 from contracts.events import EVENT_TYPES
 from contracts.problems import PROBLEMS
-from edge.table import ROUTES
+from edge.routers import ROUTES
 from support.stack import Stack, running_stack
-from tenantry.loopback import free_ports
+from tenantry.servers.ports import free_ports
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 README = ROOT / "README.md"
 QUICK_START = DOCS / "quick-start.md"
 PAGES = [README, ROOT / "SECURITY.md", *sorted(DOCS.rglob("*.md"))]
-ACCESS = {(route.method, route.path): route.access for route in ROUTES}
+SCOPES = {(route.method, route.path): route.scopes for route in ROUTES}
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -92,11 +92,11 @@ async def test_the_first_request_of_the_readme_works(reader: tuple[Path, Stack])
 
 def test_the_pages_name_every_endpoint_and_no_other() -> None:
     found = {endpoint for page in PAGES for endpoint in named(page)}
-    assert found == set(ACCESS)
+    assert found == set(SCOPES)
 
 
 def test_every_path_in_an_example_is_one_of_an_endpoint() -> None:
-    known = [re.compile(re.sub(r"\{\w+\}", "[^/]+", path)) for _, path in ACCESS]
+    known = [re.compile(re.sub(r"\{\w+\}", "[^/]+", path)) for _, path in SCOPES]
     for page in PAGES:
         for path in re.findall(r"/v1/[^\s`\"'()|?,]+", page.read_text()):
             assert path == "/v1/admin" or any(each.fullmatch(path) for each in known), (page, path)
@@ -106,7 +106,7 @@ def test_the_tables_tell_the_scope_of_each_endpoint() -> None:
     row = re.compile(r"^\| `([A-Z]+) (/v1/\S+)` \| `([a-z_]+:[a-z]+)` \|", re.MULTILINE)
     told = {(method, path): scope for page in PAGES
             for method, path, scope in row.findall(page.read_text())}  # fmt: skip
-    assert told == {endpoint: access for endpoint, access in ACCESS.items() if ":" in access}
+    assert told == {endpoint: scopes[0] for endpoint, scopes in SCOPES.items() if scopes}
 
 
 def test_the_conventions_explain_every_problem_and_no_other() -> None:

@@ -20,7 +20,7 @@ from contracts.topology import STREAM
 from faststream.nats import NatsRouter
 from nats.aio.msg import Msg
 from outbox import dead_letters
-from outbox.consumer import BATCH, Consumer, CurrentConsumer, EventBatch, durable
+from outbox.consumer import BATCH, Consumer
 from outbox.inbox import ReceivedEvent
 from outbox.record import create_entry, record
 from outbox.relay import Relay
@@ -80,11 +80,13 @@ class Pipeline:
         broker, router = Broker(self.nats), NatsRouter()
         await broker.connect()
 
-        @router.subscriber(**durable(DURABLE))
-        async def receive(batch: EventBatch, consumer: CurrentConsumer) -> None:
+        consumer = Consumer(DURABLE, self.handle)
+
+        @router.subscriber(**consumer.options)
+        async def receive(batch: list[Any]) -> None:
             await consumer.receive(batch)
 
-        consumer = Consumer(broker, router, self.pool, self.handle, lambda _: None)
+        consumer.connect(broker, router, self.pool, lambda _: None)
         async with _running(consumer.run()):
             yield consumer
 

@@ -14,16 +14,15 @@ from chaos.run import ChaosRun, chaos_run
 from chaos.stack import ProxiedStack
 from chaos.workload import Writer
 from chaos.writes import Write
-from contracts.topology import Lock
+from contracts.topology import SERVICE_NAMES, Lock
 from support.waiting import until
-from tenantry import services
-from tenantry.keys import SERVICES
-from tenantry.loopback import HOST, free_ports
-from tenantry.supervisor import Child
+from tenantry.dev import services
+from tenantry.processes.supervisor import Child
+from tenantry.servers.ports import HOST, free_ports
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="kills a process of a tree")
 
-PROCESSES = (*SERVICES, "edge")
+PROCESSES = (*SERVICE_NAMES, "edge")
 LOCKS = {"relay": Lock.RELAY, "consumer": Lock.CONSUMER}
 BETWEEN = 30
 """Answers to the load from one kill to the next."""
@@ -41,7 +40,7 @@ def second(name: str) -> str:
 
 
 ONE_OF_EACH = [(name,) for name in PROCESSES]
-THE_OTHERS = [tuple(map(second, SERVICES)), (second("edge"),)]
+THE_OTHERS = [tuple(map(second, SERVICE_NAMES)), (second("edge"),)]
 """The second replicas of all services at once, then the second edge: every leader dies in turn."""
 
 
@@ -69,7 +68,7 @@ class ReplicatedStack(ProxiedStack):
     async def leaders(self) -> dict[str, int]:
         """How many sessions lead, by service and by what they do."""
         found = {}
-        for service in SERVICES:
+        for service in SERVICE_NAMES:
             conn = await asyncpg.connect(self.servers.direct_database_url(service))
             try:
                 for what, lock in LOCKS.items():

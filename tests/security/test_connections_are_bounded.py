@@ -17,7 +17,7 @@ from chassis import http_server
 from chassis.http_server import HttpServer
 from support.api import CLOSED, held_open, send_raw
 from support.waiting import until
-from tenantry.loopback import free_ports
+from tenantry.servers.ports import free_ports
 
 MOST = 20
 ANSWER = 32 * 1024 * 1024

@@ -17,9 +17,9 @@ from chassis.merge_patch import check_version
 from contracts.context import Context
 from contracts.problems import Problem
 from contracts.secrets import is_secret
-from edge import receiving
-from edge.limits import of_address
-from edge.routes import tenants
+from edge.http import request as edge_request
+from edge.limits.rate_limits import address_bucket
+from edge.routers import tenants
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from identity.sessions import access_tokens, refresh_tokens
@@ -54,10 +54,10 @@ def status_of(parse: Callable[[], Any]) -> int:
 @given(latin, latin | traces)
 def test_a_request_id_and_a_trace_are_well_formed(request_id: str, traceparent: str) -> None:
     FIGURES["fuzz examples, parsers"] += 2
-    trace = receiving.trace_of(request_with(x_request_id=request_id, traceparent=traceparent))
-    assert 1 <= len(trace.request_id) <= 128
-    assert set(trace.request_id) <= set(string.ascii_letters + string.digits + "._-")
-    version, trace_id, span, flags = trace.traceparent.split("-")
+    ids = edge_request.read_metadata(request_with(x_request_id=request_id, traceparent=traceparent))
+    assert 1 <= len(ids.request_id) <= 128
+    assert set(ids.request_id) <= set(string.ascii_letters + string.digits + "._-")
+    version, trace_id, span, flags = ids.traceparent.split("-")
     assert [len(version), len(trace_id), len(span), len(flags)] == [2, 32, 16, 2]
     assert version == "00"
     assert min(int(trace_id, 16), int(span, 16)) > 0
@@ -69,7 +69,9 @@ def test_an_idempotency_key_is_visible_ascii_or_refused(value: str) -> None:
     FIGURES["fuzz examples, parsers"] += 1
     visible = 1 <= len(value) <= 255 and all("!" <= each <= "~" for each in value)
     request = request_with(idempotency_key=value)
-    assert status_of(lambda: receiving.idempotency_key(request)) == (200 if visible else 422)
+    assert status_of(lambda: edge_request.read_idempotency_key(request)) == (
+        200 if visible else 422
+    )
 
 
 @EXAMPLES
@@ -88,7 +90,7 @@ def test_if_match_is_of_the_version_or_a_mismatch(value: str) -> None:
 @given(latin)
 def test_a_user_agent_is_printable_and_short(value: str) -> None:
     FIGURES["fuzz examples, parsers"] += 1
-    shown = receiving.printable(value)
+    shown = edge_request.read_user_agent(request_with(user_agent=value))
     assert shown is not None
     assert shown.isprintable()
     assert len(shown) <= 512
@@ -115,9 +117,9 @@ def test_retry_after_lengthens_within_a_day_and_never_shortens(value: str, faile
 def test_http_basic_names_a_client_or_is_refused(name: str, secret: str, junk: str) -> None:
     FIGURES["fuzz examples, parsers"] += 2
     pair = base64.b64encode(f"{quote(name)}:{quote(secret)}".encode()).decode()
-    assert tenants._basic(request_with(authorization=f"Basic {pair}")) == (name, secret)
+    assert tenants._basic_credentials(request_with(authorization=f"Basic {pair}")) == (name, secret)
     request = request_with(authorization=f"Basic {junk}")
-    assert status_of(lambda: tenants._basic(request)) in (200, 401)
+    assert status_of(lambda: tenants._basic_credentials(request)) in (200, 401)
 
 
 def token_of(header: str, payload: str) -> str:
@@ -164,12 +166,12 @@ def test_a_refresh_token_has_a_family_or_is_none(value: str) -> None:
 @given(st.ip_addresses() | text)
 def test_addresses_have_a_bucket_each_and_ipv6_sites_one(address: Any) -> None:
     FIGURES["fuzz examples, parsers"] += 1
-    assert of_address(str(address)).startswith("address:")
+    assert address_bucket(str(address)).startswith("address:")
 
 
 def test_a_site_of_ipv6_has_one_bucket() -> None:
-    assert of_address("2001:db8:1:2::1") == of_address("2001:db8:1:2:ffff::9")
-    assert of_address("2001:db8:1:2::1") != of_address("2001:db8:1:3::1")
-    assert of_address("::ffff:192.0.2.1") == of_address("192.0.2.1")
-    assert of_address("192.0.2.1") != of_address("192.0.2.2")
-    assert of_address(None) == of_address("nonsense") == "address:unknown"
+    assert address_bucket("2001:db8:1:2::1") == address_bucket("2001:db8:1:2:ffff::9")
+    assert address_bucket("2001:db8:1:2::1") != address_bucket("2001:db8:1:3::1")
+    assert address_bucket("::ffff:192.0.2.1") == address_bucket("192.0.2.1")
+    assert address_bucket("192.0.2.1") != address_bucket("192.0.2.2")
+    assert address_bucket(None) == address_bucket("nonsense") == "address:unknown"

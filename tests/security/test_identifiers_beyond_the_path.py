@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from contracts.ids import new_id
 from contracts.secrets import new_secret
-from edge.table import ROUTES
+from edge.routers import ROUTES
 from pydantic import BaseModel
 from security.figures import FIGURES
 from security.sample_tenant import SampleTenant

@@ -5,23 +5,24 @@ from typing import Any
 
 import pytest
 from contracts.models import ListQuery
-from edge.route import OPERATOR, Route
-from edge.table import ROUTES
+from edge.auth import access
+from edge.call_route import CallRoute
+from edge.routers import ROUTES
 from security.figures import FIGURES
 from security.sample_tenant import MANY, SampleTenant
 
 LISTS = [
     route
     for route in ROUTES
-    if issubclass(route.call.query, ListQuery) and route.access != OPERATOR
+    if issubclass(route.call.query, ListQuery) and route.access is not access.operator
 ]
 
 
-def path_of(route: Route, tenant: SampleTenant) -> str:
+def path_of(route: CallRoute, tenant: SampleTenant) -> str:
     return route.path.format(**{name: tenant.ids[p] for name, p in route.call.path.items()})
 
 
-def named(route: Route) -> str:
+def named(route: CallRoute) -> str:
     return route.call.name
 
 
@@ -31,7 +32,7 @@ def rows(answer: Any) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("route", LISTS, ids=named)
 async def test_a_list_and_its_total_are_ones_own(
-    here: SampleTenant, there: SampleTenant, route: Route
+    here: SampleTenant, there: SampleTenant, route: CallRoute
 ) -> None:
     answer = await here.api("GET", f"{path_of(route, here)}?limit=200")
     assert answer.status == 200, answer.raw
@@ -43,7 +44,7 @@ async def test_a_list_and_its_total_are_ones_own(
 
 @pytest.mark.parametrize("route", [r for r in LISTS if "q" in r.call.query.model_fields], ids=named)
 async def test_a_search_for_anothers_words_finds_nothing(
-    here: SampleTenant, there: SampleTenant, route: Route
+    here: SampleTenant, there: SampleTenant, route: CallRoute
 ) -> None:
     path = path_of(route, here)
     for word in (there.word, there.word[:5] + "%25", "_" * 13, f"{there.word}' OR '1'='1", "\\"):
@@ -68,7 +69,7 @@ async def test_the_feed_and_the_export_tell_of_nobody_else(
         assert identifier.encode() not in answer.raw
 
 
-async def cursor_of(tenant: SampleTenant, route: Route, query: str = "limit=1") -> str:
+async def cursor_of(tenant: SampleTenant, route: CallRoute, query: str = "limit=1") -> str:
     answer = await tenant.api("GET", f"{path_of(route, tenant)}?{query}")
     return str(answer.body["pagination"]["next_cursor"])
 
@@ -86,7 +87,7 @@ async def refused(tenant: SampleTenant, path: str) -> None:
 
 @pytest.mark.parametrize("route", LISTS, ids=named)
 async def test_a_cursor_opens_its_own_list_alone(
-    here: SampleTenant, there: SampleTenant, route: Route
+    here: SampleTenant, there: SampleTenant, route: CallRoute
 ) -> None:
     cursor = await cursor_of(here, route)
     path = path_of(route, here)

@@ -12,8 +12,9 @@ from uuid import uuid4
 from contracts.examples import example_of
 from contracts.ids import new_id
 from contracts.models import DeleteQuery
-from edge.route import OPERATOR, PUBLIC, Route
-from edge.table import ROUTES
+from edge.auth import access
+from edge.call_route import CallRoute
+from edge.routers import ROUTES
 from security.figures import FIGURES
 from security.sample_tenant import SampleTenant
 from support.api import Answer, Api
@@ -23,9 +24,9 @@ WITH_PATH = [route for route in ROUTES if route.call.path]
 FOLLOWS_BY_EVENT = ("list_deliveries", "get_delivery", "get_event")
 
 
-def kind_of(route: Route, prefix: str) -> str:
-    """What `Furnished.ids` calls it: the operator's keys are root keys."""
-    return "root" if (route.access, prefix) == (OPERATOR, "key") else prefix
+def kind_of(route: CallRoute, prefix: str) -> str:
+    """What `SampleTenant.ids` calls it: the operator's keys are root keys."""
+    return "root" if (route.access, prefix) == (access.operator, "key") else prefix
 
 
 def wrong(
@@ -46,21 +47,21 @@ def wrong(
     yield "other prefix", f"_{suffix}"
 
 
-def paths(route: Route, here: SampleTenant, there: SampleTenant) -> Iterator[tuple[str, str]]:
+def paths(route: CallRoute, here: SampleTenant, there: SampleTenant) -> Iterator[tuple[str, str]]:
     """The route's path with one identifier after another at fault, then all of them foreign."""
     own = {name: here.ids[kind_of(route, prefix)] for name, prefix in route.call.path.items()}
     for name, prefix in route.call.path.items():
         for kind, identifier in wrong(kind_of(route, prefix), prefix, here, there):
             # To the operator and to strangers, no tenant and no key set is foreign.
-            if kind == "foreign" and route.access in (OPERATOR, PUBLIC) and name == "id":
+            if kind == "foreign" and route.access in (access.operator, None) and name == "id":
                 continue
             yield f"{kind} {name}", route.path.format(**own | {name: identifier})
-    if len(route.call.path) > 1 and route.access != OPERATOR:
+    if len(route.call.path) > 1 and route.access is not access.operator:
         foreign = {name: there.ids[prefix] for name, prefix in route.call.path.items()}
         yield "all foreign", route.path.format(**foreign)
 
 
-def manners(route: Route) -> Iterator[tuple[str, dict[str, str]]]:
+def manners(route: CallRoute) -> Iterator[tuple[str, dict[str, str]]]:
     """How it is asked: each might be looked at before the identifier is."""
     yield "", {}
     if issubclass(route.call.query, DeleteQuery):
@@ -74,7 +75,7 @@ def manners(route: Route) -> Iterator[tuple[str, dict[str, str]]]:
         yield "", {"idempotency_key": uuid4().hex}
 
 
-def body_of(route: Route, here: SampleTenant) -> Any:
+def body_of(route: CallRoute, here: SampleTenant) -> Any:
     """A valid body, its identifiers those of the caller's tenant."""
     if route.call.body is None:
         return None
@@ -118,7 +119,7 @@ async def state(tenant: SampleTenant) -> dict[str, Any]:
     """All that the tenant has, by the name of the call that shows it."""
     shown = {}
     for route in WITH_PATH:
-        if route.method == "GET" and route.access != OPERATOR:
+        if route.method == "GET" and route.access is not access.operator:
             ids = {name: tenant.ids[prefix] for name, prefix in route.call.path.items()}
             answer = await tenant.api("GET", route.path.format(**ids))
             assert answer.status == 200, answer.raw
@@ -135,8 +136,8 @@ async def test_what_is_not_here_is_one_404_and_leaves_no_trace(
     assert expected[0] == 404
     failed = []
     for route in WITH_PATH:
-        caller = operator if route.access == OPERATOR else here.api
-        caller = caller.as_key(None) if route.access == PUBLIC else caller
+        caller = operator if route.access is access.operator else here.api
+        caller = caller.as_key(None) if route.access is None else caller
         cells = [
             (what, path + query, headers)
             for what, path in paths(route, here, there)
@@ -176,7 +177,7 @@ async def test_a_body_at_fault_tells_no_more_of_what_is_foreign_than_of_what_is_
 ) -> None:
     failed = []
     for route in WITH_PATH:
-        if route.method == "GET" or route.access == OPERATOR:
+        if route.method == "GET" or route.access is access.operator:
             continue
         for data in (b"{", b"[]", b'{"nonsense":1}', b"null", b'"', b"\xff"):
             answers = []

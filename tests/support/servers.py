@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import yaml
 from support.waiting import until
-from tenantry.loopback import HOST
 from tenantry.servers import Servers, backing_servers, nats, postgres, redis
+from tenantry.servers.ports import HOST
 from testcontainers.core.container import DockerContainer
 
 COMPOSE_FILE = Path(__file__).parents[2] / "docker-compose.yml"

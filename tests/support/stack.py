@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 
 import psutil
 from support.waiting import until
-from tenantry.loopback import HOST, free_ports, is_ready
+from tenantry.dev.health_probe import is_ready
+from tenantry.servers.ports import HOST, free_ports
 
 PROCESSES = ("edge", "identity", "projects", "webhooks", "audit", "postgres", "nats", "redis")
 START_LIMIT = 90.0

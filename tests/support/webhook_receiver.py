@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from aiohttp import web
-from tenantry.loopback import HOST
+from tenantry.servers.ports import HOST
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

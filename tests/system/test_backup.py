@@ -17,7 +17,7 @@ from support.api import Api, new_tenant
 from support.stack import running_stack, tenantry
 from support.waiting import until
 from support.webhook_receiver import Received, Receiver, webhook_receiver
-from tenantry.running import read
+from tenantry.data_folder.running import find_running
 from tenantry.servers import backing_servers, postgres
 from tenantry.servers.postgres_url import libpq_environment
 
@@ -28,7 +28,7 @@ LISTENERS, TELLERS = ("audit", "webhooks"), ("identity", "projects")
 async def run(program: str, url: str, *arguments: str) -> None:
     """A program beside the server's own, as the owner of the database: no superuser is needed."""
     process = await asyncio.create_subprocess_exec(
-        str(postgres.find().with_name(program)), *arguments, env=libpq_environment(url)
+        str(postgres.find_server().with_name(program)), *arguments, env=libpq_environment(url)
     )
     assert await process.wait() == 0
 
@@ -94,7 +94,7 @@ async def backed_up(story_of: Path, http: ClientSession, ear: Receiver) -> tuple
     async with running_stack(story_of, "--no-demo") as stack:
         api = await new_tenant(http, stack.url, stack.ready["operator_key"])
         story = Story(api, ear, story_of)
-        there = read(story_of / "data")
+        there = find_running(story_of / "data")
         assert there is not None
         await story.listen()
         await story.happen("early", 5)

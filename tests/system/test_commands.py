@@ -251,8 +251,9 @@ def test_every_command_with_a_result_gives_it_as_json() -> None:
 async def test_the_supervisor_stays_light() -> None:
     import asyncio
 
-    heavy = ("aiohttp", "alembic", "asyncpg", "fastapi", "nats", "pydantic", "rich", "sqlalchemy")
-    program = f"import sys, tenantry.cli, tenantry.dev; print(*set({heavy}) & set(sys.modules))"
+    heavy = ("aiohttp", "alembic", "asyncpg", "fastapi", "httpx", "nats", "pydantic", "rich")
+    heavy += ("sqlalchemy", "tenantry_client")
+    program = f"import sys, tenantry.cli, tenantry.dev.run; print(*set({heavy}) & set(sys.modules))"
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE
     )

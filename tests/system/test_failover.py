@@ -13,9 +13,9 @@ from uuid import uuid4
 import pytest
 from aiohttp import ClientSession
 from chaos.stack import ProxiedStack, proxied_stack
+from contracts.topology import SERVICE_NAMES
 from support.api import Api, new_tenant
 from support.waiting import until
-from tenantry.keys import SERVICES
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="kills a process of a tree")
 
@@ -52,7 +52,7 @@ async def fill_the_pools(stack: ProxiedStack, caller: Api) -> None:
 
 def switch_over(stack: ProxiedStack) -> None:
     """From now on the address is another server's, which is ready."""
-    for service in SERVICES:
+    for service in SERVICE_NAMES:
         stack.proxies[service, "postgres"].detach()
 
 

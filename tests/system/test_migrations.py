@@ -18,12 +18,11 @@ from chaos.faults import Fault
 from chaos.run import chaos_run
 from chaos.stack import ProxiedStack
 from chassis import migrations
-from contracts.topology import Lock
+from contracts.topology import SERVICE_NAMES, Lock
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 from support.stack import tenantry
 from support.waiting import until
-from tenantry.keys import SERVICES
 from tenantry.servers import Servers, backing_servers
 
 _WAITING = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
@@ -107,7 +106,7 @@ async def bare(tmp_path: Path) -> AsyncIterator[Servers]:
 def owners(servers: Servers) -> dict[str, str]:
     return {
         f"TENANTRY_{service.upper()}_MIGRATION_URL": servers.migration_url(service)
-        for service in SERVICES
+        for service in SERVICE_NAMES
     }
 
 
@@ -131,7 +130,7 @@ async def test_of_two_migrations_at_once_one_does_it(bare: Servers) -> None:
     await conn.close()
     ran = await asyncio.gather(*both)
     assert [each.code for each in ran] == [0, 0], [each.err for each in ran]
-    for service in SERVICES:
+    for service in SERVICE_NAMES:
         one, other = sorted(each.json["applied"][service] for each in ran)
         assert one == []
         assert other[0] == "0001"
@@ -161,17 +160,19 @@ async def test_the_release_before_leaves_a_newer_schema_alone(
     bare: Servers, tmp_path: Path
 ) -> None:
     with later_release(tmp_path):
-        for service in SERVICES:
+        for service in SERVICE_NAMES:
             await asyncio.to_thread(migrations.upgrade, service, bare.migration_url(service))
-    before = {service: await columns(bare.migration_url(service)) for service in SERVICES}
+    before = {service: await columns(bare.migration_url(service)) for service in SERVICE_NAMES}
     assert (await tenantry("migrate", "--check", **owners(bare))).code == 0
     ran = await tenantry("migrate", "--json", **owners(bare))
-    assert (ran.code, ran.json) == (0, {"applied": {service: [] for service in SERVICES}})
-    assert before == {service: await columns(bare.migration_url(service)) for service in SERVICES}
+    assert (ran.code, ran.json) == (0, {"applied": {service: [] for service in SERVICE_NAMES}})
+    assert before == {
+        service: await columns(bare.migration_url(service)) for service in SERVICE_NAMES
+    }
 
 
 async def test_every_step_can_be_taken_back(bare: Servers) -> None:
-    for service in SERVICES:
+    for service in SERVICE_NAMES:
         url = bare.migration_url(service)
         await asyncio.to_thread(migrations.upgrade, service, url)
         whole = await columns(url)
@@ -188,9 +189,9 @@ async def test_this_release_works_on_the_schema_of_the_next(tmp_path: Path) -> N
         async with run.under_load():
             await run.inject(Fault("kill", ("edge",), BETWEEN))
             with later_release(tmp_path):
-                for service in SERVICES:
+                for service in SERVICE_NAMES:
                     await expand(run.stack, service)
-            await run.inject(Fault("kill", SERVICES, BETWEEN))
+            await run.inject(Fault("kill", SERVICE_NAMES, BETWEEN))
             goal = run.load.answered + BETWEEN
 
             async def load_went_on() -> bool:
@@ -198,7 +199,7 @@ async def test_this_release_works_on_the_schema_of_the_next(tmp_path: Path) -> N
 
             await until(load_went_on)
         await run.check()
-        for service in SERVICES:
+        for service in SERVICE_NAMES:
             conn = await asyncpg.connect(run.stack.servers.migration_url(service))
             assert await conn.fetchval(_EXPANDED) > 5
             await conn.close()

@@ -13,16 +13,16 @@ from contracts.topology import STREAM
 from nats.errors import TimeoutError as NatsTimeoutError
 from support.stack import tenantry
 from support.waiting import until
-from tenantry.datafolder import open_data_folder
-from tenantry.keys import load_or_make
-from tenantry.loopback import HOST
+from tenantry.data_folder.folder import open_data_folder
+from tenantry.data_folder.secrets import load_or_create
+from tenantry.servers.ports import HOST
 
 
 @pytest.fixture(scope="module")
 async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ClusteredServers]:
     folder = tmp_path_factory.mktemp("cluster")
     with open_data_folder(folder) as data:
-        servers = ClusteredServers(data, load_or_make(folder / "secrets.json"))
+        servers = ClusteredServers(data, load_or_create(folder / "secrets.json"))
         try:
             await servers.start_nats()
             yield servers

@@ -157,7 +157,7 @@ async def test_an_interrupted_import_goes_on(stack: Stack, caller: Api, tmp_path
 
     other = await new_tenant(caller.http, stack.url, stack.ready["operator_key"])
     refused = await imported(other, file)
-    assert (refused.code, "was begun for" in refused.error["message"]) == (2, True)
+    assert (refused.code, "was started for" in refused.error["message"]) == (2, True)
     whole = file.read_bytes()
     file.write_bytes(whole + b"{}\n")
     changed = await imported(caller, file)

@@ -14,8 +14,9 @@ from contracts.topology import STREAM
 from outbox.inbox import ReceivedEvent
 from support.owner import ENCRYPTION_KEYS, HASH_KEY, Owner, heard, heard_lifecycle
 from support.waiting import until
-from tenantry.loopback import HOST, free_ports, is_ready
+from tenantry.dev.health_probe import is_ready
 from tenantry.servers import Servers
+from tenantry.servers.ports import HOST, free_ports
 
 
 @asynccontextmanager

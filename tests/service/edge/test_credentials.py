@@ -16,9 +16,9 @@ from contracts.context import Context
 from contracts.ids import new_id
 from contracts.problems import Problem
 from contracts.secrets import new_secret
-from edge import key_use
-from edge.callers import Presented
-from edge.credentials import Credentials
+from edge.auth import api_key_usage
+from edge.auth.credentials import Credentials
+from edge.auth.principals import BearerCredential
 from nats.aio.client import Client
 from projects.rpc import HANDLERS
 from support.owner import TRACE, Owner, owner_of
@@ -73,9 +73,13 @@ async def answering(owner: Owner, servers: Servers) -> AsyncIterator[None]:
             await server.stop()
 
 
+async def authenticate(edge: Credentials, credential: str) -> None:
+    await edge.authenticate(BearerCredential.from_header(f"Bearer {credential}"), None, context())
+
+
 async def code_of(edge: Credentials, credential: str) -> str:
     with pytest.raises(Problem) as refused:
-        await edge.find(Presented.of(f"Bearer {credential}"), None, context())
+        await authenticate(edge, credential)
     return refused.value.code
 
 
@@ -91,7 +95,7 @@ async def test_a_key_with_a_bad_checksum_is_refused_without_a_look_up(edge: Cred
 async def test_uses_are_flushed_in_batches_and_kept_until_they_are_heard(
     edge: Credentials, projects: Owner, servers: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(key_use, "FLUSHED", 3)
+    monkeypatch.setattr(api_key_usage, "BATCH_SIZE", 3)
     operator = {"actor_type": "operator", "actor_id": None}
     made = await projects.call(
         calls.CREATE_TENANT, None, {"name": f"Acme {new_id('ten')}"}, **operator
@@ -111,16 +115,16 @@ async def test_uses_are_flushed_in_batches_and_kept_until_they_are_heard(
     began = datetime.now(UTC)
     async with answering(projects, servers):
         for key in keys * 3:
-            await edge.find(Presented.of(f"Bearer {key['secret']}"), None, context())
+            await authenticate(edge, key["secret"])
     assert await last_uses() == [None] * 8, "no request writes"
-    await edge.use.flush()
+    await edge.usage.flush()
     assert await last_uses() == [None] * 8, "there was nobody to hear it"
     heard_by = datetime.now(UTC)
     async with answering(projects, servers):
-        await edge.use.flush()
+        await edge.usage.flush()
         times = [datetime.fromisoformat(each or "") for each in await last_uses()]
         assert all(began <= each <= heard_by for each in times), "as of the use, not of the flush"
-        await edge.use.flush()
+        await edge.usage.flush()
 
 
 async def test_a_refusal_is_told_once_whoever_asks_how_often(

@@ -1,0 +1,138 @@
+"""Streams of the audit trail: the export in chunks, and the feed as server-sent events.
+
+The first chunk or page decides about the response; what fails later ends the stream.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import orjson
+from chassis.request import Reply
+from chassis.rpc.client import call_service
+from contracts import audit as calls
+from contracts.context import Context
+from contracts.problems import Problem, invalid
+from starlette.responses import Response, StreamingResponse
+
+from edge.auth.principals import BearerCredential
+from edge.gateway import ANSWER_SECONDS, AuthorizedRequest, Gateway
+from edge.http.responses import reply_response
+from edge.limits.concurrency import ConcurrencyLimit, SlotResponse
+
+EVENT_STREAM = "text/event-stream"
+_NEXT_HEADER = "Tenantry-Next"
+_POLL_SECONDS = 0.5
+_KEEP_ALIVE_SECONDS = 15.0
+_MAX_SECONDS = 3600.0
+_EXPORTS = ConcurrencyLimit("exports", per_tenant=4, total=64)
+_FEEDS = ConcurrencyLimit("open feeds", per_tenant=32, total=1024)
+
+
+async def export_events(gateway: Gateway, request: AuthorizedRequest) -> Response:
+    """All events that match, newest first, as a stream."""
+    slot = _EXPORTS.acquire(request.context.tenant())
+    first = await gateway.call_owner(request)
+    if first.status != 200:
+        return reply_response(request.route, request.http, first)
+
+    async def chunks() -> AsyncIterator[bytes]:
+        reply = first
+        while True:
+            yield reply.body
+            if _NEXT_HEADER not in reply.headers:
+                return
+            context = _with_parameter(request.context, "before", reply.headers[_NEXT_HEADER])
+            reply = await call_service(gateway.nats, calls.EXPORT_EVENTS, context)
+            if reply.status != 200:
+                # The status is sent already: cut the stream, so that it is seen as broken.
+                raise ConnectionError("the export was interrupted")
+
+    media_type = first.headers.get("Content-Type", "application/x-ndjson")
+    extension = "csv" if media_type.startswith("text/csv") else "ndjson"
+    return SlotResponse(
+        slot,
+        chunks(),
+        media_type=media_type,
+        headers={"Content-Disposition": f'attachment; filename="audit.{extension}"'},
+    )
+
+
+async def follow_events(gateway: Gateway, request: AuthorizedRequest) -> Response:
+    """One page. With `Accept: text/event-stream` a stream that stays open, one event for each
+    event of the trail, and resumes after the sequence in `Last-Event-ID`.
+    """
+    if EVENT_STREAM not in request.http.headers.get("accept", ""):
+        return await gateway.forward(request)
+    last = request.http.headers.get("last-event-id")
+    if last is not None:
+        if not (last.isascii() and last.isdigit() and len(last) <= 18):
+            raise invalid("Last-Event-ID", "must be the sequence of an event")
+        request = replace(request, context=_with_parameter(request.context, "after", last))
+    slot = _FEEDS.acquire(request.context.tenant())
+    first = await gateway.call_owner(request)
+    if first.status != 200:
+        return reply_response(request.route, request.http, first)
+    if request.http.method == "HEAD":
+        return StreamingResponse(_no_events(), media_type=EVENT_STREAM)
+    return SlotResponse(slot, _server_sent_events(gateway, request, first), media_type=EVENT_STREAM)
+
+
+async def _no_events() -> AsyncIterator[bytes]:
+    """The body of a response to HEAD, which would otherwise stay open."""
+    for _ in ():
+        yield b""
+
+
+async def _server_sent_events(
+    gateway: Gateway, request: AuthorizedRequest, first: Reply
+) -> AsyncIterator[bytes]:
+    """Ends after an hour, or when the credential expires or is revoked."""
+    started = sent = time.monotonic()
+    page = orjson.loads(first.body)
+    while True:
+        for event in page["events"]:
+            yield b"id: %d\nevent: %s\ndata: %s\n\n" % (
+                event["sequence"],
+                event["action"].encode(),
+                orjson.dumps(event),
+            )
+            sent = time.monotonic()
+        if time.monotonic() - started > _MAX_SECONDS or not await _is_valid(gateway, request):
+            return
+        if time.monotonic() - sent > _KEEP_ALIVE_SECONDS:
+            yield b": alive\n\n"
+            sent = time.monotonic()
+        if not page["has_more"]:
+            await asyncio.sleep(_POLL_SECONDS)
+        context = _with_parameter(request.context, "after", str(page["next_after"]))
+        request = replace(request, context=context)
+        page = await _get_page(gateway, request) or page | {"events": [], "has_more": False}
+
+
+async def _get_page(gateway: Gateway, request: AuthorizedRequest) -> dict[str, Any] | None:
+    """None while the owner does not answer."""
+    try:
+        reply = await gateway.call_owner(request)
+    except Problem:
+        return None
+    return orjson.loads(reply.body) if reply.status == 200 else None
+
+
+async def _is_valid(gateway: Gateway, request: AuthorizedRequest) -> bool:
+    """Whether the credential of the request would still be taken."""
+    context = replace(request.context, query=(), deadline=time.time() + ANSWER_SECONDS)
+    try:
+        credential = BearerCredential.from_header(request.http.headers["authorization"])
+        await gateway.credentials.authenticate(credential, context.ip_address, context)
+    except Problem as problem:
+        return problem.status >= 500
+    return True
+
+
+def _with_parameter(context: Context, name: str, value: str) -> Context:
+    """The context of the next call, with another value of a query parameter."""
+    query = [pair for pair in context.query if pair[0] != name]
+    return replace(context, query=(*query, (name, value)), deadline=time.time() + ANSWER_SECONDS)

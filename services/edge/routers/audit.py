@@ -1,0 +1,36 @@
+"""The audit trail: pages, proof, export, and the feed of events."""
+
+from contracts import audit as calls
+from fastapi import APIRouter, Security
+
+from edge.audit_streams import EVENT_STREAM, export_events, follow_events
+from edge.auth.access import tenant
+from edge.call_route import CallRoute, Endpoint
+
+READ = [Security(tenant, scopes=["audit:read"])]
+_TEXT = {"schema": {"type": "string"}}
+_EXPORT = {"application/x-ndjson": _TEXT, "text/csv": _TEXT}
+
+router = APIRouter(prefix="/v1", tags=["Audit"], route_class=CallRoute)
+
+router.get("/admin/audit", summary="List audit events", dependencies=READ)(
+    Endpoint(calls.LIST_EVENTS)
+)
+router.get(
+    "/admin/audit/export",
+    summary="Export audit events",
+    dependencies=READ,
+    responses={200: {"content": _EXPORT}},
+)(Endpoint(calls.EXPORT_EVENTS, export_events))
+router.get("/admin/audit/proof", summary="Prove the audit trail", dependencies=READ)(
+    Endpoint(calls.GET_PROOF)
+)
+router.get("/admin/audit/{event_id}", summary="Get an audit event", dependencies=READ)(
+    Endpoint(calls.GET_EVENT)
+)
+router.get(
+    "/admin/events",
+    summary="Follow the events",
+    dependencies=READ,
+    responses={200: {"content": {EVENT_STREAM: _TEXT}}},
+)(Endpoint(calls.GET_FEED, follow_events))
