@@ -18,7 +18,7 @@ from chaos.faults import Fault
 from chaos.run import chaos_run
 from chaos.stack import ProxiedStack
 from chassis import migrations
-from contracts.topology import SERVICE_NAMES
+from contracts.topology import SERVICE_NAMES, Lock
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 from support.stack import tenantry
@@ -120,7 +120,7 @@ async def columns(url: str) -> list[asyncpg.Record]:
 
 async def test_of_two_migrations_at_once_one_does_it(bare: Servers) -> None:
     conn = await asyncpg.connect(bare.migration_url("identity"))
-    await conn.execute("SELECT pg_advisory_lock($1)", migrations.LOCK)
+    await conn.execute("SELECT pg_advisory_lock($1)", Lock.MIGRATION)
     both = [asyncio.create_task(tenantry("migrate", "--json", **owners(bare))) for _ in "12"]
 
     async def both_wait() -> bool:
