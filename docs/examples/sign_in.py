@@ -18,7 +18,16 @@ from uuid import uuid4
 import jwt
 from tenantry_client import Client, api
 from tenantry_client.errors import TenantryError
-from tenantry_client.models import CreateProject, CreateSession, CreateUser, CreateWebhook, DeleteUserQuery, Event, RefreshSession, VerifySession
+from tenantry_client.models import (
+    CreateProject,
+    CreateSession,
+    CreateUser,
+    CreateWebhook,
+    DeleteUserQuery,
+    Event,
+    RefreshSession,
+    VerifySession,
+)
 from tenantry_client.webhooks import verify
 
 URL = os.environ.get("TENANTRY_URL", "http://127.0.0.1:8400")
