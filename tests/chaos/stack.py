@@ -120,7 +120,7 @@ class ClusteredServers(ProxiedServers):
         return True
 
     async def _stream_cluster(self) -> ClusterInfo | None:
-        """Who leads the stream and who follows; None while nobody can tell."""
+        """Who leads the stream and who follows; None while it is not known."""
         try:
             async with streams.connected(self.nats_url("admin")) as client:
                 return (await client.jetstream(timeout=1).stream_info(STREAM)).cluster
