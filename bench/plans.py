@@ -39,13 +39,13 @@ class _Explaining:
         self._conn = conn
         self.plans: list[str] = []
 
-    async def fetch(self, sql: str, *values: Any) -> list[asyncpg.Record]:
+    async def fetch(self, sql: str, *values: Any, **options: Any) -> list[asyncpg.Record]:
         lines = await self._conn.fetch(_EXPLAIN + sql, *values)
         self.plans.append("\n".join(_executed([line[0] for line in lines])))
-        return list(await self._conn.fetch(sql, *values))
+        return list(await self._conn.fetch(sql, *values, **options))
 
-    async def fetchrow(self, sql: str, *values: Any) -> asyncpg.Record | None:
-        rows = await self.fetch(sql, *values)
+    async def fetchrow(self, sql: str, *values: Any, **options: Any) -> asyncpg.Record | None:
+        rows = await self.fetch(sql, *values, **options)
         return rows[0] if rows else None
 
     async def fetchval(self, sql: str, *values: Any) -> Any:

@@ -1,12 +1,16 @@
-"""Rows as plain objects with the attributes that a SQLModel table declares.
+"""Rows with the attributes that a SQLModel table declares.
 
 The database has validated what it holds. An instance of a SQLModel table costs 37 us, because
-pydantic validates it again and SQLAlchemy tracks it; such an object costs 0.3 us (SQLModel 0.0.50).
+pydantic validates it again and SQLAlchemy tracks it (SQLModel 0.0.50). A row that is read is
+asyncpg's own record and costs nothing; one that is made for a write is a plain object.
 """
 
 from collections.abc import Callable, Collection, Mapping
+from functools import cache
+from operator import itemgetter
 from typing import Any, ParamSpec, TypeVar, cast
 
+from asyncpg import Record
 from contracts.models import Resource
 
 from chassis.request import stored_json
@@ -16,7 +20,7 @@ R = TypeVar("R")
 
 
 class Row:
-    """`vars(row)` maps each column to its value; a column that is not there is an AttributeError.
+    """A row for a write. `vars(row)` maps each column to its value.
 
     A JSON column holds its text. `metadata_` is the column `metadata`, as that word is taken in
     SQLModel.
@@ -34,6 +38,22 @@ class Row:
         return f"Row({', '.join(vars(self))})"
 
 
+@cache
+def record_class(columns: tuple[str, ...]) -> type[Record]:
+    """A class of asyncpg's records whose columns, in this order, are read-only attributes.
+
+    `vars(row)` and `metadata_` are as of `Row`.
+    """
+    attributes: dict[str, Any] = {
+        name: property(itemgetter(position)) for position, name in enumerate(columns)
+    }
+    if "metadata" in attributes:
+        attributes["metadata_"] = attributes["metadata"]
+    attributes["__dict__"] = property(lambda row: dict(Record.items(row)))
+    attributes["__repr__"] = lambda _: f"Row({', '.join(columns)})"
+    return type("Row", (Record,), {"__slots__": (), **attributes})
+
+
 def new_row(_: Callable[P, R], *__: P.args, **values: P.kwargs) -> R:
     """A row that is not in the database yet, typed as its table declares it."""
     return cast("R", Row({name.removesuffix("_"): value for name, value in values.items()}))
@@ -44,6 +64,15 @@ def changed_row(row: R, **values: Any) -> R:
     return cast("R", Row({**vars(row), **values}))
 
 
+@cache
+def _reader(
+    resource: type[Resource], derived: tuple[str, ...]
+) -> tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]]:
+    """The fields of a resource that are not derived, and a function that reads them of a row."""
+    names = tuple(name for name in resource.model_fields if name not in derived)
+    return names, itemgetter(*names)
+
+
 def to_resource(
     row: object, resource: type[Resource], json_columns: Collection[str] = (), **derived: Any
 ) -> dict[str, Any]:
@@ -51,7 +80,11 @@ def to_resource(
 
     The text of `json_columns` is passed through undecoded.
     """
-    values = {**vars(row), **derived}
+    names, read = _reader(resource, tuple(derived))
+    values = dict(zip(names, read(row if isinstance(row, Record) else vars(row)), strict=True))
     for name in json_columns:
         values[name] = stored_json(values[name])
+    if not derived:
+        return values
+    values |= derived
     return {name: values[name] for name in resource.model_fields}

@@ -3,16 +3,16 @@
 A fifth of the cost of an ORM session. Parameters are named `bindparam`s and given by name.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Generic, cast
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Generic
 
 from asyncpg import Connection, Pool, Record
 from sqlalchemy import BindParameter, Column, bindparam
 from sqlalchemy.dialects.postgresql.asyncpg import dialect
-from sqlalchemy.sql.expression import ClauseElement
+from sqlalchemy.sql.expression import ClauseElement, ReturnsRows
 from typing_extensions import TypeVar
 
-from chassis.rows import Row
+from chassis.rows import record_class
 
 R = TypeVar("R", default=Record)
 
@@ -24,12 +24,13 @@ class Statement(Generic[R]):
     """One SQL text with named parameters. `Statement.all` lists every one that was made.
 
     `row` is the type of its rows: a SQLModel table, or for a join a SQLModel class that names the
-    selected columns (see `chassis.rows`). Without it rows are asyncpg's Records.
+    selected columns (see `chassis.rows`); `columns` are then the names of its columns in order.
+    Without it rows are asyncpg's Records.
     """
 
     all: ClassVar[list["Statement[Any]"]] = []
 
-    __slots__ = ("_constants", "_make", "_order", "expression", "sql")
+    __slots__ = ("_constants", "_order", "_record_class", "columns", "expression", "sql")
 
     def __init__(self, expression: ClauseElement, row: type[R] | None = None) -> None:
         compiled = expression.compile(dialect=_DIALECT)
@@ -42,8 +43,12 @@ class Statement(Generic[R]):
             for name, value in compiled.params.items()
             if not compiled.binds[name].required  # type: ignore[attr-defined]
         }
-        make = (lambda record: record) if row is None else Row
-        self._make = cast("Callable[[Record], R]", make)
+        self.columns: tuple[str, ...] = ()
+        self._record_class = None
+        if row is not None:
+            assert isinstance(expression, ReturnsRows)
+            self.columns = tuple(column.name for column in expression.exported_columns)
+            self._record_class = record_class(self.columns)
         Statement.all.append(self)
 
     def arguments(self, values: Mapping[str, Any]) -> list[Any]:
@@ -52,12 +57,16 @@ class Statement(Generic[R]):
         return [values[name] if name in values else constants[name] for name in self._order]
 
     async def fetch_all(self, conn: Connection | Pool, **values: Any) -> list[R]:
-        make = self._make
-        return [make(each) for each in await conn.fetch(self.sql, *self.arguments(values))]
+        rows: list[R] = await conn.fetch(
+            self.sql, *self.arguments(values), record_class=self._record_class
+        )
+        return rows
 
     async def fetch_one(self, conn: Connection | Pool, **values: Any) -> R | None:
-        record = await conn.fetchrow(self.sql, *self.arguments(values))
-        return None if record is None else self._make(record)
+        row: R | None = await conn.fetchrow(
+            self.sql, *self.arguments(values), record_class=self._record_class
+        )
+        return row
 
     async def fetch_value(self, conn: Connection | Pool, **values: Any) -> Any:
         """The first column of the first row."""

@@ -7,9 +7,9 @@ event whose handler fails is tried by itself, and is a dead letter after MAX_TRI
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Literal, TypedDict
 
 import structlog
 from asyncpg import Connection, Pool
@@ -17,14 +17,13 @@ from chassis.broker import Broker
 from chassis.database import UNAVAILABLE
 from chassis.streams import consumer_config
 from contracts.topology import STREAM, Lock
-from faststream import AckPolicy, Context
+from faststream import AckPolicy
 from faststream.nats import JStream, NatsRouter, PullSub
 from faststream.nats.message import NatsBatchMessage
-from faststream.nats.subscriber.usecases import BatchPullStreamSubscriber
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.errors import TimeoutError as NatsTimeoutError
-from nats.js.api import ConsumerInfo
+from nats.js.api import ConsumerConfig, ConsumerInfo
 
 from outbox import dead_letters
 from outbox.inbox import TRANSIENT, Handler, ReceivedEvent, is_transient, parse_event, process_once
@@ -46,28 +45,17 @@ _TRY_LOCK = "SELECT pg_try_advisory_lock($1)"
 _UNLOCK = "SELECT pg_advisory_unlock($1)"
 _TRANSIENT = (*TRANSIENT, NatsError)
 
-EventBatch = Annotated[NatsBatchMessage, Context("message")]
-"""A batch as FastStream hands it to a handler: `raw_message` has the messages of nats-py."""
 
+class SubscriberOptions(TypedDict):
+    """What `@router.subscriber` is given for a durable consumer."""
 
-async def _undecoded(_: NatsBatchMessage) -> None:
-    """FastStream's decoder: bodies are decoded once, as events."""
-
-
-def durable(service: str) -> dict[str, Any]:
-    """The options of `@router.subscriber` for the durable consumer of a service.
-
-    `tenantry bootstrap` makes stream and consumer: the service may not, and declares nothing.
-    """
-    return {
-        "config": consumer_config(service),
-        "durable": service,
-        "stream": JStream(STREAM, declare=False),
-        "pull_sub": PullSub(batch_size=BATCH, timeout=FETCH_SECONDS, batch=True),
-        "ack_policy": AckPolicy.MANUAL,  # after the commit
-        "inbox_prefix": f"_INBOX_{service}.".encode(),
-        "decoder": _undecoded,
-    }
+    config: ConsumerConfig
+    durable: str
+    stream: JStream
+    pull_sub: PullSub[Literal[True]]
+    ack_policy: AckPolicy
+    inbox_prefix: bytes
+    decoder: Callable[[NatsBatchMessage], Awaitable[list[Msg]]]
 
 
 @dataclass
@@ -80,32 +68,46 @@ class _Leadership:
 
 
 class Consumer:
-    """Starts the one subscriber of `router` while this replica leads; `handler` gets the events.
+    """Processes what the durable consumer of a service delivers; `handler` gets the new events.
 
-    `on_commit` is called with how many events took effect.
+    It is declared beside a router (`services/*/subscribers.py`), and connected at the start.
     """
 
-    def __init__(
-        self,
-        broker: Broker,
-        router: NatsRouter,
-        pool: Pool,
-        handler: Handler,
-        on_commit: Callable[[int], None],
-    ) -> None:
-        broker.include_router(router)
-        broker.context.set_global("consumer", self)
-        (subscriber,) = router.subscribers
-        assert isinstance(subscriber, BatchPullStreamSubscriber)
-        self._subscriber = subscriber
-        self._durable = str(subscriber.config.durable_name)
-        self._js = broker.connection.jetstream(timeout=1)
-        self._pool = pool
+    def __init__(self, service: str, handler: Handler) -> None:
+        self._service = service
         self._handler = handler
-        self._on_commit = on_commit
         self._processing = asyncio.Lock()
         self._leadership: _Leadership | None = None
         self._stopping = False
+
+    @property
+    def options(self) -> SubscriberOptions:
+        """The options of `@router.subscriber` for the handler that calls `receive`.
+
+        `tenantry bootstrap` makes stream and consumer: a service may not, and declares nothing.
+        """
+        return {
+            "config": consumer_config(self._service),
+            "durable": self._service,
+            "stream": JStream(STREAM, declare=False),
+            "pull_sub": PullSub(batch_size=BATCH, timeout=FETCH_SECONDS, batch=True),
+            "ack_policy": AckPolicy.MANUAL,  # after the commit
+            "inbox_prefix": f"_INBOX_{self._service}.".encode(),
+            "decoder": _keep_messages,
+        }
+
+    def connect(
+        self, broker: Broker, router: NatsRouter, pool: Pool, on_commit: Callable[[int], None]
+    ) -> None:
+        """Gives it what it needs to `run`. The router has its subscriber alone.
+
+        `on_commit` is called with how many events took effect.
+        """
+        broker.include_router(router)
+        (self._subscriber,) = router.subscribers
+        self._js = broker.connection.jetstream(timeout=1)
+        self._pool = pool
+        self._on_commit = on_commit
 
     def expect_redelivery(self) -> None:
         """A connection broke: some of what was sent may never have come."""
@@ -114,7 +116,7 @@ class Consumer:
 
     async def info(self) -> ConsumerInfo:
         """The durable consumer as the server has it. Raises when it is gone."""
-        info: ConsumerInfo = await self._js.consumer_info(STREAM, self._durable)
+        info: ConsumerInfo = await self._js.consumer_info(STREAM, self._service)
         return info
 
     async def run(self) -> None:
@@ -136,21 +138,21 @@ class Consumer:
         async with self._processing:
             pass
 
-    async def receive(self, batch: NatsBatchMessage) -> None:
-        """Processes what FastStream has fetched; to be called by the handler of the subscriber.
+    async def receive(self, batch: Sequence[Msg]) -> None:
+        """Processes what FastStream has fetched, while this replica leads.
 
         FastStream logs what a handler raises, and goes on; so errors go to whoever leads.
         """
         async with self._processing:
             lead = self._leadership
             if lead is None or lead.failure.done() or self._stopping:
-                await give_back(batch.raw_message)
+                await give_back(batch)
                 return
             try:
-                await self._process(lead.conn, await lead.redelivery.in_order(batch.raw_message))
+                await self._process(lead.conn, await lead.redelivery.in_order(batch))
             except Exception as error:  # noqa: BLE001 - raised again by `_consume`
                 lead.failure.set_exception(error)
-        if len(batch.raw_message) < BATCH:
+        if len(batch) < BATCH:
             await asyncio.sleep(GATHER_SECONDS)
 
     async def _lead(self, conn: Connection) -> None:
@@ -226,8 +228,9 @@ class Consumer:
         self._on_commit(await process_once(conn, self._handler, events))
 
 
-CurrentConsumer = Annotated[Consumer, Context("consumer")]
-"""The consumer of the process, for the handler of its subscriber."""
+async def _keep_messages(batch: NatsBatchMessage) -> list[Msg]:
+    """FastStream's decoder: the handler gets the messages of nats-py, decoded once, as events."""
+    return batch.raw_message
 
 
 async def _parse(messages: Sequence[Msg]) -> list[tuple[Msg, ReceivedEvent]]:

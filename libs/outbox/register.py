@@ -18,7 +18,6 @@ from faststream.nats import NatsRouter
 
 from outbox import dead_letters, inbox
 from outbox.consumer import Consumer
-from outbox.inbox import Handler
 from outbox.relay import Relay, oldest_unpublished
 
 LATE_SECONDS = 30
@@ -30,11 +29,11 @@ PURGE_SECONDS = 3600
 def register(
     service: Service,
     router: NatsRouter,
-    handler: Handler,
+    consumer: Consumer,
     *,
     after_commit: Callable[[], None] | None = None,
 ) -> Relay:
-    """Publishes the service's outbox; `handler` gets the events that `router` subscribes to.
+    """Publishes the outbox of the service and runs its consumer, whose subscriber `router` has.
 
     `after_commit` is called when a batch is committed; without it the relay is woken, to publish
     what was recorded. Not ready when the durable consumer is gone; degraded with late events or
@@ -46,7 +45,7 @@ def register(
         EVENTS_CONSUMED.inc(count)
         (after_commit or relay.wake)()
 
-    consumer = Consumer(service.broker, router, service.pool, handler, on_commit)
+    consumer.connect(service.broker, router, service.pool, on_commit)
 
     async def check_pending() -> dict[str, Any]:
         info = await consumer.info()

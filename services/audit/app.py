@@ -7,14 +7,14 @@ from outbox.tenant_erasure import ERASE_SECONDS
 from audit import partitions, tenant_erasure
 from audit.rpc import HANDLERS
 from audit.settings import AuditSettings
-from audit.subscribers import handle_events, router
+from audit.subscribers import consumer, router
 
 
 async def start(service: Service) -> None:
     """Records events, answers calls, creates and drops months, and erases tenants."""
     settings, pool = service.settings, service.pool
     assert isinstance(settings, AuditSettings)
-    relay = register(service, router, handle_events)
+    relay = register(service, router, consumer)
     days = settings.audit_retention_days
     erasure = tenant_erasure.TENANT_ERASURE
     service.every(ERASE_SECONDS, "erase_tenants", lambda: erasure.run(pool, relay.wake))

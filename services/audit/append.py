@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from chassis.database import ID, Connection
-from chassis.rows import new_row
+from chassis.rows import changed_row, new_row
 from chassis.statements import Statement
 from sqlalchemy import (
     ARRAY,
@@ -162,7 +162,7 @@ async def lock_heads(conn: Connection, tenants: Iterable[str]) -> dict[str, Head
     tenant_ids = sorted(tenants)
     await CREATE_HEADS.execute(conn, tenant_ids=tenant_ids)
     heads = await LOCK_HEADS.fetch_all(conn, tenant_ids=tenant_ids)
-    return {head.tenant_id: head for head in heads}
+    return {head.tenant_id: changed_row(head) for head in heads}
 
 
 async def append(conn: Connection, heads: Mapping[str, HeadRow], entries: Sequence[Entry]) -> None:

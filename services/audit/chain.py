@@ -25,7 +25,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
@@ -54,27 +54,31 @@ _NOT_PERSONAL = frozenset(
 """What may stay of a person: states, rights, times and identifiers. All else is personal, so that a
 field that is added one day can be erased from its first day on. Metadata of organizations and
 projects belongs to the tenant and is erased with it: no deletion of a user could find it there."""
-_PLAIN_MEMBERS = (
-    "action",
-    "actor_id",
-    "actor_type",
-    "created_at",
-    "id",
-    "reason",
-    "request_id",
-    "resource_id",
-    "resource_type",
-    "sequence",
-    "tenant_id",
-    "traceparent",
-)
-"""The members of an entry that are columns of the event as they are."""
 
 _SECRET = re.compile(
     r"(^|_)(secrets?|tokens?|passwords?|passphrase|hash|hashes|sha256|private_key|private_jwk"
     r"|api_key|authorization|cookies?|credentials?)$"
 )
 _WORD_BEGINS = re.compile(r"-|(?<=[a-z0-9])(?=[A-Z])")
+
+
+class DigestedColumns(Protocol):
+    """The columns of an event that its digest is made of."""
+
+    tenant_id: str
+    sequence: int
+    id: str
+    action: str
+    resource_type: str
+    resource_id: str
+    actor_type: str
+    actor_id: str | None
+    request_id: str
+    traceparent: str
+    reason: str | None
+    changes: str
+    created_at: datetime
+    commitment: bytes | None
 
 
 @dataclass
@@ -120,14 +124,26 @@ def commitment(salt: bytes, changes: str, ip_address: str | None, user_agent: st
     return hashlib.sha256(salt + canonical_json(part)).digest()
 
 
-def digest(event: object, previous: bytes | None) -> bytes:
-    """The digest of an event after the one before. Its attributes are named as its columns."""
-    columns = vars(event)
-    entry = {name: columns[name] for name in _PLAIN_MEMBERS}
-    personal = columns["commitment"]
-    entry["changes"] = orjson.Fragment(columns["changes"])
-    entry["personal"] = None if personal is None else personal.hex()
-    entry["previous"] = None if previous is None else previous.hex()
+def digest(event: DigestedColumns, previous: bytes | None) -> bytes:
+    """The digest of an event after the one before."""
+    personal = event.commitment
+    entry = {
+        "action": event.action,
+        "actor_id": event.actor_id,
+        "actor_type": event.actor_type,
+        "changes": orjson.Fragment(event.changes),
+        "created_at": event.created_at,
+        "id": event.id,
+        "personal": None if personal is None else personal.hex(),
+        "previous": None if previous is None else previous.hex(),
+        "reason": event.reason,
+        "request_id": event.request_id,
+        "resource_id": event.resource_id,
+        "resource_type": event.resource_type,
+        "sequence": event.sequence,
+        "tenant_id": event.tenant_id,
+        "traceparent": event.traceparent,
+    }
     return hashlib.sha256(canonical_json(entry)).digest()
 
 

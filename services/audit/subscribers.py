@@ -13,7 +13,7 @@ from contracts.lifecycle import ApiKeyRefused, TenantDeletionRequested
 from contracts.topology import EVENTS_PREFIX
 from contracts.users import UserDeleted
 from faststream.nats import NatsRouter
-from outbox.consumer import CurrentConsumer, EventBatch, durable
+from outbox.consumer import Consumer
 from outbox.inbox import ReceivedEvent
 
 from audit import chain, data_subjects
@@ -23,15 +23,6 @@ from audit.tenant_erasure import request_erasure
 
 DELETION_REQUESTED = TenantDeletionRequested.subject("projects")
 REFUSED = ApiKeyRefused.subject("projects")
-
-
-router = NatsRouter()
-
-
-@router.subscriber(**durable("audit"))
-async def receive(batch: EventBatch, consumer: CurrentConsumer) -> None:
-    """Processes a batch: `handle_events` gets those of its events that are new."""
-    await consumer.receive(batch)
 
 
 async def handle_events(conn: Connection, events: Sequence[ReceivedEvent]) -> None:
@@ -112,3 +103,13 @@ def _without_erased(entry: Entry, erased: set[DataSubject]) -> Entry:
     if erased.isdisjoint(_subjects([entry])):
         return entry
     return entry.without_personal_data()
+
+
+router = NatsRouter()
+consumer = Consumer("audit", handle_events)
+
+
+@router.subscriber(**consumer.options)
+async def receive(batch: list[Any]) -> None:
+    """Receives a batch of messages from the durable consumer `audit`."""
+    await consumer.receive(batch)

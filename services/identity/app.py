@@ -11,12 +11,12 @@ from identity import counters, retention, tenant_erasure
 from identity.last_active import FLUSH_SECONDS, LastActive
 from identity.projects_client import ProjectsClient
 from identity.rpc import handlers
-from identity.subscribers import handle_events, router
+from identity.subscribers import consumer, router
 
 
 async def start(service: Service) -> None:
     """Answers calls, consumes events and publishes what is recorded."""
-    relay = register(service, router, handle_events)
+    relay = register(service, router, consumer)
     erase = partial(tenant_erasure.TENANT_ERASURE.run, service.pool, relay.wake)
     service.every(ERASE_SECONDS, "erase_tenants", erase)
     last_active = LastActive()

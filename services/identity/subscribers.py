@@ -1,12 +1,13 @@
 """What identity does with events: revokes the sessions of deleted projects, and erases tenants."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from chassis.database import Connection
 from contracts.lifecycle import TenantDeletionRequested
 from contracts.projects import ProjectDeleted
 from faststream.nats import NatsRouter
-from outbox.consumer import CurrentConsumer, EventBatch, durable
+from outbox.consumer import Consumer
 from outbox.inbox import ReceivedEvent
 from outbox.record import record
 
@@ -15,15 +16,6 @@ from identity.sessions import sessions
 
 PROJECT_DELETED = ProjectDeleted.subject()
 DELETION_REQUESTED = TenantDeletionRequested.subject("projects")
-
-
-router = NatsRouter()
-
-
-@router.subscriber(**durable("identity"))
-async def receive(batch: EventBatch, consumer: CurrentConsumer) -> None:
-    """Processes a batch: `handle_events` gets those of its events that are new."""
-    await consumer.receive(batch)
 
 
 async def handle_events(conn: Connection, events: Sequence[ReceivedEvent]) -> None:
@@ -35,3 +27,13 @@ async def handle_events(conn: Connection, events: Sequence[ReceivedEvent]) -> No
             await record(conn, revoked)
         elif each.subject == DELETION_REQUESTED:
             await tenant_erasure.TENANT_ERASURE.request(conn, each)
+
+
+router = NatsRouter()
+consumer = Consumer("identity", handle_events)
+
+
+@router.subscriber(**consumer.options)
+async def receive(batch: list[Any]) -> None:
+    """Receives a batch of messages from the durable consumer `identity`."""
+    await consumer.receive(batch)

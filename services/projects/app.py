@@ -6,12 +6,12 @@ from outbox.register import register
 from projects.keys import key_usage
 from projects.rpc import HANDLERS
 from projects.signing import key_retirement
-from projects.subscribers import handle_events, router
+from projects.subscribers import consumer, router
 
 
 async def start(service: Service) -> None:
     """Answers calls, handles events of other services, and publishes its own."""
-    relay = register(service, router, handle_events)
+    relay = register(service, router, consumer)
     pool = service.pool
     service.every(3600, "purge_refusals", lambda: key_usage.PURGE_REFUSALS.execute(pool))
     service.every(60, "retire_signing_keys", lambda: key_retirement.retire_due_keys(pool))

@@ -4,6 +4,7 @@ The tenant's row is locked, so that confirmations at the same time are counted o
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from chassis.database import Connection
 from chassis.idempotency import IDEMPOTENCY
@@ -12,7 +13,7 @@ from contracts.lifecycle import TenantErased
 from contracts.tenants import TenantDeleted
 from contracts.topology import ERASING_SERVICES
 from faststream.nats import NatsRouter
-from outbox.consumer import CurrentConsumer, EventBatch, durable
+from outbox.consumer import Consumer
 from outbox.inbox import ReceivedEvent
 from outbox.record import create_entry, record
 from outbox.tables import OUTBOX
@@ -48,15 +49,6 @@ ERASE = [
 ]
 
 
-router = NatsRouter()
-
-
-@router.subscriber(**durable("projects"))
-async def receive(batch: EventBatch, consumer: CurrentConsumer) -> None:
-    """Processes a batch: `handle_events` gets those of its events that are new."""
-    await consumer.receive(batch)
-
-
 async def handle_events(conn: Connection, events: Sequence[ReceivedEvent]) -> None:
     """Stores each confirmation; with the last one deletes the tenant and all that it has here."""
     for event in events:
@@ -75,3 +67,13 @@ async def _confirm(conn: Connection, event: ReceivedEvent) -> None:
         await statement.execute(conn, tenant_id=tenant_id)
     data = {"tenant_id": tenant_id}
     await record(conn, [create_entry(event.context(), TenantDeleted, tenant_id, data)])
+
+
+router = NatsRouter()
+consumer = Consumer("projects", handle_events)
+
+
+@router.subscriber(**consumer.options)
+async def receive(batch: list[Any]) -> None:
+    """Receives a batch of messages from the durable consumer `projects`."""
+    await consumer.receive(batch)

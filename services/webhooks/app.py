@@ -10,7 +10,7 @@ from outbox.tenant_erasure import ERASE_SECONDS
 from webhooks.retention import apply_retention
 from webhooks.rpc import handlers
 from webhooks.settings import WebhooksSettings
-from webhooks.subscribers import handle_events, router
+from webhooks.subscribers import consumer, router
 from webhooks.tenant_erasure import erase_tenants
 from webhooks.worker.dispatcher import Dispatcher
 from webhooks.worker.http_client import open_session
@@ -33,7 +33,7 @@ async def start(service: Service) -> None:
         relay.wake()
         dispatcher.wake()
 
-    relay = register(service, router, handle_events, after_commit=after_commit)
+    relay = register(service, router, consumer, after_commit=after_commit)
     dispatcher = Dispatcher(
         service.pool,
         service.keyring,

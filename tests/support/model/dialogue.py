@@ -12,7 +12,6 @@ from urllib.parse import urlencode
 
 from aiohttp import ClientSession
 from hypothesis import note
-
 from support.api import Answer, Api
 from support.model import invitations, members, organizations, projects, tenants, users
 from support.model.words import Again, Ask, Refused, Said, Sometime, Told

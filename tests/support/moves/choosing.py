@@ -5,7 +5,6 @@ from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine
-
 from support.api import Answer
 from support.model.dialogue import Dialogue
 from support.model.world import Tenant

@@ -4,7 +4,6 @@ from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
-
 from support.moves.choosing import EMAILS, NAMES, seldom, some
 from support.moves.organizations import RIGHTS, OrganizationMoves
 

@@ -4,7 +4,6 @@ from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
-
 from support.model.world import OPERATOR
 from support.moves.choosing import ROLES, seldom
 from support.moves.invitations import InvitationMoves

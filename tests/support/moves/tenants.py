@@ -2,7 +2,6 @@
 
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
-
 from support.model.world import OPERATOR
 from support.moves.choosing import EMAILS, METADATA, PATCHES, Moves, some
 

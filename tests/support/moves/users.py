@@ -4,7 +4,6 @@ from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
-
 from support.moves.choosing import EMAILS, METADATA, NAMES, PATCHES, Moves, some
 
 USERS = "/v1/admin/users"
