@@ -6,15 +6,13 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlencode
 
 import httpx
 from hypothesis import note
 from stateful.model import USER_AGENT, ApiError, Expected, Model, Request
 from stateful.values import TimeBetween
-
-T = TypeVar("T")
 
 
 @dataclass
@@ -54,7 +52,7 @@ class Client:
         return self.http.request(request.method, url, json=request.json, headers=headers)
 
 
-def wait_for(condition: Callable[[], T], seconds: float = 20) -> T:
+def wait_for(condition: Callable[[], Any], seconds: float = 20) -> Any:
     """The first truthy answer; an AssertionError after so many seconds."""
     deadline = time.monotonic() + seconds
     while not (answer := condition()):
@@ -65,7 +63,8 @@ def wait_for(condition: Callable[[], T], seconds: float = 20) -> T:
 
 def check(expected: Expected | ApiError, request: Request) -> None:
     response, headers = request.response, request.response.headers
-    status, body = response.status_code, response.json() if response.content else None
+    status = response.status_code
+    body: Any = response.json() if response.content else None
     difference = f"{expected}, but {response} {response.text}"
     if isinstance(expected, Expected) and (first := expected.replay_of):
         assert (status, response.content) == (first.status_code, first.content), difference

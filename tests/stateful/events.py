@@ -1,7 +1,6 @@
 """The events of a tenant, as the model has them: in the feed, in the audit log and in its proof."""
 
-from collections import Counter
-from itertools import groupby
+from collections import Counter, defaultdict
 from typing import Any
 
 from stateful.client import Client, check_same, wait_for
@@ -34,11 +33,10 @@ def check_events(client: Client, tenant: str) -> None:
     assert len({event["id"] for event in feed}) == len(feed)
     refused = [event for event in feed if event["action"] == REFUSED]
     assert len(refused) <= account.was_refused, refused
-    expected = by_resource(without_personal_data(account.events))
-    for event in feed:
-        moment(event["created_at"])
+    assert all(moment(event["created_at"]) for event in feed)
     known = [{name: event[name] for name in event.keys() - UNKNOWN} for event in feed]
     known = [event for event in known if event["action"] != REFUSED]
+    expected = by_resource(without_personal_data(account.events))
     check_same(expected, by_resource(known), "events")
     for name, value, found in audit_queries(feed[::-1]):
         page = get("audit", **{name: value})
@@ -60,13 +58,10 @@ def without_personal_data(events: list[Row]) -> list[Row]:
     return erased
 
 
-def by_resource(events: list[Row]) -> dict[str, list[Row]]:
-    """In order; but those of one request, which are of one moment, in any."""
-    found: dict[str, list[Row]] = {}
-    for _, together in groupby(events, key=lambda event: event["request_id"]):
-        for event in sorted(together, key=lambda event: event["action"]):
-            resource = f"{event['resource_type']} {event['resource_id']}"
-            found.setdefault(resource, []).append(event)
+def by_resource(events: list[Row]) -> dict[tuple[str, str], list[Row]]:
+    found = defaultdict(list)
+    for event in events:
+        found[event["resource_type"], event["resource_id"]].append(event)
     return found
 
 

@@ -110,8 +110,8 @@ class Invitations(Resource):
         if any(same_email(user, row["email"]) for user in members):
             return ["already_member"]
         others = [rows["invitations"][ids] for ids in within(account, "invitations", request.ids)]
-        same = [other["status"] for other in others if same_email(other, row["email"])]
-        return ["invitation_pending"] if "pending" in same else []
+        statuses = [other["status"] for other in others if same_email(other, row["email"])]
+        return ["invitation_pending"] if "pending" in statuses else []
 
     def stamp(self, request: Request, row: Row, received: Row) -> Row:
         row = super().stamp(request, row, received)
@@ -130,9 +130,9 @@ class Invitations(Resource):
         row["expires_at"] = request.time(expires_at, seconds=row["_lifetime"])
 
     def show(self, request: Request, ids: Ids, row: Row) -> Row:
-        """With its token in the responses to POST alone."""
-        token = {"token": row["_token"]} if request.method == "POST" else {}
-        return super().show(request, ids, row) | token
+        """With its token in the responses to POST alone. A leading _ hides a field."""
+        shown = {name: value for name, value in row.items() if not name.startswith("_")}
+        return shown | ({"token": row["_token"]} if request.method == "POST" else {})
 
     def resend(self, request: Request) -> Expected:
         row = self.find(request)
@@ -153,28 +153,25 @@ class Invitations(Resource):
 
     def accept(self, request: Request) -> Expected:
         """By whoever has the token. If the email is new, a user is created, and verified by it."""
-        row = self.find_by_token(request)
-        account, organization = request.account, request.ids[:1]
-        users = account.rows["users"].values()
-        known = [user for user in users if same_email(user, row["email"])]
-        if known and known[0]["status"] == "suspended":
+        row, users = self.find_by_token(request), request.account.rows["users"].values()
+        user = next((user for user in users if same_email(user, row["email"])), None)
+        if user is not None and user["status"] == "suspended":
             raise ApiError(409, "user_suspended")
-        MEMBERS.check_room(account, organization, known[0]["id"] if known else "")
+        MEMBERS.check_room(request.account, request.ids[:1], user["id"] if user else "")
         received = request.received["member"]
-        user_id = known[0]["id"] if known else received["user_id"]
-        request.actor = ("user", user_id)
-        if not known:
+        request.actor = ("user", user["id"] if user else received["user_id"])
+        if user is None:
             given = {"email": row["email"], "email_verified": True}
             user = USERS.new_row(request, given | {"name": request.body.get("name")})
-            user = USERS.stamp(request, user, {"id": user_id, "created_at": None})
-            USERS.add(request, (user_id,), user)
+            user = USERS.stamp(request, user, {"id": received["user_id"], "created_at": None})
+            USERS.add(request, (user["id"],), user)
         row |= {"status": "accepted", "accepted_at": request.time()}
         self.record(request, "accepted", request.ids)
-        member = {"user_id": user_id, "role": row["role"], "permissions": row["permissions"]}
-        member = MEMBERS.stamp(request, member, received)
-        MEMBERS.add(request, (*organization, user_id), member)
-        shown = MEMBERS.show(request, (*organization, user_id), member)
-        return Expected(body={"organization_id": organization[0], "member": shown})
+        member = {"user_id": user["id"], "role": row["role"], "permissions": row["permissions"]}
+        member, ids = MEMBERS.stamp(request, member, received), (request.ids[0], user["id"])
+        MEMBERS.add(request, ids, member)
+        shown = MEMBERS.show(request, ids, member)
+        return Expected(body={"organization_id": ids[0], "member": shown})
 
     def find_by_token(self, request: Request) -> Row:
         """A pending invitation. Its tenant becomes the account."""

@@ -23,14 +23,14 @@ from stateful import strategies
 from stateful.client import Client, wait_for
 from stateful.events import check_events
 from stateful.model import MALFORMED, OPERATOR, Request, Row
-from stateful.strategies import ACCESS, EMAILS, HEADERS, mostly, some
+from stateful.strategies import ACCESS, EMAILS, HEADERS, json_objects, mostly
 
 ROOT, UNKNOWN = "/v1/admin", "01jt7a3v9qf8mbd2m0q5k4h6xz"
 CHILDREN = {
-    "tenants": ["projects", "users", "organizations", "tenants"],
+    "tenants": ["tenants", "projects", "users", "organizations"],
     "organizations": ["members", "invitations"],
 }
-"""The operator creates and lists tenants, wherever there is one."""
+"""Wherever there is a tenant, the operator can create and list others."""
 
 
 class Ref(NamedTuple):
@@ -48,24 +48,12 @@ class Ref(NamedTuple):
     def id(self) -> str:
         return self.path.split("/")[-1]
 
-    def children(self, resource: str) -> str:
-        return f"{ROOT if self.resource == 'tenants' else self.path}/{resource}"
-
-
-def are(*resources: str) -> Any:
-    return lambda ref: ref.resource in resources
-
 
 class Installation(RuleBasedStateMachine):
+    """Tenants and what they have; `pages` are requests for what is still to be read of a list."""
+
     objects: Bundle[Ref] = Bundle("objects")
-    tenants = objects.filter(are("tenants"))
-    users = objects.filter(are("users"))
-    invitations = objects.filter(are("invitations"))
-    parents = objects.filter(are("tenants", "organizations"))
-    readable = objects.filter(are("tenants", "projects", "users", "organizations"))
-    updatable = objects.filter(are("tenants", "projects", "users", "organizations", "members"))
     pages: Bundle[Request] = Bundle("pages")
-    """Requests for pages that are still to be read."""
 
     def __init__(self, client: Client) -> None:
         super().__init__()
@@ -80,7 +68,7 @@ class Installation(RuleBasedStateMachine):
         refs: list[Ref] = []
 
         def create(caller: str, path: str, **body: Any) -> Ref:
-            created = self.create_at(Request(caller, "POST", path, body))
+            created = self.post(Request(caller, "POST", path, body))
             refs.extend(created)
             return created[0]
 
@@ -95,101 +83,84 @@ class Installation(RuleBasedStateMachine):
             create(tenant, f"{path}/invitations", email=EMAILS[3])
         return multiple(*refs)
 
-    @rule(target=objects, parent=parents, access=ACCESS, headers=HEADERS, data=st.data())
-    def create(self, parent: Ref, access: str, headers: Row, data: st.DataObject) -> Any:
-        resource = data.draw(st.sampled_from(CHILDREN[parent.resource]), label="resource")
-        user_ids = self.ids(parent.tenant, "users", "usr_")
+    def create(
+        self, resource: str, ref: Ref, access: str, headers: Row, data: st.DataObject
+    ) -> Any:
+        """In a tenant or an organization."""
+        user_ids = self.ids(ref.tenant, "users", "usr_")
         body = data.draw(strategies.create_bodies(resource, user_ids), label="body")
-        caller, parent = self.resolve(parent, access, resource)
+        caller, path = self.resolve(ref, access, resource)
         if resource == "tenants" and len(self.model.tenants) >= 4:
             return multiple()
-        request = Request(caller, "POST", parent.children(resource), body, headers=headers)
-        return multiple(*self.create_at(request))
+        return multiple(*self.post(Request(caller, "POST", path, body, headers=headers)))
 
-    @rule(ref=readable, access=ACCESS)
-    def get(self, ref: Ref, access: str) -> None:
+    def get(self, resource: str, ref: Ref, access: str) -> None:
         """Twice: the second time it has not changed."""
-        caller, ref = self.resolve(ref, access)
-        response = self.send(Request(caller, "GET", ref.path))
+        caller, path = self.resolve(ref, access)
+        response = self.send(Request(caller, "GET", path))
         if response.is_success:
             headers = {"if_none_match": response.headers["ETag"]}
-            self.send(Request(caller, "GET", ref.path, headers=headers))
-        if ref.resource == "tenants":
+            self.send(Request(caller, "GET", path, headers=headers))
+        if resource == "tenants":
             self.send(Request(caller, "GET", f"{ROOT}/tenant"))
 
-    @rule(ref=updatable, access=ACCESS, headers=HEADERS, data=st.data())
-    def update(self, ref: Ref, access: str, headers: Row, data: st.DataObject) -> None:
-        patch = data.draw(some(strategies.UPDATES[ref.resource]), label="patch")
-        caller, ref = self.resolve(ref, access)
-        self.send(Request(caller, "PATCH", ref.path, patch, headers=headers))
+    def update(self, resource: str, ref: Ref, access: str, headers: Row, patch: Row) -> None:
+        caller, path = self.resolve(ref, access)
+        self.send(Request(caller, "PATCH", path, patch, headers=headers))
 
-    @rule(ref=objects, access=ACCESS, headers=HEADERS, data=st.data())
-    def delete(self, ref: Ref, access: str, headers: Row, data: st.DataObject) -> None:
-        queries = strategies.DELETE_QUERIES.get(ref.resource, {})
-        query = data.draw(some(queries), label="query")
-        caller, ref = self.resolve(ref, access)
-        if ref.resource == "tenants":
+    def delete(self, resource: str, ref: Ref, access: str, headers: Row, query: Row) -> None:
+        caller, path = self.resolve(ref, access)
+        if resource == "tenants":
             headers = {}  # the replay of a 204 may be a 202
             query = query if len(self.model.tenants) > 2 else {"dry_run": "true"}
-        response = self.send(Request(caller, "DELETE", ref.path, None, query, headers))
+        response = self.send(Request(caller, "DELETE", path, None, query, headers))
         if response.status_code == 202:
-            get = Request(caller, "GET", ref.path)
+            get = Request(caller, "GET", path)
             wait_for(lambda: self.client.fetch(get).status_code == 404)
 
-    @rule(user=users, access=ACCESS, headers=HEADERS)
-    def revoke_sessions(self, user: Ref, access: str, headers: Row) -> None:
-        caller, user = self.resolve(user, access)
-        self.send(Request(caller, "DELETE", f"{user.path}/sessions", headers=headers))
-
-    @rule(target=objects, invitation=invitations, access=ACCESS, headers=HEADERS)
-    def resend(self, invitation: Ref, access: str, headers: Row) -> Any:
-        caller, invitation = self.resolve(invitation, access)
-        request = Request(caller, "POST", f"{invitation.path}/resend", headers=headers)
-        response = self.send(request)
-        if response.is_error:
-            return multiple()
-        return invitation._replace(token=response.json()["token"])
-
-    @rule(
-        target=objects,
-        invitation=invitations,
-        token=st.sampled_from(mostly([None], [MALFORMED])),
-        name=some({"name": strategies.NAMES}),
-    )
-    def accept(self, invitation: Ref, token: str | None, name: Row) -> Any:
-        body = {"token": token or invitation.token, **name}
-        response = self.send(Request(None, "POST", "/v1/invitations/accept", body))
-        if response.is_error:
-            return multiple()
-        user_id = response.json()["member"]["user_id"]
-        organization = invitation.path.partition("/invitations")[0]
-        paths = (f"{organization}/members/{user_id}", f"{ROOT}/users/{user_id}")
-        return multiple(*(Ref(invitation.tenant, path) for path in paths))
-
-    @rule(target=pages, parent=parents, access=ACCESS, data=st.data())
-    def get_page(self, parent: Ref, access: str, data: st.DataObject) -> Any:
-        resource = data.draw(st.sampled_from(CHILDREN[parent.resource]), label="resource")
+    def get_page(self, resource: str, ref: Ref, access: str, data: st.DataObject) -> Any:
+        """Of a list in a tenant or an organization."""
         related: strategies.Values = {}
         if resource == "organizations":
-            related["user_id"] = self.ids(parent.tenant, "users", "usr_")
+            related["user_id"] = self.ids(ref.tenant, "users", "usr_")
         if resource == "users":
-            users = self.model.accounts[parent.tenant].rows["users"].values()
+            users = self.model.accounts[ref.tenant].rows["users"].values()
             times = [row["created_at"] for row in users if isinstance(row["created_at"], str)]
             related = {"created_after": times, "created_before": times}
-            related["organization_id"] = self.ids(parent.tenant, "organizations", "org_")
+            related["organization_id"] = self.ids(ref.tenant, "organizations", "org_")
         query = data.draw(strategies.list_queries(resource, related), label="query")
         if resource == "tenants":
             query["q"] = self.client.name
-        caller, parent = self.resolve(parent, access, resource)
-        return self.read_page(Request(caller, "GET", parent.children(resource), query=query))
+        caller, path = self.resolve(ref, access, resource)
+        return self.read_page(Request(caller, "GET", path, query=query))
 
     @rule(target=pages, page=pages, other_query=st.sampled_from(mostly([False], [True])))
     def get_next_page(self, page: Request, other_query: bool) -> Any:
-        """Whatever was added or removed meanwhile, it goes on behind the last row seen. A list with
-        another query does not take its cursor.
-        """
+        """Behind the last row, whatever was added or removed since; by the same query alone."""
         another = {"q": "another"} if other_query and "/invitations" not in page.path else {}
         return self.read_page(replace(page, query=page.query | another))
+
+    def revoke_sessions(self, resource: str, ref: Ref, access: str, headers: Row) -> None:
+        caller, path = self.resolve(ref, access)
+        self.send(Request(caller, "DELETE", f"{path}/sessions", headers=headers))
+
+    def resend(self, resource: str, ref: Ref, access: str, headers: Row) -> Any:
+        caller, path = self.resolve(ref, access)
+        response = self.send(Request(caller, "POST", f"{path}/resend", headers=headers))
+        if response.is_error:
+            return multiple()
+        return ref._replace(token=response.json()["token"])
+
+    def accept(self, resource: str, ref: Ref, access: str, body: Row) -> Any:
+        token = MALFORMED if access == "malformed id" else ref.token
+        request = Request(None, "POST", "/v1/invitations/accept", body | {"token": token})
+        response = self.send(request)
+        if response.is_error:
+            return multiple()
+        user_id = response.json()["member"]["user_id"]
+        organization = ref.path.partition("/invitations")[0]
+        paths = (f"{organization}/members/{user_id}", f"{ROOT}/users/{user_id}")
+        return multiple(*(Ref(ref.tenant, path) for path in paths))
 
     @precondition(lambda self: self.retries)
     @rule(data=st.data())
@@ -197,10 +168,10 @@ class Installation(RuleBasedStateMachine):
         """With the same idempotency key."""
         self.client.send(replace(data.draw(st.sampled_from(self.retries), label="request")))
 
-    @rule(tenant=tenants, invalid=st.sampled_from(strategies.INVALID))
-    def send_invalid(self, tenant: Ref, invalid: tuple[Any, ...]) -> None:
+    @rule(ref=objects, invalid=st.sampled_from(strategies.INVALID))
+    def send_invalid(self, ref: Ref, invalid: tuple[Any, ...]) -> None:
         method, resource, body, query, field = invalid
-        request = Request(tenant.tenant, method, f"{ROOT}/{resource}", body, query)
+        request = Request(ref.tenant, method, f"{ROOT}/{resource}", body, query)
         self.client.send(replace(request, invalid_field=field))
 
     @precondition(lambda self: self.to_read)
@@ -238,14 +209,16 @@ class Installation(RuleBasedStateMachine):
             while pages.values:
                 pages = self.read_page(*pages.values)
 
-    def resolve(self, ref: Ref, access: str, resource: str = "") -> tuple[str, Ref]:
-        """The caller, and what it asks for; `resource` is what of it."""
-        usual = OPERATOR if (resource or ref.resource) == "tenants" else ref.tenant
+    def resolve(self, ref: Ref, access: str, child: str = "") -> tuple[str, str]:
+        """The caller, and the path of what it asks for: the object, or what is in it."""
+        usual = OPERATOR if (child or ref.resource) == "tenants" else ref.tenant
         another = next((id_ for (id_,) in self.model.tenants if id_ != ref.tenant), OPERATOR)
         callers = {"operator": OPERATOR, "another tenant": another, "tenant": ref.tenant}
         ids = {"unknown id": ref.id[:4] + UNKNOWN, "malformed id": MALFORMED}
         path = ref.path.removesuffix(ref.id) + ids.get(access, ref.id)
-        return callers.get(access, usual), ref._replace(path=path)
+        if child:
+            path = f"{ROOT if ref.resource == 'tenants' else path}/{child}"
+        return callers.get(access, usual), path
 
     def ids(self, tenant: str, resource: str, prefix: str) -> list[str]:
         """Mostly the tenant's own; the others are another tenant's, unknown or malformed."""
@@ -258,8 +231,8 @@ class Installation(RuleBasedStateMachine):
         """What may be retried, and what is to be read next, is remembered."""
         if request.path.startswith(f"{ROOT}/tenants") and request.json:
             # Slugs of tenants are unique in an installation.
-            for field in request.json.keys() & {"name", "slug"}:
-                request.json[field] = f"{self.client.name}-{request.json[field]}"
+            prefix, fields = self.client.name, request.json.keys() & {"name", "slug"}
+            request.json |= {field: f"{prefix}-{request.json[field]}" for field in fields}
         if "idempotency_key" in request.headers:
             self.retries.append(request)
         response = self.client.send(request)
@@ -270,7 +243,7 @@ class Installation(RuleBasedStateMachine):
             self.to_read = Request(request.caller, "GET", path)
         return response
 
-    def create_at(self, request: Request) -> list[Ref]:
+    def post(self, request: Request) -> list[Ref]:
         """What was created, with the membership of an owner."""
         response = self.send(request)
         if response.is_error:
@@ -289,3 +262,32 @@ class Installation(RuleBasedStateMachine):
         query = {name: value for name, value in request.query.items() if name != "page"}
         pages = [replace(request, query=query | {"cursor": cursor})] if cursor else []
         return multiple(*pages)
+
+
+def add_rule(verb: str, resource: str, of: str = "", **arguments: Any) -> None:
+    """A rule such as update_users, for an object of the resource or of another one."""
+
+    def run(self: Installation, **drawn: Any) -> Any:
+        return getattr(self, verb)(resource, **drawn)
+
+    run.__name__ = f"{verb}_{resource}"
+    arguments["ref"] = Installation.objects.filter(lambda ref: ref.resource == (of or resource))
+    setattr(Installation, run.__name__, rule(access=ACCESS, **arguments)(run))
+
+
+# In each example Hypothesis leaves some rules out: the more there are, the more examples differ.
+OBJECTS, PAGES = Installation.objects, Installation.pages
+for parent, children in CHILDREN.items():
+    for child in children:
+        add_rule("create", child, parent, target=OBJECTS, headers=HEADERS, data=st.data())
+        add_rule("get_page", child, parent, target=PAGES, data=st.data())
+        query = strategies.DELETE_QUERIES.get(child, {})
+        add_rule("delete", child, headers=HEADERS, query=json_objects(query))
+for resource, fields in strategies.UPDATES.items():
+    add_rule("update", resource, headers=HEADERS, patch=json_objects(fields))
+for resource in CHILDREN["tenants"]:
+    add_rule("get", resource)
+add_rule("revoke_sessions", "users", headers=HEADERS)
+add_rule("resend", "invitations", target=OBJECTS, headers=HEADERS)
+name = json_objects({"name": strategies.NAMES})
+add_rule("accept", "invitations", target=OBJECTS, body=name)

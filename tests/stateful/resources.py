@@ -7,8 +7,6 @@ from stateful.model import ApiError, Expected, Ids, Operations, Request, Row, re
 from stateful.strategies import FIELDS
 from stateful.values import contains, merge_patch, moment, new_id, normalized, same_json, slug_of
 
-NEVER = "1970-01-01T00:00:00Z"
-
 
 def same_email(row: Row, email: str) -> bool:
     return bool(row["email"].lower() == email.lower())
@@ -72,8 +70,8 @@ class Resource:
         return row
 
     def show(self, request: Request, ids: Ids, row: Row) -> Row:
-        """As lists and writes show it. A leading _ hides a field."""
-        return {name: value for name, value in row.items() if not name.startswith("_")}
+        """As lists and writes show it."""
+        return row
 
     def record(self, request: Request, action: str, ids: Ids, changes: Row | None = None) -> None:
         request.record(f"{self.name[:-1]}.{action}", ids[-1], changes)
@@ -214,5 +212,5 @@ class Resource:
 
 def _sort_key(field: str, row: Row) -> Any:
     if field.endswith("_at"):
-        return moment(row[field] or NEVER)
+        return moment(row[field] or "1970-01-01T00:00:00Z")
     return row[field].lower() if field == "email" else row[field]
