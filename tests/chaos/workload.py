@@ -249,7 +249,8 @@ def _refused(writer: Writer, number: int) -> Write | None:
     if kind == "users":
         request, body = f"POST /organizations/{organization}/members", {"user_id": identifier}
         return writer.write(number, request, body, 422, touched=[("organizations", organization)])
-    method, empty = writer.chance.choice([("DELETE", None), ("PATCH", {})])
+    method = writer.chance.choice(["DELETE", "PATCH"])
+    empty = {} if method == "PATCH" else None
     return writer.write(number, f"{method} /{kind}/{identifier}", empty, 404)
 
 
