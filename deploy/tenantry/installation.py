@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from contracts.topology import SERVICE_NAMES
+
 from tenantry.data_folder.running import find_running
-from tenantry.data_folder.secrets import SERVICES
 from tenantry.errors import Misconfigured
 
 DEFAULT_FOLDER = Path(".tenantry")
@@ -23,8 +24,8 @@ _SERVER_VARIABLES = (
     "TENANTRY_NATS_ADMIN_URL",
     "TENANTRY_ENCRYPTION_KEYS",
     "TENANTRY_HASH_KEY",
-    *(f"TENANTRY_{service.upper()}_DATABASE_URL" for service in SERVICES),
-    *(f"TENANTRY_{service.upper()}_MIGRATION_URL" for service in SERVICES),
+    *(f"TENANTRY_{service.upper()}_DATABASE_URL" for service in SERVICE_NAMES),
+    *(f"TENANTRY_{service.upper()}_MIGRATION_URL" for service in SERVICE_NAMES),
 )
 
 
@@ -153,7 +154,7 @@ def _from_environment() -> Installation:
 
 
 def _service_urls(suffix: str) -> dict[str, str]:
-    variables = {service: f"TENANTRY_{service.upper()}_{suffix}" for service in SERVICES}
+    variables = {service: f"TENANTRY_{service.upper()}_{suffix}" for service in SERVICE_NAMES}
     return {name: os.environ[each] for name, each in variables.items() if os.environ.get(each)}
 
 

@@ -11,8 +11,7 @@ import pytest
 import typer
 from aiohttp import ClientSession
 from support.api import Api
-from support.commands import Ran, tenantry
-from support.stack import Stack, running_stack
+from support.stack import Ran, Stack, running_stack, tenantry
 from support.waiting import until
 from tenantry.cli import app
 

@@ -9,8 +9,8 @@ from uuid import uuid4
 import nats
 import pytest
 from chassis.streams import bootstrap
-from contracts.events import lifecycle_subject
 from contracts.examples import example_event
+from contracts.lifecycle import TenantDeletionRequested
 from contracts.topology import SERVICE_NAMES, STREAM
 from contracts.users import UserCreated
 from nats.aio.client import Client
@@ -120,7 +120,7 @@ async def test_a_filter_says_what_its_subject_says(
 @pytest.mark.parametrize(
     "elsewhere",
     [
-        lifecycle_subject("projects", "tenant.deletion_requested"),
+        TenantDeletionRequested.subject("projects"),
         f"$JS.ACK.{STREAM}.audit.1.1.1.1.0",
         f"$JS.API.CONSUMER.DELETE.{STREAM}.audit",
         f"$JS.API.STREAM.PURGE.{STREAM}",

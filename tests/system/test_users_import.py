@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession
 from support.api import Api, new_tenant
-from support.commands import Ran, tenantry
-from support.stack import Stack, running_stack
+from support.stack import Ran, Stack, running_stack, tenantry
 from support.waiting import until
 
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 
 from asyncpg import Connection
+from contracts.topology import SERVICE_NAMES
 
 from tenantry.checks.result import (
     NO_ANSWER,
@@ -16,7 +17,6 @@ from tenantry.checks.result import (
     skipped,
     warning,
 )
-from tenantry.data_folder.secrets import SERVICES
 from tenantry.errors import CommandFailed
 from tenantry.installation import Installation
 from tenantry.operations.databases import connect
@@ -29,8 +29,8 @@ _DEAD = "SELECT count(*) FROM dead_letters"
 
 
 async def check_databases(installation: Installation) -> list[CheckResult]:
-    parts = await asyncio.gather(*(_check_database(installation, each) for each in SERVICES))
-    schemas = await asyncio.gather(*(_check_schema(installation, each) for each in SERVICES))
+    parts = await asyncio.gather(*(_check_database(installation, each) for each in SERVICE_NAMES))
+    schemas = await asyncio.gather(*(_check_schema(installation, each) for each in SERVICE_NAMES))
     results = [result for part in parts for result in part]
     clocks = [result for result in results if result.check == "clock"]
     others = [result for result in results if result.check != "clock"]

@@ -15,13 +15,14 @@ def migrate(
     as_json: Json = False,
 ) -> None:
     """Bring every service's schema up to date, by TENANTRY_<SERVICE>_MIGRATION_URL or --data."""
+    from contracts.topology import SERVICE_NAMES
+
     from tenantry.cli import output
-    from tenantry.data_folder.secrets import SERVICES
     from tenantry.installation import find_installation
     from tenantry.operations.migrations import pending, upgrade
 
     installation = find_installation(data)
-    urls = {service: installation.migration_url(service) for service in SERVICES}
+    urls = {service: installation.migration_url(service) for service in SERVICE_NAMES}
     step = pending if check else upgrade
     found = {service: step(service, url) for service, url in urls.items()}
     if as_json:
@@ -80,10 +81,13 @@ def draft_migration(service: str, message: str) -> None:
     """Write a migration that brings a service's newest revision to the state of its tables."""
     import asyncio
 
-    from tenantry.data_folder.secrets import SERVICES
+    from contracts.topology import SERVICE_NAMES
+
     from tenantry.errors import Misconfigured
     from tenantry.operations.migrations import draft
 
-    if service not in SERVICES:
-        raise Misconfigured(f"there is no service {service}", f"Take one of {', '.join(SERVICES)}.")
+    if service not in SERVICE_NAMES:
+        raise Misconfigured(
+            f"there is no service {service}", f"Take one of {', '.join(SERVICE_NAMES)}."
+        )
     asyncio.run(draft(service, message))

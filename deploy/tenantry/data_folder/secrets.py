@@ -8,11 +8,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from contracts.topology import SERVICE_NAMES
+
 from tenantry.atomic_file import write_json
 
-SERVICES = ("identity", "projects", "webhooks", "audit")
-POSTGRES_ROLES = ("postgres", *SERVICES, *(f"{service}_owner" for service in SERVICES))
-NATS_USERS = ("admin", "edge", "subscriber", *SERVICES)
+POSTGRES_ROLES = ("postgres", *SERVICE_NAMES, *(f"{service}_owner" for service in SERVICE_NAMES))
+NATS_USERS = ("admin", "edge", "subscriber", *SERVICE_NAMES)
 
 
 @dataclass

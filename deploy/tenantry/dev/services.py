@@ -8,7 +8,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from tenantry.data_folder.secrets import SERVICES
+from contracts.topology import SERVICE_NAMES
+
 from tenantry.dev.health_probe import is_ready
 from tenantry.processes.process import Program
 from tenantry.processes.supervisor import ChildSpec
@@ -33,7 +34,7 @@ def child_spec(name: str, servers: Servers, port: int) -> ChildSpec:
         "TENANTRY_NATS_URL": servers.nats_url(name),
         "TENANTRY_HTTP_HOST": HOST,
         "TENANTRY_HTTP_PORT": str(port),
-        **(_service_settings(name, servers) if name in SERVICES else _edge_settings(servers)),
+        **(_service_settings(name, servers) if name in SERVICE_NAMES else _edge_settings(servers)),
     }
     return ChildSpec(_python_program(name, (name,), env, servers), lambda: is_ready(port))
 
@@ -41,7 +42,7 @@ def child_spec(name: str, servers: Servers, port: int) -> ChildSpec:
 def migrate(servers: Servers) -> Program:
     urls = {
         f"TENANTRY_{service.upper()}_MIGRATION_URL": servers.migration_url(service)
-        for service in SERVICES
+        for service in SERVICE_NAMES
     }
     return _python_program("migrate", ("tenantry", "migrate"), {**_environment(), **urls}, servers)
 

@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from contracts.topology import SERVICE_NAMES
+
 from tenantry.atomic_file import write_json
 from tenantry.data_folder.running import RunningStack, remove_running, save_running
-from tenantry.data_folder.secrets import SERVICES, load_or_create
+from tenantry.data_folder.secrets import load_or_create
 from tenantry.dev import console, services
 from tenantry.dev.stream_watchdog import watch_streams
 from tenantry.processes.process import run_program
@@ -40,8 +42,11 @@ class Stack:
     ready: bool = False
 
     def __post_init__(self) -> None:
-        edge, *others = free_ports(1 + len(SERVICES))
-        self.ports = {"edge": self.options.port or edge, **dict(zip(SERVICES, others, strict=True))}
+        edge, *others = free_ports(1 + len(SERVICE_NAMES))
+        self.ports = {
+            "edge": self.options.port or edge,
+            **dict(zip(SERVICE_NAMES, others, strict=True)),
+        }
         self.base_url = f"http://{HOST}:{self.ports['edge']}"
         self.servers.listener = self
         self._watchdog: asyncio.Task[None] | None = None
@@ -60,12 +65,12 @@ class Stack:
             _timed("streams", run_program(services.bootstrap(servers))),
         )
         await run_all(
-            *(_timed(name, self.start_process(name)) for name in (*SERVICES, "edge")),
+            *(_timed(name, self.start_process(name)) for name in (*SERVICE_NAMES, "edge")),
             *([_timed("demo tenant", self._create_demo_tenant())] if self.options.demo else ()),
         )
         self.ready = True
         self._write_ready_file()
-        ports = {name: self.ports[name] for name in SERVICES}
+        ports = {name: self.ports[name] for name in SERVICE_NAMES}
         self._watchdog = asyncio.create_task(watch_streams(services.bootstrap(servers), ports))
         api_key = servers.secrets.demo.api_key if self.options.demo else None
         console.print_ready(self.base_url, servers.data.root, api_key)
@@ -122,8 +127,8 @@ class Stack:
         servers = self.servers
         running = RunningStack(
             url=self.base_url,
-            databases={name: servers.database_url(name) for name in SERVICES},
-            migrations={name: servers.migration_url(name) for name in SERVICES},
+            databases={name: servers.database_url(name) for name in SERVICE_NAMES},
+            migrations={name: servers.migration_url(name) for name in SERVICE_NAMES},
             nats_admin_url=servers.nats_url("admin"),
             nats_subscriber_url=servers.nats_url("subscriber"),
             redis_url=servers.redis_url,
@@ -145,9 +150,11 @@ class Stack:
             "operator_key": servers.secrets.operator_key,
             "tenant_id": demo.tenant_id if self.options.demo else None,
             "api_key": demo.api_key if self.options.demo else None,
-            "services": {name: {"url": f"http://{HOST}:{self.ports[name]}"} for name in SERVICES},
+            "services": {
+                name: {"url": f"http://{HOST}:{self.ports[name]}"} for name in SERVICE_NAMES
+            },
             "processes": {name: child.pid for name, child in self.all_children().items()},
-            "databases": {name: servers.database_url(name) for name in SERVICES},
+            "databases": {name: servers.database_url(name) for name in SERVICE_NAMES},
             "nats": {
                 "admin_url": servers.nats_url("admin"),
                 "subscriber_url": servers.nats_url("subscriber"),
