@@ -169,7 +169,7 @@ class ProxiedStack(Stack):
 
     @property
     def processes(self) -> dict[str, Child]:
-        return self._all()
+        return self.all_children()
 
     def note(self, text: str) -> None:
         self.log.append(f"{time.monotonic() - self.started:8.2f} s  {text}")
