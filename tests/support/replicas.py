@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import asyncpg
-from outbox import consumer, relay
+from contracts.topology import Lock
 from tenantry import services
 from tenantry.keys import SERVICES
 from tenantry.loopback import HOST, free_ports
@@ -12,7 +12,7 @@ from tenantry.supervisor import Child
 from support.fire.stack import CabledStack
 
 PROCESSES = (*SERVICES, "edge")
-LEADING = {"relay": relay.LOCK, "listener": consumer.LOCK}
+LEADING = {"relay": Lock.RELAY, "consumer": Lock.CONSUMER}
 
 # Of a lock by a bigint PostgreSQL shows the two halves.
 _HOLDERS = """
@@ -60,5 +60,5 @@ class ReplicatedStack(CabledStack):
         return found
 
     async def is_led(self) -> bool:
-        """One relay and one listener in each service."""
+        """One relay and one consumer in each service."""
         return set((await self.leaders()).values()) == {1}
