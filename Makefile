@@ -23,7 +23,7 @@ run: install ## Run the whole product: prints its URL, an API key and a first re
 	@exec $(BIN)/tenantry dev $(ARGS)
 
 .PHONY: demo
-demo: install ## Tell a whole story to the running product over HTTP
+demo: install ## Run a demo scenario on the running product over HTTP
 	@exec $(BIN)/tenantry demo $(ARGS)
 
 .PHONY: test
@@ -31,8 +31,8 @@ test: install ## Run all tests, on real servers that they start
 	@$(BIN)/python -m pytest $(ARGS)
 
 .PHONY: soak
-soak: install ## Kill, pause and cut for half an hour under load, and count: SECONDS=1800 SEED=...
-	@TENANTRY_FIRE_SECONDS=$(or $(SECONDS),1800) TENANTRY_FIRE_SEED=$(or $(SEED),$(shell date +%s)) \
+soak: install ## Inject faults for half an hour under load, and count losses: SECONDS=1800 SEED=...
+	@TENANTRY_CHAOS_SECONDS=$(or $(SECONDS),1800) TENANTRY_CHAOS_SEED=$(or $(SEED),$(shell date +%s)) \
 		$(BIN)/python -m pytest -s tests/promises/test_nothing_is_lost.py $(ARGS)
 
 .PHONY: fuzz

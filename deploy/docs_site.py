@@ -1,4 +1,4 @@
-"""A hook of mkdocs: SECURITY.md, at the root for its readers, is a page of the site too."""
+"""A hook of mkdocs: makes a page of SECURITY.md, which lies at the root of the repository."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from mkdocs.structure.files import File, Files
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Adds the page; its links into docs/ lead to its neighbours."""
+    """Adds the page. Its links into docs/ become links to its neighbours."""
     page = Path(config.config_file_path).parent / "SECURITY.md"
     text = page.read_text().replace("](docs/", "](")
     files.append(File.generated(config, "security.md", content=text))

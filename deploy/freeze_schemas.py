@@ -13,19 +13,19 @@ SCHEMAS = Path(__file__).parents[1] / "docs" / "schemas"
 
 def freeze(folder: Path, kinds: Mapping[str, Kind]) -> bool:
     """Writes the schemas of one folder; returns whether all that changed was added."""
-    now = {name: event_schema(kind) for name, kind in kinds.items()}
+    current = {name: event_schema(kind) for name, kind in kinds.items()}
     frozen = {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
-    found = differences(frozen, now)
-    for each in found:
-        print(f"{'+' if each.is_addition else '!'} {each.where}: {each.what}")
-    if not all(each.is_addition for each in found):
-        print("Refused: others rely on these. Add a new field, or a new type.")
+    changes = differences(frozen, current)
+    for change in changes:
+        print(f"{'+' if change.is_addition else '!'} {change.where}: {change.what}")
+    if not all(change.is_addition for change in changes):
+        print("Refused: subscribers rely on these. Add a field or a new type instead.")
         return False
     folder.mkdir(parents=True, exist_ok=True)
-    for name, schema in now.items():
+    for name, schema in current.items():
         text = json.dumps(schema, indent=2, ensure_ascii=False)
         (folder / f"{name}.json").write_text(text + "\n")
-    print(f"{len(now)} schemas in {folder.relative_to(SCHEMAS.parents[1])}")
+    print(f"{len(current)} schemas in {folder.relative_to(SCHEMAS.parents[1])}")
     return True
 
 

@@ -1,4 +1,4 @@
-"""Writes `.env` with fresh secrets for docker compose; to one that stands it adds what is missing.
+"""Writes `.env` with fresh secrets for docker compose; to an existing file it adds what is missing.
 
 Usage: make_env.py [FILE]
 """
@@ -22,7 +22,7 @@ def _password() -> str:
     return "p" + secrets.token_hex(24)
 
 
-def _fresh() -> dict[str, str]:
+def _fresh_values() -> dict[str, str]:
     values = {
         "COMPOSE_PROFILES": "welcome",
         "TENANTRY_OPERATOR_KEY": "tnt_op_" + secrets.token_urlsafe(32),
@@ -42,21 +42,23 @@ def _fresh() -> dict[str, str]:
 
 
 def main(path: Path) -> int:
-    """The exit code. A name that stands there, if only in a comment, is never written again."""
+    """The exit code. A name that is in the file, even in a comment, is not written again."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
     with os.fdopen(descriptor, "r+") as file:
-        there = file.read()
-        names = {line.lstrip("# ").partition("=")[0] for line in there.splitlines()}
-        missing = {name: value for name, value in _fresh().items() if name not in names}
-        file.write("\n" if there and not there.endswith("\n") else "")
+        existing = file.read()
+        names = {line.lstrip("# ").partition("=")[0] for line in existing.splitlines()}
+        missing = {name: value for name, value in _fresh_values().items() if name not in names}
+        file.write("\n" if existing and not existing.endswith("\n") else "")
         file.writelines(f"{name}={value}\n" for name, value in missing.items())
-    if not there:
-        said = f"Wrote {path} with fresh secrets (mode 0600). Keep it: data is sealed with it."
+    if not existing:
+        message = (
+            f"Wrote {path} with fresh secrets (mode 0600). Keep it: data is encrypted with it."
+        )
     elif missing:
-        said = f"Added to {path}: {', '.join(missing)}"
+        message = f"Added to {path}: {', '.join(missing)}"
     else:
-        said = f"{path} has all that is needed."
-    sys.stdout.write(said + "\n")
+        message = f"{path} has everything that is needed."
+    sys.stdout.write(message + "\n")
     return 0
 
 

@@ -1,7 +1,7 @@
-"""Which product a command means: told by options, by the environment, or by `tenantry dev`.
+"""Which installation a command works on, by options, the environment, or a data folder.
 
-Databases and broker come all from one place, never from two: --data first, then the environment
-where it names any of them, then the folder `.tenantry` where there is one.
+Databases and NATS come all from one place, never from two: --data first, then the environment if
+it names any of them, then the folder `.tenantry` if it exists.
 """
 
 import json
@@ -11,102 +11,110 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tenantry import running
-from tenantry.failing import Misconfigured
-from tenantry.keys import SERVICES
+from contracts.topology import SERVICE_NAMES
+
+from tenantry.data_folder.running import find_running
+from tenantry.errors import Misconfigured
 
 DEFAULT_FOLDER = Path(".tenantry")
 DEFAULT_URL = "http://127.0.0.1:8400"
 KEY_VARIABLES = {"operator_key": "TENANTRY_OPERATOR_KEY", "api_key": "TENANTRY_API_KEY"}
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_OF_THE_SERVERS = ("NATS_ADMIN_URL", "ENCRYPTION_KEYS", "HASH_KEY")
+_SERVER_VARIABLES = (
+    "TENANTRY_NATS_ADMIN_URL",
+    "TENANTRY_ENCRYPTION_KEYS",
+    "TENANTRY_HASH_KEY",
+    *(f"TENANTRY_{service.upper()}_DATABASE_URL" for service in SERVICE_NAMES),
+    *(f"TENANTRY_{service.upper()}_MIGRATION_URL" for service in SERVICE_NAMES),
+)
 
 
 @dataclass(frozen=True)
-class Backing:
-    """Databases, broker and keys of an installation. `origin` says where that was read, `folder` is
-    set if that was a data folder.
+class Installation:
+    """Databases, NATS and keys. `origin` says where they were read, `folder` is set if that was a
+    data folder.
 
-    What is not known is absent; the functions that need it raise Misconfigured, naming it.
+    What is not known is absent; the methods that need it raise Misconfigured, which names it.
     """
 
     origin: str
     folder: Path | None
-    databases: dict[str, str]
-    migrations: dict[str, str]
+    database_urls: dict[str, str]
+    migration_urls: dict[str, str]
     nats_admin_url: str | None
     redis_url: str | None
     hash_key: str | None
     encryption_keys: str | None
 
-    def database(self, service: str) -> str:
-        return self._known(self.databases.get(service), f"TENANTRY_{service.upper()}_DATABASE_URL")
+    def database_url(self, service: str) -> str:
+        url = self.database_urls.get(service)
+        return self._required(url, f"TENANTRY_{service.upper()}_DATABASE_URL")
 
-    def migration(self, service: str) -> str:
-        url = self.migrations.get(service)
-        return self._known(url, f"TENANTRY_{service.upper()}_MIGRATION_URL")
+    def migration_url(self, service: str) -> str:
+        url = self.migration_urls.get(service)
+        return self._required(url, f"TENANTRY_{service.upper()}_MIGRATION_URL")
 
-    def nats(self) -> str:
-        return self._known(self.nats_admin_url, "TENANTRY_NATS_ADMIN_URL")
+    def nats_url(self) -> str:
+        return self._required(self.nats_admin_url, "TENANTRY_NATS_ADMIN_URL")
 
     def keys(self) -> tuple[str, str]:
         """The hash key and the encryption keys."""
         return (
-            self._known(self.hash_key, "TENANTRY_HASH_KEY"),
-            self._known(self.encryption_keys, "TENANTRY_ENCRYPTION_KEYS"),
+            self._required(self.hash_key, "TENANTRY_HASH_KEY"),
+            self._required(self.encryption_keys, "TENANTRY_ENCRYPTION_KEYS"),
         )
 
-    def _known(self, value: str | None, variable: str) -> str:
+    def _required(self, value: str | None, variable: str) -> str:
         if value:
             return value
         raise Misconfigured(
-            f"{variable} is not set ({self.origin} was asked)",
+            f"{variable} is not set (looked for in {self.origin})",
             f"Set {variable}, or name the data folder of a running `tenantry dev` with --data.",
             variable=variable,
         )
 
 
-def backing(data: Path | None) -> Backing:
+def find_installation(data: Path | None) -> Installation:
     """Raises Misconfigured when --data names a folder on which nothing runs."""
     if data is not None:
-        return _of_folder(data)
-    if not _environment_names_servers() and DEFAULT_FOLDER.is_dir():
-        return _of_folder(DEFAULT_FOLDER)
-    return _of_environment()
+        return _from_folder(data)
+    if not any(map(os.environ.get, _SERVER_VARIABLES)) and DEFAULT_FOLDER.is_dir():
+        return _from_folder(DEFAULT_FOLDER)
+    return _from_environment()
 
 
-def address(url: str | None, data: Path | None) -> str:
+def api_url(url: str | None, data: Path | None) -> str:
     """The URL of the API, without a slash at its end."""
-    told = url or (None if data else os.environ.get("TENANTRY_URL"))
-    if told is None:
-        there = running.read(data or DEFAULT_FOLDER)
-        if there is None and data is not None:
+    found = url or (None if data else os.environ.get("TENANTRY_URL"))
+    if found is None:
+        running = find_running(data or DEFAULT_FOLDER)
+        if running is None and data is not None:
             raise _nothing_runs(data)
-        told = there.url if there else DEFAULT_URL
-    parts = urlsplit(told)
+        found = running.url if running else DEFAULT_URL
+    parts = urlsplit(found)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise Misconfigured(f"{told} is no URL of an API", "Give one such as " + DEFAULT_URL + ".")
-    return told.rstrip("/")
+        raise Misconfigured(f"{found} is no URL of an API", f"Give one such as {DEFAULT_URL}.")
+    return found.rstrip("/")
 
 
 def credential(kind: str, url: str, data: Path | None) -> str:
     """The `operator_key` or the `api_key`.
 
-    Without --data, a key of the default folder is given to nobody but this machine.
+    Without --data, a key of the default folder is sent to no other machine.
     """
     variable = KEY_VARIABLES[kind]
-    told = os.environ.get(variable)
-    if told and data is None:
-        return told
-    is_near = urlsplit(url).hostname in _LOOPBACK
-    folder = data or (DEFAULT_FOLDER if is_near and DEFAULT_FOLDER.is_dir() else None)
+    from_environment = os.environ.get(variable)
+    if from_environment and data is None:
+        return from_environment
+    is_local = urlsplit(url).hostname in _LOOPBACK
+    folder = data or (DEFAULT_FOLDER if is_local and DEFAULT_FOLDER.is_dir() else None)
     if folder is not None:
-        secrets = _secrets(folder)
+        secrets = _read_secrets(folder)
         key = secrets["operator_key"] if kind == "operator_key" else secrets["demo"]["api_key"]
         if key:
             return str(key)
-    if told:
-        return told
+    if from_environment:
+        return from_environment
     raise Misconfigured(
         f"{variable} is not set",
         f"Set {variable}, or name the data folder of `tenantry dev` with --data.",
@@ -114,52 +122,43 @@ def credential(kind: str, url: str, data: Path | None) -> str:
     )
 
 
-def _of_folder(folder: Path) -> Backing:
-    secrets = _secrets(folder)
-    there = running.read(folder)
-    if there is None:
+def _from_folder(folder: Path) -> Installation:
+    secrets = _read_secrets(folder)
+    running = find_running(folder)
+    if running is None:
         raise _nothing_runs(folder)
-    return Backing(
+    return Installation(
         origin=str(folder),
         folder=folder,
-        databases=there.databases,
-        migrations=there.migrations,
-        nats_admin_url=there.nats_admin_url,
-        redis_url=there.redis_url,
+        database_urls=running.databases,
+        migration_urls=running.migrations,
+        nats_admin_url=running.nats_admin_url,
+        redis_url=running.redis_url,
         hash_key=secrets["hash_key"],
         encryption_keys=secrets["encryption_keys"],
     )
 
 
-def _of_environment() -> Backing:
-    given = os.environ
-    return Backing(
+def _from_environment() -> Installation:
+    variables = os.environ
+    return Installation(
         origin="the environment",
         folder=None,
-        databases=_urls("DATABASE_URL"),
-        migrations=_urls("MIGRATION_URL"),
-        nats_admin_url=given.get("TENANTRY_NATS_ADMIN_URL"),
-        redis_url=given.get("TENANTRY_REDIS_URL"),
-        hash_key=given.get("TENANTRY_HASH_KEY"),
-        encryption_keys=given.get("TENANTRY_ENCRYPTION_KEYS"),
+        database_urls=_service_urls("DATABASE_URL"),
+        migration_urls=_service_urls("MIGRATION_URL"),
+        nats_admin_url=variables.get("TENANTRY_NATS_ADMIN_URL"),
+        redis_url=variables.get("TENANTRY_REDIS_URL"),
+        hash_key=variables.get("TENANTRY_HASH_KEY"),
+        encryption_keys=variables.get("TENANTRY_ENCRYPTION_KEYS"),
     )
 
 
-def _urls(suffix: str) -> dict[str, str]:
-    named = {service: f"TENANTRY_{service.upper()}_{suffix}" for service in SERVICES}
-    return {service: os.environ[name] for service, name in named.items() if os.environ.get(name)}
+def _service_urls(suffix: str) -> dict[str, str]:
+    variables = {service: f"TENANTRY_{service.upper()}_{suffix}" for service in SERVICE_NAMES}
+    return {name: os.environ[each] for name, each in variables.items() if os.environ.get(each)}
 
 
-def _environment_names_servers() -> bool:
-    names = [f"TENANTRY_{name}" for name in _OF_THE_SERVERS]
-    return bool(
-        _urls("DATABASE_URL")
-        or _urls("MIGRATION_URL")
-        or any(os.environ.get(name) for name in names)
-    )
-
-
-def _secrets(folder: Path) -> dict[str, Any]:
+def _read_secrets(folder: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads((folder / "secrets.json").read_text())
     except (OSError, ValueError):

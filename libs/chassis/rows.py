@@ -65,8 +65,12 @@ def changed_row(row: R, **values: Any) -> R:
 
 
 @cache
-def _field_names(resource: type[Resource]) -> tuple[str, ...]:
-    return tuple(resource.model_fields)
+def _reader(
+    resource: type[Resource], derived: tuple[str, ...]
+) -> tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]]:
+    """The fields of a resource that are not derived, and a function that reads them of a row."""
+    names = tuple(name for name in resource.model_fields if name not in derived)
+    return names, itemgetter(*names)
 
 
 def to_resource(
@@ -76,11 +80,11 @@ def to_resource(
 
     The text of `json_columns` is passed through undecoded.
     """
-    names = _field_names(resource)
-    values = {name: getattr(row, name) for name in names if name not in derived}
+    names, read = _reader(resource, tuple(derived))
+    values = dict(zip(names, read(row if isinstance(row, Record) else vars(row)), strict=True))
     for name in json_columns:
         values[name] = stored_json(values[name])
     if not derived:
         return values
     values |= derived
-    return {name: values[name] for name in names}
+    return {name: values[name] for name in resource.model_fields}

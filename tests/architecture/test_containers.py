@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from tenantry.keys import NATS_USERS, POSTGRES_ROLES
+from tenantry.data_folder.secrets import NATS_USERS, POSTGRES_ROLES
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text()

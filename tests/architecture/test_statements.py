@@ -1,15 +1,54 @@
-"""Every SQL statement is bound to its tenant, and is one that the migrated database can run."""
+"""Every SQL statement is bound to its tenant, and is one that the migrated database can run.
+
+Whether a statement can meet another tenant's rows is read from its expression. Each scope (SELECT,
+UPDATE or DELETE with its own WHERE and ON) must tie every table that has a `tenant_id` to a
+parameter, directly or through tables that are tied; an INSERT must give it.
+"""
 
 import asyncio
+import importlib
+import pkgutil
+from collections.abc import Iterable, Iterator
+from itertools import combinations
+from typing import Any
 
 import asyncpg
 import pytest
 from chassis import idempotency, migrations
+from chassis.key_rotation import KeyRotation
+from chassis.listing import Listing
 from chassis.statements import Statement
 from identity.tables import MEMBERS, ORGANIZATIONS, USERS
-from sqlalchemy import bindparam, delete, exists, insert, select, update
-from support.tenancy import statements_of, untied
+from outbox.crud import Crud
+from outbox.tenant_erasure import TenantErasure
+from sqlalchemy import (
+    CTE,
+    Alias,
+    BinaryExpression,
+    BindParameter,
+    ColumnElement,
+    Delete,
+    Exists,
+    FromClause,
+    Insert,
+    Join,
+    Select,
+    Table,
+    Update,
+    bindparam,
+    delete,
+    exists,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.sql import operators
+from sqlalchemy.sql.elements import Tuple
+from sqlalchemy.sql.expression import ClauseElement, CollectionAggregate, FunctionElement
+from sqlalchemy.sql.visitors import iterate
 from tenantry.servers import Servers
+
+Scope = Select[Any] | Update | Delete
 
 SERVICES = ["identity", "projects", "webhooks", "audit"]
 
@@ -109,3 +148,149 @@ async def test_the_tables_and_the_migrations_agree(service: str, servers: Server
     url = servers.migration_url(service)
     await asyncio.to_thread(migrations.upgrade, service, url)
     assert await asyncio.to_thread(migrations.pending, service, url) == []
+
+
+def statements_of(service: str) -> dict[str, Statement]:
+    """Every statement of a service, as `module.NAME` or, for those that an object holds, as
+    `module.NAME:statement`.
+    """
+    found: dict[str, Statement] = {}
+    package = importlib.import_module(service)
+    for module in pkgutil.walk_packages(package.__path__, f"{service}."):
+        if module.name.endswith("__main__") or ".migrations" in module.name:
+            continue
+        for name, value in vars(importlib.import_module(module.name)).items():
+            for suffix, statement in _statements(value):
+                found[f"{module.name}.{name}{suffix}"] = statement
+    return found
+
+
+def _statements(value: Any) -> Iterator[tuple[str, Statement]]:
+    if isinstance(value, Statement):
+        yield "", value
+    elif isinstance(value, list | tuple):
+        yield from ((f":{n}", each) for n, each in enumerate(value) if isinstance(each, Statement))
+    elif isinstance(value, dict):
+        yield from ((f":{n}", each) for n, each in value.items() if isinstance(each, Statement))
+    elif isinstance(value, Crud | KeyRotation | TenantErasure):
+        for name, each in vars(value).items():
+            yield from ((f":{name}{suffix}", found) for suffix, found in _statements(each))
+    elif isinstance(value, Listing):
+        names = sorted(value.filters)
+        sorts = {"-created_at", "created_at", *value.sorts, *(f"-{sort}" for sort in value.sorts)}
+        for given in [(), *combinations(names, 1), tuple(names)]:
+            yield f":count{given}", value._count(given)
+            for sort in sorted(sorts):
+                yield f":deep{given}{sort}", value._deep_page(given, sort)
+                for continues in (False, True):
+                    yield f":rows{given}{sort}{continues}", value._rows(given, sort, continues)
+
+
+def untied(statement: Statement) -> list[str]:
+    """The tables of the statement that are not bound to a tenant."""
+    return sorted(set(_untied(statement.expression, frozenset())))
+
+
+def _untied(node: ClauseElement, outer: frozenset[FromClause]) -> Iterator[str]:
+    if isinstance(node, Insert):
+        yield from _insert(node)
+    tied = outer
+    if isinstance(node, Select | Update | Delete):
+        mine = set(_tables(node)) - outer
+        tied = outer | _tied(node, outer)
+        yield from (getattr(each, "name", "?") for each in mine - tied)
+    for inner in _inner(node):
+        yield from _untied(inner, frozenset() if isinstance(inner, CTE) else tied)
+
+
+def _insert(node: Insert) -> Iterator[str]:
+    if "tenant_id" not in node.table.c:
+        return
+    names = [getattr(each, "name", each) for each in node._values or ()]
+    if "tenant_id" not in [*names, *(node._select_names or ())]:
+        yield node.table.name
+
+
+def _tables(node: Scope) -> Iterator[FromClause]:
+    """The tables, and aliases of tables, that the scope reads or changes."""
+    if isinstance(node, Select):
+        for each in node.get_final_froms():
+            yield from (part for part in _flat(each) if _key(part))
+    elif _key(node.table):
+        yield node.table
+
+
+def _flat(each: FromClause) -> Iterator[FromClause]:
+    if isinstance(each, Join):
+        yield from _flat(each.left)
+        yield from _flat(each.right)
+    else:
+        yield each
+
+
+def _key(each: Any) -> str | None:
+    """The name of the column that says whose a row is."""
+    table = each.element if isinstance(each, Alias) else each
+    if not isinstance(table, Table):
+        return None
+    return "id" if table.name == "tenants" else "tenant_id" if "tenant_id" in table.c else None
+
+
+def _tied(node: Scope, outer: frozenset[FromClause]) -> frozenset[FromClause]:
+    """Those of the scope's tables whose tenant_id equals a parameter, to whatever depth."""
+    pairs = [pair for each in _conditions(node) for pair in _tenant_pairs(each)]
+    tied = set(outer)
+    while True:
+        more = {one for one, other in pairs if one not in tied and (other is None or other in tied)}
+        if not more:
+            return frozenset(tied)
+        tied |= more
+
+
+def _tenant_pairs(each: BinaryExpression[Any]) -> Iterator[tuple[FromClause, FromClause | None]]:
+    """A table and what ties it: another table, or None for a value that a caller gives."""
+    sides = [
+        list(side.clauses) if isinstance(side, Tuple) else [side]
+        for side in (each.left, each.right)
+    ]
+    pairs = list(zip(*sides, strict=False))
+    for one, other in [*pairs, *(pair[::-1] for pair in pairs)]:
+        table, source = getattr(one, "table", None), getattr(other, "table", None)
+        if _key(table) is None or one.name != _key(table):
+            continue
+        if isinstance(other, BindParameter | CollectionAggregate | FunctionElement):
+            yield table, None
+        elif _key(source) is None or other.name == _key(source):
+            yield table, source if _key(source) else None
+
+
+def _conditions(node: Scope) -> Iterator[BinaryExpression[Any]]:
+    """The equalities that hold for every row: the ANDed parts of WHERE and ON."""
+    clauses: list[ColumnElement[Any]] = list(node._where_criteria)
+    if isinstance(node, Select):
+        for each in node.get_final_froms():
+            clauses += [join.onclause for join in iterate(each) if isinstance(join, Join)]
+    while clauses:
+        clause = clauses.pop()
+        if getattr(clause, "operator", None) is operators.and_:
+            clauses += clause.get_children()
+        elif isinstance(clause, BinaryExpression) and clause.operator is operators.eq:
+            yield clause
+        elif type(clause).__name__ == "Grouping":
+            clauses.append(clause.element)
+
+
+def _inner(node: ClauseElement) -> Iterable[ClauseElement]:
+    """The next scopes below a node."""
+    todo: list[Any] = list(node.get_children())
+    todo += getattr(node, "_independent_ctes", ())
+    if isinstance(node, Insert) and node.select is not None:
+        todo.append(node.select)
+    while todo:
+        each = todo.pop()
+        if isinstance(each, Select | Insert | Update | Delete | CTE):
+            yield each
+        elif isinstance(each, Table):
+            continue
+        elif isinstance(each, ClauseElement | Exists):
+            todo += each.get_children()

@@ -11,14 +11,16 @@ from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import ClientSession
+from containers.compose import Balancer, Compose, balanced, command, composed, under_load
 from support.api import new_tenant
-from support.balancer import Balancer, balanced
-from support.compose import Compose, command, composed, engine
-from support.steady import under_load
+from support.servers import engine_missing
 from support.waiting import until
-from tenantry.loopback import HOST, free_ports, is_ready
+from tenantry.dev.health_probe import is_ready
+from tenantry.servers.ports import HOST, free_ports
 
-NO_ENGINE = engine() if os.environ.get("TENANTRY_COMPOSE_TEST") else "run by `make compose-test`"
+NO_ENGINE = (
+    engine_missing() if os.environ.get("TENANTRY_COMPOSE_TEST") else "run by `make compose-test`"
+)
 pytestmark = pytest.mark.skipif(NO_ENGINE is not None, reason=f"NOTHING WAS RUN: {NO_ENGINE}")
 
 SERVICES = ("identity", "projects", "webhooks", "audit")
@@ -70,7 +72,7 @@ async def twofold(compose: Compose, ports: tuple[int, int]) -> AsyncIterator[Bal
     """Two of each, and the edges behind a balancer."""
     compose.settings["TENANTRY_PORT"] = f"{ports[0]}-{ports[1]}"
     await up(compose, *(f"--scale={name}=2" for name in (*SERVICES, "edge")))
-    async with balanced(ports) as balancer:
+    async with balanced(*ports) as balancer:
         yield balancer
 
 

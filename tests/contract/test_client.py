@@ -8,11 +8,11 @@ import pytest
 from support.api import Api
 from support.stack import Stack
 from support.waiting import until
-from tenantry_client import AsyncClient, Client, Policy
+from tenantry_client import AsyncClient, Client, RetryPolicy
 from tenantry_client import api as operations
 from tenantry_client.errors import (
     InvalidError,
-    NoAnswerError,
+    NoResponseError,
     NotFoundError,
     NotModifiedError,
     UnauthenticatedError,
@@ -25,6 +25,8 @@ from tenantry_client.models import (
     CreateUser,
     DeleteQuery,
     DeletionPreview,
+    ExportedEvent,
+    ExportQuery,
     FeedQuery,
     ProjectSettings,
     UpdateOrganization,
@@ -96,7 +98,7 @@ def _walk(url: str, key: str) -> None:
 
 async def test_every_change_has_a_key_and_repeats_as_it_was(tenantry: AsyncClient) -> None:
     request = operations.create_user(CreateUser(email="ada@example.com"))
-    assert request.message(tenantry._http).headers["Idempotency-Key"]
+    assert request.build(tenantry._http).headers["Idempotency-Key"]
     keyed = request.idempotency_key("once").request_id("from-the-client")
     first = await tenantry(keyed)
     assert await tenantry(keyed) == first
@@ -155,6 +157,33 @@ async def test_the_trail_is_exported_and_followed(tenantry: AsyncClient) -> None
 
 
 async def test_nobody_there_is_said_plainly() -> None:
-    async with AsyncClient("http://127.0.0.1:9", policy=Policy(tries=2)) as client:
-        with pytest.raises(NoAnswerError):
+    async with AsyncClient("http://127.0.0.1:9", retry_policy=RetryPolicy(tries=2)) as client:
+        with pytest.raises(NoResponseError):
             await client(operations.who_am_i())
+
+
+async def test_a_trail_is_downloaded_in_either_format(tenantry: AsyncClient) -> None:
+    made = await tenantry(operations.create_organization(CreateOrganization(name="Acme")))
+    query = AuditQuery(resource_id=made.id)
+
+    async def in_the_trail() -> bool:
+        return (await tenantry(operations.list_events(query))).pagination.total == 1
+
+    await until(in_the_trail)
+    wanted = ExportQuery(resource_id=made.id)
+    lines = b"".join([each async for each in tenantry.download(operations.export_events(wanted))])
+    (told,) = [each async for each in tenantry.lines(operations.export_events(wanted))]
+    assert ExportedEvent.model_validate_json(lines) == told
+    wanted.format = "csv"
+    table = b"".join([each async for each in tenantry.download(operations.export_events(wanted))])
+    assert table.splitlines()[1].startswith(told.id.encode())
+
+
+async def test_lines_are_imported_as_they_are_and_a_repeat_is_known(tenantry: AsyncClient) -> None:
+    lines = [b'{"email": "ada@example.com"}', b"no json"]
+    request = operations.import_lines(lines).idempotency_key("once")
+    first, again = await tenantry.send(request), await tenantry.send(request)
+    assert [each.status for each in request.read_lines(first)] == [201, 400]
+    assert request.read_lines(again) == request.read_lines(first)
+    headers = [each.headers.get("Idempotent-Replayed") for each in (first, again)]
+    assert headers == [None, "true"]

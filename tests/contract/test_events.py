@@ -5,8 +5,8 @@ from typing import Any
 
 from standardwebhooks import Webhook
 from support.api import Api
-from support.receiver import receiving
 from support.waiting import until
+from support.webhook_receiver import webhook_receiver
 
 
 async def test_a_change_reaches_the_trail_with_who_and_where(api: Api) -> None:
@@ -32,7 +32,7 @@ async def test_a_change_reaches_the_trail_with_who_and_where(api: Api) -> None:
 
 
 async def test_a_webhook_receives_what_the_public_library_verifies(api: Api) -> None:
-    async with receiving() as receiver:
+    async with webhook_receiver(status=200) as receiver:
         hook = await api(
             "POST", "/v1/admin/webhooks", {"url": receiver.url, "events": ["organization.*"]}
         )

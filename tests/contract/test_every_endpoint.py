@@ -18,8 +18,8 @@ from edge.routers import ROUTES
 from jsonschema import Draft202012Validator
 from standardwebhooks import Webhook
 from support.api import Answer, Api
-from support.receiver import receiving
 from support.waiting import until
+from support.webhook_receiver import webhook_receiver
 
 NDJSON = "application/x-ndjson"
 
@@ -74,7 +74,7 @@ class Walk:
 
 
 async def test_every_endpoint_answers_as_the_contract_says(api: Api, operator: Api) -> None:
-    async with receiving() as receiver:
+    async with webhook_receiver() as receiver:
         walk = Walk(api)
         hook = await walk("create_webhook", {"url": receiver.url, "events": ["*"]})
         await _projects(walk)

@@ -5,8 +5,8 @@ from typing import Any
 from uuid import uuid4
 
 from support.api import Api
-from support.receiver import Receiver, receiving
 from support.waiting import until
+from support.webhook_receiver import Receiver, webhook_receiver
 
 
 async def make(api: Api, path: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -62,7 +62,7 @@ async def test_a_deleted_project_ends_sessions_keys_and_its_key_set(api: Api, an
 
 async def test_a_deleted_user_is_gone_and_the_trail_keeps_the_id(api: Api, anyone: Api) -> None:
     word = uuid4().hex
-    async with receiving() as receiver:
+    async with webhook_receiver() as receiver:
         await make(api, "/v1/admin/webhooks", {"url": receiver.url, "events": ["user.deleted"]})
         project = await make(api, "/v1/admin/projects", {"name": "P"})
         email = f"{word}@example.com"

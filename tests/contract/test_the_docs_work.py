@@ -15,7 +15,7 @@ from contracts.events import EVENT_TYPES
 from contracts.problems import PROBLEMS
 from edge.routers import ROUTES
 from support.stack import Stack, running_stack
-from tenantry.loopback import free_ports
+from tenantry.servers.ports import free_ports
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

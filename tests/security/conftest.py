@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import ClientSession, DummyCookieJar
+from security.figures import FIGURES
+from security.sample_tenant import SampleTenant, create_sample_tenant
 from support.api import Api, new_tenant
-from support.figures import FIGURES
-from support.furnished import Furnished, furnish
 from support.stack import Stack, running_stack
 
 
@@ -41,13 +41,17 @@ async def api(stack: Stack, http: ClientSession) -> Api:
 
 
 @pytest.fixture(scope="session")
-async def here(stack: Stack, http: ClientSession) -> Furnished:
-    return await furnish(await new_tenant(http, stack.url, stack.ready["operator_key"]))
+async def here(stack: Stack, http: ClientSession) -> SampleTenant:
+    return await create_sample_tenant(
+        await new_tenant(http, stack.url, stack.ready["operator_key"])
+    )
 
 
 @pytest.fixture(scope="session")
-async def there(stack: Stack, http: ClientSession) -> Furnished:
-    return await furnish(await new_tenant(http, stack.url, stack.ready["operator_key"]))
+async def there(stack: Stack, http: ClientSession) -> SampleTenant:
+    return await create_sample_tenant(
+        await new_tenant(http, stack.url, stack.ready["operator_key"])
+    )
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -4,8 +4,8 @@ import time
 
 import pytest
 from contracts.ids import new_id
-from support.figures import FIGURES
-from support.furnished import Furnished
+from security.figures import FIGURES
+from security.sample_tenant import SampleTenant
 
 ROUNDS = 300
 TELLS_APART = 0.12
@@ -23,7 +23,7 @@ PATHS = {
 
 @pytest.mark.parametrize("prefix", PATHS)
 async def test_foreign_and_absent_take_equally_long(
-    here: Furnished, there: Furnished, prefix: str
+    here: SampleTenant, there: SampleTenant, prefix: str
 ) -> None:
     """Turn by turn, so that whatever else the machine does befalls both."""
     method, path = PATHS[prefix]

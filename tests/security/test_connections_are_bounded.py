@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 import pytest
 from chassis import http_server
 from chassis.http_server import HttpServer
+from support.api import CLOSED, held_open, send_raw
 from support.waiting import until
-from support.wire import CLOSED, held_open, say
-from tenantry.loopback import free_ports
+from tenantry.servers.ports import free_ports
 
 MOST = 20
 ANSWER = 32 * 1024 * 1024
@@ -54,16 +54,16 @@ async def test_one_connection_too_many_is_closed_and_the_others_are_served(
 ) -> None:
     monkeypatch.setattr(http_server, "MAX_CONNECTIONS", MOST)
     async with served() as (server, url), held_open(url, MOST - 1, b"GET"):
-        assert (await say(url, GET)).status == 200
+        assert (await send_raw(url, GET)).status == 200
 
         async def gone() -> bool:
             return len(server.server_state.connections) == MOST - 1
 
         await until(gone)
         async with held_open(url, 1, b"GET"):
-            assert (await say(url, GET)).status == CLOSED
+            assert (await send_raw(url, GET)).status == CLOSED
         await until(gone)
-        assert (await say(url, GET)).status == 200
+        assert (await send_raw(url, GET)).status == 200
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="TCP_USER_TIMEOUT is Linux's")

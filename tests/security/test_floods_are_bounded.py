@@ -10,11 +10,10 @@ from urllib.parse import urlencode
 
 import pytest
 from aiohttp import ClientSession, DummyCookieJar
+from security.figures import FIGURES
+from security.sample_tenant import FORM
 from support.api import Answer, Api, new_tenant
-from support.figures import FIGURES
-from support.furnished import FORM
-from support.second_edge import second_edge
-from support.stack import Stack, running_stack
+from support.stack import Stack, running_stack, second_edge
 from support.waiting import until
 
 RATE = 10

@@ -9,10 +9,9 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from support.api import Api
-from support.figures import FIGURES
+from security.figures import FIGURES
+from support.api import CLOSED, Api, RawAnswer, held_open, send_raw, send_until_closed
 from support.stack import Stack
-from support.wire import CLOSED, Said, held_open, say, until_closed
 
 USERS = "/v1/admin/users"
 DEEP = 100_000
@@ -32,7 +31,7 @@ def head(api: Api, method: str, path: str, *fields: str) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
-def refused(said: Said) -> None:
+def refused(said: RawAnswer) -> None:
     FIGURES["hostile inputs"] += 1
     assert said.status == CLOSED or 400 <= said.status < 500, said
     if said.status != CLOSED:
@@ -86,7 +85,7 @@ def bodies() -> Iterator[tuple[str, bytes]]:
 async def test_a_hostile_body_is_refused(api: Api, path: str, name: str, body: bytes) -> None:
     fields = ("Content-Type: application/json", f"Content-Length: {len(body)}")
     began = time.monotonic()
-    refused(await say(api.url, head(api, "POST", path, *fields), body))
+    refused(await send_raw(api.url, head(api, "POST", path, *fields), body))
     assert time.monotonic() - began < 5
 
 
@@ -155,7 +154,7 @@ async def test_of_a_repeated_member_one_counts_and_the_other_is_checked_with_it(
 async def test_a_length_that_lies_is_refused(api: Api, fields: list[str], body: bytes) -> None:
     began = time.monotonic()
     refused(
-        await say(
+        await send_raw(
             api.url, head(api, "POST", USERS, "Content-Type: application/json", *fields), body
         )
     )
@@ -177,16 +176,16 @@ async def test_a_length_that_lies_is_refused(api: Api, fields: list[str], body: 
     ],
 )  # fmt: skip
 async def test_what_is_no_request_is_refused(api: Api, sent: bytes) -> None:
-    refused(await say(api.url, sent, seconds=12))
+    refused(await send_raw(api.url, sent, seconds=12))
 
 
 @pytest.mark.parametrize("host", ["[::1", "[", "a b", "x" * 9000, "é", "evil.example", "a:b:c"])
 async def test_whatever_host_is_named_the_same_is_answered(api: Api, host: str) -> None:
     request = head(api, "GET", f"{USERS}?q=abc").replace(b"Host: x", f"Host: {host}".encode())
-    said = await say(api.url, request)
+    said = await send_raw(api.url, request)
     assert said.status == 200, said
     made = head(api, "POST", USERS, "Content-Type: application/json", "Content-Length: 18")
-    said = await say(
+    said = await send_raw(
         api.url, made.replace(b"Host: x", f"Host: {host}".encode()), b'{"email":"a@b.cd"}'
     )
     assert said.status == 201, said
@@ -209,27 +208,27 @@ async def test_whatever_host_is_named_the_same_is_answered(api: Api, host: str) 
 )
 async def test_a_head_beyond_bounds_is_refused(api: Api, fields: list[str]) -> None:
     for method, path in (("GET", USERS), ("PATCH", f"{USERS}/usr_01jt7a3v9qf8mbd2m0q5k4h6xz")):
-        said = await say(api.url, head(api, method, path, *fields))
+        said = await send_raw(api.url, head(api, method, path, *fields))
         refused(said)
         assert said.status in (CLOSED, 431)
 
 
 async def test_a_long_head_within_bounds_is_answered(api: Api) -> None:
     fields = [f"X-{number}: a" for number in range(150)]
-    answer = await say(
+    answer = await send_raw(
         api.url, head(api, "GET", USERS, *fields, "If-None-Match: " + "\xff" * 50_000)
     )
     assert answer.status == 200
     path = f"{USERS}/usr_01jt7a3v9qf8mbd2m0q5k4h6xz"
     plain = ["If-Match: " + "\xff" * 60_000, "Content-Length: 0"]
-    assert (await say(api.url, head(api, "DELETE", path, *plain))).status == 404
+    assert (await send_raw(api.url, head(api, "DELETE", path, *plain))).status == 404
 
 
 @pytest.mark.parametrize("size", [65_000, 70_000, 1_200_000])
 async def test_an_endless_address_is_refused(api: Api, size: int) -> None:
-    refused(await say(api.url, head(api, "GET", f"{USERS}?q={'a' * size}")))
-    refused(await say(api.url, head(api, "GET", f"{USERS}/{'a' * size}")))
-    refused(await say(api.url, head(api, "GET", f"{USERS}?{'a=1&' * (size // 4)}")))
+    refused(await send_raw(api.url, head(api, "GET", f"{USERS}?q={'a' * size}")))
+    refused(await send_raw(api.url, head(api, "GET", f"{USERS}/{'a' * size}")))
+    refused(await send_raw(api.url, head(api, "GET", f"{USERS}?{'a=1&' * (size // 4)}")))
 
 
 async def test_slow_senders_are_let_go_and_keep_nobody_waiting(api: Api) -> None:
@@ -254,7 +253,7 @@ async def test_slow_senders_are_let_go_and_keep_nobody_waiting(api: Api) -> None
 
     async with held_open(api.url, 300, b"GET /v1/admin/tenant HTTP/1.1\r\nX: "):
         longest, *said = await asyncio.gather(
-            others(), *(say(api.url, *parts, pause=0.5, seconds=20) for parts in slow.values())
+            others(), *(send_raw(api.url, *parts, pause=0.5, seconds=20) for parts in slow.values())
         )
     assert 9 < time.monotonic() - began < 15
     assert [each.status for each in said] == [CLOSED, CLOSED, CLOSED, 408]
@@ -266,6 +265,6 @@ async def test_a_body_that_nobody_reads_is_let_go(api: Api) -> None:
     """Refused before its body, whose rest comes drop by drop."""
     request = head(api.as_key("nonsense"), "POST", USERS, "Content-Length: 1000")
     began = time.monotonic()
-    refused(await say(api.url, request))
-    await until_closed(api.url, request, *((b"x",) * 60), pause=0.5, seconds=25)
+    refused(await send_raw(api.url, request))
+    await send_until_closed(api.url, request, *((b"x",) * 60), pause=0.5, seconds=25)
     assert time.monotonic() - began < 15

@@ -8,9 +8,9 @@ from contracts.ids import new_id
 from contracts.secrets import new_secret
 from edge.routers import ROUTES
 from pydantic import BaseModel
+from security.figures import FIGURES
+from security.sample_tenant import SampleTenant
 from support.api import Api
-from support.figures import FIGURES
-from support.furnished import Furnished
 
 USERS = "/v1/admin/users"
 ORGANIZATIONS = "/v1/admin/organizations"
@@ -58,7 +58,7 @@ def test_no_identifier_is_forgotten() -> None:
 
 @pytest.mark.parametrize(("call", "name", "prefix", "path"), QUERIES)
 async def test_a_foreign_identifier_in_a_query_finds_nothing(
-    here: Furnished, there: Furnished, call: str, name: str, prefix: str, path: str
+    here: SampleTenant, there: SampleTenant, call: str, name: str, prefix: str, path: str
 ) -> None:
     foreign, absent = there.ids[prefix], new_id("key" if prefix == "root" else prefix)
     answers = []
@@ -72,7 +72,7 @@ async def test_a_foreign_identifier_in_a_query_finds_nothing(
     assert (await there.api("GET", f"{path}?{name}={foreign}")).raw != answers[0][1]
 
 
-def body_for(call: str, here: Furnished) -> tuple[str, dict[str, Any]]:
+def body_for(call: str, here: SampleTenant) -> tuple[str, dict[str, Any]]:
     ids = here.ids
     match call:
         case "create_organization":
@@ -84,7 +84,7 @@ def body_for(call: str, here: Furnished) -> tuple[str, dict[str, Any]]:
 
 @pytest.mark.parametrize(("call", "name", "prefix"), BODIES)
 async def test_a_foreign_identifier_in_a_body_is_refused_as_an_absent_one(
-    here: Furnished, there: Furnished, call: str, name: str, prefix: str
+    here: SampleTenant, there: SampleTenant, call: str, name: str, prefix: str
 ) -> None:
     path, body = body_for(call, here)
     answers = []
@@ -97,7 +97,9 @@ async def test_a_foreign_identifier_in_a_body_is_refused_as_an_absent_one(
     assert answers[0] == answers[1]
 
 
-async def test_names_are_taken_within_a_tenant_only(here: Furnished, there: Furnished) -> None:
+async def test_names_are_taken_within_a_tenant_only(
+    here: SampleTenant, there: SampleTenant
+) -> None:
     word = there.word
     for path, body in (
         ("/v1/admin/projects", {"name": "x", "slug": f"{word}-0"}),
@@ -118,7 +120,7 @@ async def test_names_are_taken_within_a_tenant_only(here: Furnished, there: Furn
 
 
 async def test_keys_and_tokens_of_another_tenant_verify_as_nonsense(
-    here: Furnished, there: Furnished
+    here: SampleTenant, there: SampleTenant
 ) -> None:
     path = "/v1/api-keys/verify"
     keys = [*(s for s in there.secrets.values() if s.startswith("tnt_")), new_secret("live"), "x"]
@@ -134,7 +136,7 @@ async def test_keys_and_tokens_of_another_tenant_verify_as_nonsense(
 
 
 async def test_an_idempotency_key_of_one_tenant_is_free_in_another(
-    here: Furnished, there: Furnished
+    here: SampleTenant, there: SampleTenant
 ) -> None:
     key = new_id("req")
     bodies = [{"name": "A", "metadata": {"whose": "here"}}, {"name": "B"}]
@@ -147,7 +149,7 @@ async def test_an_idempotency_key_of_one_tenant_is_free_in_another(
 
 @pytest.mark.parametrize("header", ["X-Tenant-Id", "Tenant-Id", "X-Forwarded-User", "Tenantry-Tid"])
 async def test_no_header_or_parameter_names_another_tenant(
-    here: Furnished, there: Furnished, header: str
+    here: SampleTenant, there: SampleTenant, header: str
 ) -> None:
     named = Api(here.api.http, here.api.url, here.api.key, headers={header: there.api.tenant})
     who = await named("GET", "/v1/admin/tenant")

@@ -8,8 +8,8 @@ from contracts.models import ListQuery
 from edge.auth import access
 from edge.call_route import CallRoute
 from edge.routers import ROUTES
-from support.figures import FIGURES
-from support.furnished import MANY, Furnished
+from security.figures import FIGURES
+from security.sample_tenant import MANY, SampleTenant
 
 LISTS = [
     route
@@ -18,7 +18,7 @@ LISTS = [
 ]
 
 
-def path_of(route: CallRoute, tenant: Furnished) -> str:
+def path_of(route: CallRoute, tenant: SampleTenant) -> str:
     return route.path.format(**{name: tenant.ids[p] for name, p in route.call.path.items()})
 
 
@@ -32,7 +32,7 @@ def rows(answer: Any) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("route", LISTS, ids=named)
 async def test_a_list_and_its_total_are_ones_own(
-    here: Furnished, there: Furnished, route: CallRoute
+    here: SampleTenant, there: SampleTenant, route: CallRoute
 ) -> None:
     answer = await here.api("GET", f"{path_of(route, here)}?limit=200")
     assert answer.status == 200, answer.raw
@@ -44,7 +44,7 @@ async def test_a_list_and_its_total_are_ones_own(
 
 @pytest.mark.parametrize("route", [r for r in LISTS if "q" in r.call.query.model_fields], ids=named)
 async def test_a_search_for_anothers_words_finds_nothing(
-    here: Furnished, there: Furnished, route: CallRoute
+    here: SampleTenant, there: SampleTenant, route: CallRoute
 ) -> None:
     path = path_of(route, here)
     for word in (there.word, there.word[:5] + "%25", "_" * 13, f"{there.word}' OR '1'='1", "\\"):
@@ -60,7 +60,7 @@ async def test_a_search_for_anothers_words_finds_nothing(
     "path", ["/v1/admin/events?limit=1000", "/v1/admin/audit/export?format=csv"]
 )
 async def test_the_feed_and_the_export_tell_of_nobody_else(
-    here: Furnished, there: Furnished, path: str
+    here: SampleTenant, there: SampleTenant, path: str
 ) -> None:
     answer = await here.api("GET", path)
     assert answer.status == 200
@@ -69,12 +69,12 @@ async def test_the_feed_and_the_export_tell_of_nobody_else(
         assert identifier.encode() not in answer.raw
 
 
-async def cursor_of(tenant: Furnished, route: CallRoute, query: str = "limit=1") -> str:
+async def cursor_of(tenant: SampleTenant, route: CallRoute, query: str = "limit=1") -> str:
     answer = await tenant.api("GET", f"{path_of(route, tenant)}?{query}")
     return str(answer.body["pagination"]["next_cursor"])
 
 
-async def refused(tenant: Furnished, path: str) -> None:
+async def refused(tenant: SampleTenant, path: str) -> None:
     answer = await tenant.api("GET", path)
     assert (answer.status, answer.body["code"]) == (422, "validation_failed"), answer.raw
     assert answer.body["errors"][0] == {
@@ -87,7 +87,7 @@ async def refused(tenant: Furnished, path: str) -> None:
 
 @pytest.mark.parametrize("route", LISTS, ids=named)
 async def test_a_cursor_opens_its_own_list_alone(
-    here: Furnished, there: Furnished, route: CallRoute
+    here: SampleTenant, there: SampleTenant, route: CallRoute
 ) -> None:
     cursor = await cursor_of(here, route)
     path = path_of(route, here)
@@ -104,7 +104,7 @@ async def test_a_cursor_opens_its_own_list_alone(
             assert answer.status == 422, answer.raw
 
 
-async def test_no_changed_cursor_opens_a_list(here: Furnished) -> None:
+async def test_no_changed_cursor_opens_a_list(here: SampleTenant) -> None:
     route = next(route for route in LISTS if route.call.name == "list_users")
     path, cursor = path_of(route, here), await cursor_of(here, route)
     for place, letter in enumerate(cursor):
@@ -120,7 +120,7 @@ async def test_no_changed_cursor_opens_a_list(here: Furnished) -> None:
         assert answer.status == 422, (text, answer.raw)
 
 
-async def test_a_walk_by_cursor_is_through_ones_own(here: Furnished) -> None:
+async def test_a_walk_by_cursor_is_through_ones_own(here: SampleTenant) -> None:
     seen, cursor = [], None
     while True:
         query = f"?limit=1&q={here.word}" + (f"&cursor={cursor}" if cursor else "")

@@ -22,7 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
-from support.figures import FIGURES
+from security.figures import FIGURES
 
 REFUSALS = (PydanticCustomError, ValidationError, Problem)
 EXAMPLES = settings(max_examples=400, deadline=None)

@@ -3,16 +3,89 @@
 import base64
 import hashlib
 import json
-from collections.abc import AsyncIterator
+import os
+import stat
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
+import asyncpg
+import psutil
 import pytest
-from support import traces
+from redis.asyncio import Redis
+from security.figures import FIGURES
+from security.sample_tenant import SampleTenant, made
 from support.api import Api
-from support.figures import FIGURES
-from support.furnished import Furnished, made
-from support.receiver import receiving
 from support.stack import Stack
 from support.waiting import until
+from support.webhook_receiver import webhook_receiver
+
+# Made for it: every password of the installation stands in one of these.
+OWN_SECRETS = ("secrets.json", "running.json", "redis.conf", "ready.json")
+
+
+def files_of(stack: Stack) -> Iterator[tuple[str, bytes]]:
+    """Logs, the store of NATS, the dump of Redis, the very pages of PostgreSQL."""
+    for path in sorted(stack.ready_file.parent.rglob("*")):
+        if path.is_file() and not path.is_symlink() and path.name not in OWN_SECRETS:
+            try:
+                yield str(path), path.read_bytes()
+            except FileNotFoundError:
+                continue  # a file of the running servers that is gone meanwhile
+
+
+def guarded_of(stack: Stack) -> Iterator[tuple[Path, int]]:
+    """Files of secrets, and the bits of others' access to them."""
+    for path in stack.ready_file.parent.rglob("*"):
+        if path.name in OWN_SECRETS:
+            yield path, stat.S_IMODE(path.stat().st_mode) & 0o077
+
+
+async def rows_of(stack: Stack) -> AsyncIterator[tuple[str, bytes]]:
+    """Every table of every service as text."""
+    for service, url in stack.ready["databases"].items():
+        connection = await asyncpg.connect(url)
+        try:
+            tables = await connection.fetch(
+                "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'"
+            )
+            for (table,) in tables:
+                found = await connection.fetch(f'SELECT t::text FROM "{table}" AS t')
+                yield f"{service}.{table}", "\n".join(row[0] for row in found).encode()
+        finally:
+            await connection.close()
+
+
+async def redis_of(stack: Stack) -> AsyncIterator[tuple[str, bytes]]:
+    """Every key with its fields; written to disk too, for `files_of`."""
+    environment = psutil.Process(stack.ready["processes"]["edge"]).environ()
+    client = Redis.from_url(environment["TENANTRY_REDIS_URL"])
+    try:
+        async for key in client.scan_iter():
+            is_hash = await client.type(key) == b"hash"
+            found = await (client.hgetall(key) if is_hash else client.get(key))
+            yield f"redis {key!r}", key + repr(found).encode()
+    finally:
+        await client.aclose()
+
+
+async def metrics_of(stack: Stack, anyone: Api) -> AsyncIterator[tuple[str, bytes]]:
+    """/metrics and /health of every process."""
+    for url in (stack.url, *(each["url"] for each in stack.ready["services"].values())):
+        for path in ("/metrics", "/health"):
+            answer = await Api(anyone.http, url)("GET", path)
+            assert answer.status == 200
+            yield url + path, answer.raw
+
+
+def command_lines_of(stack: Stack) -> Iterator[tuple[str, bytes]]:
+    """What `ps` shows of every process of the product to any user of the machine."""
+    parent = psutil.Process(stack.process.pid)
+    for process in (parent, *parent.children(recursive=True)):
+        try:
+            line = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        yield f"process {process.pid}", os.fsencode(line)
 
 
 def spellings(secret: str) -> dict[str, bytes]:
@@ -31,10 +104,10 @@ def spellings(secret: str) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 async def handed_out(
-    stack: Stack, operator: Api, here: Furnished, there: Furnished
+    stack: Stack, operator: Api, here: SampleTenant, there: SampleTenant
 ) -> AsyncIterator[dict[str, str]]:
     """Every kind of secret there is, after each was used, misused, and died."""
-    async with receiving() as receiver:
+    async with webhook_receiver() as receiver:
         secrets = {
             f"{name} of {who.word}": s for who in (here, there) for name, s in who.secrets.items()
         }
@@ -115,20 +188,20 @@ def search(where: str, content: bytes, secrets: dict[str, str]) -> list[tuple[st
 
 
 async def test_nothing_that_was_written_has_a_secret_in_it(
-    stack: Stack, handed_out: dict[str, str], anyone: Api, here: Furnished, there: Furnished
+    stack: Stack, handed_out: dict[str, str], anyone: Api, here: SampleTenant, there: SampleTenant
 ) -> None:
     FIGURES["secrets searched for"] = len(handed_out)
     found = []
     # The search itself must find: a word that is no secret stands in files and rows.
     seen = {"files": 0, "rows": 0}
-    for where, content in (*traces.files(stack), *traces.command_lines(stack)):
+    for where, content in (*files_of(stack), *command_lines_of(stack)):
         found += search(where, content, handed_out)
         seen["files"] += here.word.encode() in content
-    async for _, content in traces.rows(stack):
+    async for _, content in rows_of(stack):
         seen["rows"] += here.word.encode() in content
     assert seen["files"] > 0
     assert seen["rows"] > 3
-    for source in (traces.rows(stack), traces.redis(stack), traces.metrics(stack, anyone)):
+    for source in (rows_of(stack), redis_of(stack), metrics_of(stack, anyone)):
         async for where, content in source:
             found += search(where, content, handed_out)
     for tenant in (here, there):
@@ -144,7 +217,7 @@ async def test_the_installations_own_secrets_stand_in_files_of_their_owner_alone
 ) -> None:
     folder = stack.ready_file.parent / "data"
     assert folder.stat().st_mode & 0o077 == 0
-    guarded = dict(traces.guarded(stack))
+    guarded = dict(guarded_of(stack))
     assert {path.name for path in guarded} >= {"secrets.json", "redis.conf"}
     assert set(guarded.values()) == {0}
     own = json.loads((folder / "secrets.json").read_text())
@@ -157,8 +230,8 @@ async def test_the_installations_own_secrets_stand_in_files_of_their_owner_alone
         **{f"NATS {user}": word for user, word in own["nats"].items()},
     }
     found = []
-    for where, content in (*traces.files(stack), *traces.command_lines(stack)):
+    for where, content in (*files_of(stack), *command_lines_of(stack)):
         found += [(name, where) for name, secret in secrets.items() if secret.encode() in content]
-    async for where, content in traces.metrics(stack, anyone):
+    async for where, content in metrics_of(stack, anyone):
         found += [(name, where) for name, secret in secrets.items() if secret.encode() in content]
     assert not found, found

@@ -15,9 +15,9 @@ from contracts.models import DeleteQuery
 from edge.auth import access
 from edge.call_route import CallRoute
 from edge.routers import ROUTES
+from security.figures import FIGURES
+from security.sample_tenant import SampleTenant
 from support.api import Answer, Api
-from support.figures import FIGURES
-from support.furnished import Furnished
 from support.waiting import until
 
 WITH_PATH = [route for route in ROUTES if route.call.path]
@@ -25,11 +25,13 @@ FOLLOWS_BY_EVENT = ("list_deliveries", "get_delivery", "get_event")
 
 
 def kind_of(route: CallRoute, prefix: str) -> str:
-    """What `Furnished.ids` calls it: the operator's keys are root keys."""
+    """What `SampleTenant.ids` calls it: the operator's keys are root keys."""
     return "root" if (route.access, prefix) == (access.operator, "key") else prefix
 
 
-def wrong(kind: str, prefix: str, here: Furnished, there: Furnished) -> Iterator[tuple[str, str]]:
+def wrong(
+    kind: str, prefix: str, here: SampleTenant, there: SampleTenant
+) -> Iterator[tuple[str, str]]:
     """Identifiers that are not here, each with what it is."""
     own = here.ids[kind]
     suffix = own.partition("_")[2]
@@ -45,13 +47,17 @@ def wrong(kind: str, prefix: str, here: Furnished, there: Furnished) -> Iterator
     yield "other prefix", f"_{suffix}"
 
 
-def paths(route: CallRoute, here: Furnished, there: Furnished) -> Iterator[tuple[str, str]]:
+def paths(route: CallRoute, here: SampleTenant, there: SampleTenant) -> Iterator[tuple[str, str]]:
     """The route's path with one identifier after another at fault, then all of them foreign."""
     own = {name: here.ids[kind_of(route, prefix)] for name, prefix in route.call.path.items()}
     for name, prefix in route.call.path.items():
         for kind, identifier in wrong(kind_of(route, prefix), prefix, here, there):
             # To the operator and to strangers, no tenant and no key set is foreign.
-            if kind == "foreign" and route.access in (access.operator, None) and name == "id":
+            if (
+                kind == "foreign"
+                and route.access in (access.operator, access.public)
+                and name == "id"
+            ):
                 continue
             yield f"{kind} {name}", route.path.format(**own | {name: identifier})
     if len(route.call.path) > 1 and route.access is not access.operator:
@@ -73,7 +79,7 @@ def manners(route: CallRoute) -> Iterator[tuple[str, dict[str, str]]]:
         yield "", {"idempotency_key": uuid4().hex}
 
 
-def body_of(route: CallRoute, here: Furnished) -> Any:
+def body_of(route: CallRoute, here: SampleTenant) -> Any:
     """A valid body, its identifiers those of the caller's tenant."""
     if route.call.body is None:
         return None
@@ -93,7 +99,7 @@ def told(answer: Answer) -> tuple[int, dict[str, Any]]:
     return answer.status, {"headers": headers, "body": body}
 
 
-async def mark(tenant: Furnished) -> int:
+async def mark(tenant: SampleTenant) -> int:
     """Changes something in every service; how many events there are when all of it is heard."""
     request = uuid4().hex
     ids = tenant.ids
@@ -113,7 +119,7 @@ async def mark(tenant: Furnished) -> int:
     return int(answer.body["pagination"]["total"])
 
 
-async def state(tenant: Furnished) -> dict[str, Any]:
+async def state(tenant: SampleTenant) -> dict[str, Any]:
     """All that the tenant has, by the name of the call that shows it."""
     shown = {}
     for route in WITH_PATH:
@@ -126,7 +132,7 @@ async def state(tenant: Furnished) -> dict[str, Any]:
 
 
 async def test_what_is_not_here_is_one_404_and_leaves_no_trace(
-    here: Furnished, there: Furnished, operator: Api
+    here: SampleTenant, there: SampleTenant, operator: Api
 ) -> None:
     before = [(await mark(tenant), await state(tenant)) for tenant in (here, there)]
     absent = await here.api("GET", f"/v1/admin/users/{new_id('usr')}", x_request_id="same")
@@ -135,7 +141,7 @@ async def test_what_is_not_here_is_one_404_and_leaves_no_trace(
     failed = []
     for route in WITH_PATH:
         caller = operator if route.access is access.operator else here.api
-        caller = caller.as_key(None) if route.access is None else caller
+        caller = caller.as_key(None) if route.access is access.public else caller
         cells = [
             (what, path + query, headers)
             for what, path in paths(route, here, there)
@@ -171,7 +177,7 @@ def _unmarked(shown: dict[str, Any]) -> dict[str, Any]:
 
 
 async def test_a_body_at_fault_tells_no_more_of_what_is_foreign_than_of_what_is_absent(
-    here: Furnished, there: Furnished
+    here: SampleTenant, there: SampleTenant
 ) -> None:
     failed = []
     for route in WITH_PATH:

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import ClientSession
+from chaos.snapshot import Snapshot, take_snapshot
 from support.api import Api, new_tenant
-from support.commands import tenantry
-from support.fire.shown import Shown, shown
-from support.receivers import Received, Receiver, receiver
-from support.stack import running_stack
+from support.stack import running_stack, tenantry
 from support.waiting import until
-from tenantry.running import read
+from support.webhook_receiver import Received, Receiver, webhook_receiver
+from tenantry.data_folder.running import find_running
 from tenantry.servers import backing_servers, postgres
 from tenantry.servers.postgres_url import libpq_environment
 
@@ -29,7 +28,7 @@ LISTENERS, TELLERS = ("audit", "webhooks"), ("identity", "projects")
 async def run(program: str, url: str, *arguments: str) -> None:
     """A program beside the server's own, as the owner of the database: no superuser is needed."""
     process = await asyncio.create_subprocess_exec(
-        str(postgres.find().with_name(program)), *arguments, env=libpq_environment(url)
+        str(postgres.find_server().with_name(program)), *arguments, env=libpq_environment(url)
     )
     assert await process.wait() == 0
 
@@ -90,12 +89,12 @@ class Story:
         return f"v1,{signature}" in each.headers["webhook-signature"].split()
 
 
-async def backed_up(story_of: Path, http: ClientSession, ear: Receiver) -> tuple[Story, Shown]:
+async def backed_up(story_of: Path, http: ClientSession, ear: Receiver) -> tuple[Story, Snapshot]:
     """A product that worked and was dumped; and what it showed when the last dump was made."""
     async with running_stack(story_of, "--no-demo") as stack:
         api = await new_tenant(http, stack.url, stack.ready["operator_key"])
         story = Story(api, ear, story_of)
-        there = read(story_of / "data")
+        there = find_running(story_of / "data")
         assert there is not None
         await story.listen()
         await story.happen("early", 5)
@@ -103,7 +102,7 @@ async def backed_up(story_of: Path, http: ClientSession, ear: Receiver) -> tuple
         await story.dump(LISTENERS, there.migrations)
         await story.happen("between", 5)
         await story.dump(TELLERS, there.migrations)
-        seen = await shown(api)
+        seen = await take_snapshot(api)
         await story.happen("late", 1)
     return story, seen
 
@@ -125,7 +124,7 @@ async def test_what_was_backed_up_is_restored_and_every_event_takes_effect_once(
     old, new = tmp_path / "old", tmp_path / "new"
     for folder in (old, new / "data"):
         folder.mkdir(mode=0o700, parents=True)
-    async with ClientSession() as http, receiver() as ear:
+    async with ClientSession() as http, webhook_receiver() as ear:
         story, before = await backed_up(old, http, ear)
         between = set(story.told("between"))
         ear.received.clear()
@@ -144,7 +143,7 @@ async def test_what_was_backed_up_is_restored_and_every_event_takes_effect_once(
                 return known and set(story.told("between")) >= between
 
             await until(all_heard)
-            after = await shown(story.api)
+            after = await take_snapshot(story.api)
             assert (after.rows, after.trail) == (before.rows, before.trail)
             assert (await story.proven())["length"] == len(before.trail)
             await story.happen("after", 2)

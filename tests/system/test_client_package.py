@@ -18,7 +18,7 @@ import tenantry_client, tenantry_client.webhooks, contracts
 assert all(each.__file__.startswith(wheel) for each in (tenantry_client, contracts))
 from tenantry_client import Client, api, models
 Client("http://127.0.0.1").close()
-print(api.create_user(models.NewUser(email="ada@example.com")).target)
+print(api.create_user(models.CreateUser(email="ada@example.com")).url_path)
 """
 
 

@@ -11,8 +11,7 @@ import pytest
 import typer
 from aiohttp import ClientSession
 from support.api import Api
-from support.commands import Ran, tenantry
-from support.stack import Stack, running_stack
+from support.stack import Ran, Stack, running_stack, tenantry
 from support.waiting import until
 from tenantry.cli import app
 
@@ -252,8 +251,9 @@ def test_every_command_with_a_result_gives_it_as_json() -> None:
 async def test_the_supervisor_stays_light() -> None:
     import asyncio
 
-    heavy = ("aiohttp", "alembic", "asyncpg", "fastapi", "nats", "pydantic", "rich", "sqlalchemy")
-    program = f"import sys, tenantry.cli, tenantry.dev; print(*set({heavy}) & set(sys.modules))"
+    heavy = ("aiohttp", "alembic", "asyncpg", "fastapi", "httpx", "nats", "pydantic", "rich")
+    heavy += ("sqlalchemy", "tenantry_client")
+    program = f"import sys, tenantry.cli, tenantry.dev.run; print(*set({heavy}) & set(sys.modules))"
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE
     )

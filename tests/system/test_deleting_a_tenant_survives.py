@@ -13,12 +13,12 @@ from uuid import uuid4
 import asyncpg
 import pytest
 from aiohttp import ClientSession
+from contracts.topology import SERVICE_NAMES
 from support.api import Api, new_tenant
-from support.receivers import Receiver, receiver
 from support.stack import Stack, running_stack
 from support.waiting import until
-from tenantry.installation import backing
-from tenantry.keys import SERVICES
+from support.webhook_receiver import Receiver, webhook_receiver
+from tenantry.installation import find_installation
 
 HELD = {
     "projects": {"tenants", "projects", "api_keys", "signing_keys", "refusals", "idempotency"},
@@ -62,7 +62,7 @@ async def mortal_stack(folder: Path) -> AsyncIterator[Stack]:
 
 @pytest.fixture
 async def story(mortal_stack: Stack) -> AsyncIterator[Story]:
-    async with ClientSession() as http, receiver() as endpoint:
+    async with ClientSession() as http, webhook_receiver() as endpoint:
         api = await new_tenant(http, mortal_stack.url, mortal_stack.ready["operator_key"])
         needles = await furnish(api, endpoint)
         operator = Api(http, mortal_stack.url, mortal_stack.ready["operator_key"])
@@ -106,7 +106,7 @@ async def furnish(api: Api, endpoint: Receiver) -> Sequence[str]:
 
 async def where(folder: Path, service: str, needles: Sequence[str]) -> set[str]:
     """The tables of a service, of whatever schema, in which one of the texts stands."""
-    connection = await asyncpg.connect(backing(folder / "data").migration(service))
+    connection = await asyncpg.connect(find_installation(folder / "data").migration_url(service))
     pattern = "|".join([*needles, *(each.encode().hex() for each in needles)])
     try:
         names = await connection.fetch(
@@ -127,7 +127,7 @@ async def where(folder: Path, service: str, needles: Sequence[str]) -> set[str]:
 @asynccontextmanager
 async def looking_on(folder: Path, story: Story) -> AsyncIterator[Callable[[], Awaitable[bool]]]:
     """Whether the deletion has begun and is not over, as the database of projects knows."""
-    connection = await asyncpg.connect(backing(folder / "data").migration("projects"))
+    connection = await asyncpg.connect(find_installation(folder / "data").migration_url("projects"))
     find = await connection.prepare("SELECT status = 'deleting' FROM tenants WHERE id = $1")
 
     async def deleting() -> bool:
@@ -147,12 +147,12 @@ async def is_gone(story: Story) -> bool:
 
 
 @pytest.mark.parametrize(
-    "victims", [*((each,) for each in SERVICES), SERVICES, ("postgres",)], ids="-".join
+    "victims", [*((each,) for each in SERVICE_NAMES), SERVICE_NAMES, ("postgres",)], ids="-".join
 )
 async def test_whoever_is_killed_it_ends_and_nothing_is_left(
     mortal_stack: Stack, folder: Path, story: Story, victims: tuple[str, ...]
 ) -> None:
-    for service in SERVICES:
+    for service in SERVICE_NAMES:
         found = await where(folder, service, story.needles)
         assert found >= {f"public.{each}" for each in HELD[service]}
         parts = {each.split(".")[1].split("_")[0] for each in found if "public." not in each}
@@ -166,6 +166,6 @@ async def test_whoever_is_killed_it_ends_and_nothing_is_left(
         await mortal_stack.restarted(name, pid)
     await until(lambda: is_gone(story), 40)
     assert (await story.api("GET", "/v1/admin/users")).status == 401
-    for service in SERVICES:
+    for service in SERVICE_NAMES:
         assert await where(folder, service, story.needles) <= KEPT[service], service
         assert await where(folder, service, story.needles[1:]) <= {"public.outbox"}, service

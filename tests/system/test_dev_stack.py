@@ -15,25 +15,19 @@ from typing import Any
 
 import psutil
 import pytest
-from support.dev_command import (
-    PROCESSES,
-    START_LIMIT,
-    DevStack,
-    dev_stack,
-    eventually,
-)
+from support.stack import PROCESSES, START_LIMIT, Stack, dev_stack, eventually
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevStack]:
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with dev_stack(tmp_path_factory.mktemp("running")) as stack:
         stack.until_ready()
         yield stack
 
 
-def test_the_ready_file_names_every_process(running: DevStack) -> None:
+def test_the_ready_file_names_every_process(running: Stack) -> None:
     told = running.until_ready()
     started = {process.pid for process in psutil.Process(running.process.pid).children()}
     assert set(told["processes"].values()) == started
@@ -42,7 +36,7 @@ def test_the_ready_file_names_every_process(running: DevStack) -> None:
     assert stat.S_IMODE(running.ready_file.stat().st_mode) == 0o600
 
 
-def test_the_printed_curl_line_works_when_pasted(running: DevStack) -> None:
+def test_the_printed_curl_line_works_when_pasted(running: Stack) -> None:
     if shutil.which("curl") is None:
         pytest.skip("no curl here")
     told = running.until_ready()
@@ -53,7 +47,7 @@ def test_the_printed_curl_line_works_when_pasted(running: DevStack) -> None:
     assert json.loads(answer)["tenant"]["id"] == told["tenant_id"]
 
 
-def test_only_loopback_is_bound(running: DevStack) -> None:
+def test_only_loopback_is_bound(running: Stack) -> None:
     listening = [
         connection.laddr.ip
         for process in running.tree()
@@ -64,7 +58,7 @@ def test_only_loopback_is_bound(running: DevStack) -> None:
     assert set(listening) == {"127.0.0.1"}
 
 
-def test_no_secret_is_on_a_command_line_or_readable_by_others(running: DevStack) -> None:
+def test_no_secret_is_on_a_command_line_or_readable_by_others(running: Stack) -> None:
     text = (running.data / "secrets.json").read_text()
     secrets = re.findall(r'": "([^"]{16,})"', text)
     assert len(secrets) > 15
@@ -79,18 +73,18 @@ def test_no_secret_is_on_a_command_line_or_readable_by_others(running: DevStack)
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0
 
 
-def test_postgres_never_runs_as_root(running: DevStack) -> None:
+def test_postgres_never_runs_as_root(running: Stack) -> None:
     postgres = psutil.Process(running.until_ready()["processes"]["postgres"])
     assert all(process.uids().real != 0 for process in [postgres, *postgres.children()])
 
 
-def test_nothing_lies_in_posix_shared_memory(running: DevStack) -> None:
+def test_nothing_lies_in_posix_shared_memory(running: Stack) -> None:
     maps = [Path(f"/proc/{process.pid}/maps").read_text() for process in running.tree()]
     assert not [line for text in maps for line in text.splitlines() if "/dev/shm/" in line]
 
 
 @pytest.mark.parametrize("name", PROCESSES)
-def test_a_killed_process_is_restarted_within_a_second(running: DevStack, name: str) -> None:
+def test_a_killed_process_is_restarted_within_a_second(running: Stack, name: str) -> None:
     before = running.until_ready()["processes"]
     os.kill(before[name], signal.SIGKILL)
 
@@ -101,7 +95,7 @@ def test_a_killed_process_is_restarted_within_a_second(running: DevStack, name: 
     eventually(f"a new {name}", successor, 1.0)
 
     def rewritten() -> dict[str, Any] | None:
-        told = running.told()
+        told = running.ready
         return told if told and told["processes"][name] != before[name] else None
 
     after = eventually("the ready file names it", rewritten, 30)
@@ -110,19 +104,19 @@ def test_a_killed_process_is_restarted_within_a_second(running: DevStack, name: 
     assert f"{name} is ready again" in running.output
 
 
-def test_all_killed_at_once_come_back(running: DevStack) -> None:
+def test_all_killed_at_once_come_back(running: Stack) -> None:
     before = running.until_ready()["processes"]
     for pid in before.values():
         os.kill(pid, signal.SIGKILL)
 
     def rewritten() -> dict[str, Any] | None:
-        told = running.told()
+        told = running.ready
         return told if told and not set(told["processes"].values()) & set(before.values()) else None
 
     eventually("all are new", rewritten, START_LIMIT)
 
 
-def test_a_second_start_on_one_folder_is_refused(running: DevStack, tmp_path: Path) -> None:
+def test_a_second_start_on_one_folder_is_refused(running: Stack, tmp_path: Path) -> None:
     argv = [sys.executable, "-m", "tenantry", "dev", "--port=0", f"--data={running.data}"]
     second = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
     assert second.returncode == 1

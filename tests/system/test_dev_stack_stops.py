@@ -10,10 +10,22 @@ import tempfile
 import time
 from pathlib import Path
 
+import psutil
 import pytest
-from support.dev_command import PROCESSES, START_LIMIT, all_gone, dev_stack, eventually, segments
+from support.stack import PROCESSES, START_LIMIT, dev_stack, eventually
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+def segments() -> set[int]:
+    """The ids of the machine's System V segments."""
+    lines = Path("/proc/sysvipc/shm").read_text().splitlines()[1:]
+    return {int(line.split()[1]) for line in lines}
+
+
+def all_gone(processes: list[psutil.Process], seconds: float) -> None:
+    _, alive = psutil.wait_procs(processes, seconds)
+    assert not alive, [process.cmdline() for process in alive if process.is_running()]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

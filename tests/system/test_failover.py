@@ -12,10 +12,10 @@ from uuid import uuid4
 
 import pytest
 from aiohttp import ClientSession
+from chaos.stack import ProxiedStack, proxied_stack
+from contracts.topology import SERVICE_NAMES
 from support.api import Api, new_tenant
-from support.fire.stack import CabledStack, cabled_stack
 from support.waiting import until
-from tenantry.keys import SERVICES
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="kills a process of a tree")
 
@@ -25,38 +25,38 @@ HEALED_WITHIN = 5.0
 
 
 @pytest.fixture(scope="module")
-async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[CabledStack]:
+async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ProxiedStack]:
     folder = tmp_path_factory.mktemp("failover")
-    async with cabled_stack(folder, TENANTRY_RATE_LIMIT="100000/second") as running:
+    async with proxied_stack(folder) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-async def caller(stack: CabledStack) -> AsyncIterator[Api]:
+async def caller(stack: ProxiedStack) -> AsyncIterator[Api]:
     async with ClientSession() as http:
         yield await new_tenant(http, stack.base_url, stack.servers.secrets.operator_key)
 
 
-async def fill_the_pools(stack: CabledStack, caller: Api) -> None:
+async def fill_the_pools(stack: ProxiedStack, caller: Api) -> None:
     """Every connection that each may have is open, and idle."""
-    cables = [stack.cables[service, "postgres"] for service in ("identity", "projects")]
+    proxies = [stack.proxies[service, "postgres"] for service in ("identity", "projects")]
     paths = ("/v1/admin/users", "/v1/admin/projects")
 
     async def are_full() -> bool:
         many = [caller("GET", path) for path in paths for _ in range(6 * POOL)]
         assert {each.status for each in await asyncio.gather(*many)} <= {200, 503}
-        return all(sum(end.is_near for end in cable.ends) >= POOL for cable in cables)
+        return all(len(proxy.connections) >= POOL for proxy in proxies)
 
     await until(are_full)
 
 
-def switch_over(stack: CabledStack) -> None:
+def switch_over(stack: ProxiedStack) -> None:
     """From now on the address is another server's, which is ready."""
-    for service in SERVICES:
-        stack.cables[service, "postgres"].strand()
+    for service in SERVICE_NAMES:
+        stack.proxies[service, "postgres"].detach()
 
 
-async def fail_over(stack: CabledStack) -> None:
+async def fail_over(stack: ProxiedStack) -> None:
     """The old server dies without a word; returns when the new one takes connections."""
     switch_over(stack)
     old = stack.processes["postgres"].pid
@@ -96,7 +96,7 @@ async def healed(caller: Api) -> list[Counter[int]]:
 
 
 async def test_whoever_meets_a_dead_connection_gets_a_503_and_soon_nobody_does(
-    stack: CabledStack, caller: Api
+    stack: ProxiedStack, caller: Api
 ) -> None:
     await fill_the_pools(stack, caller)
     switch_over(stack)
@@ -105,14 +105,14 @@ async def test_whoever_meets_a_dead_connection_gets_a_503_and_soon_nobody_does(
 
 
 async def test_after_a_failover_the_first_requests_are_good_or_a_503_and_soon_all_are_good(
-    stack: CabledStack, caller: Api
+    stack: ProxiedStack, caller: Api
 ) -> None:
     await fill_the_pools(stack, caller)
     await fail_over(stack)
     await healed(caller)
 
 
-async def test_events_go_on_after_a_failover(stack: CabledStack, caller: Api) -> None:
+async def test_events_go_on_after_a_failover(stack: ProxiedStack, caller: Api) -> None:
     await fill_the_pools(stack, caller)
     await fail_over(stack)
 

@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 import asyncpg
 import nats
 import pytest
+from contracts.topology import SERVICE_NAMES
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from tenantry.keys import SERVICES
 from tenantry.servers import Servers
 
 
@@ -90,7 +90,7 @@ async def test_nobody_hears_what_is_not_his(servers: Servers, user: str, subject
         assert any("permissions violation for subscription" in each.lower() for each in refused)
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", SERVICE_NAMES)
 async def test_a_service_answers_the_edge(servers: Servers, service: str) -> None:
     async with (
         connected(servers, service) as (owner, refused),
@@ -123,15 +123,15 @@ async def test_identity_may_ask_for_a_signature(servers: Servers) -> None:
         assert refused == []
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", SERVICE_NAMES)
 async def test_a_database_lets_only_its_own_roles_in(servers: Servers, service: str) -> None:
-    for database in set(SERVICES) - {service}:
+    for database in set(SERVICE_NAMES) - {service}:
         url = servers.database_url(service).removesuffix(service) + database
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await asyncpg.connect(url)
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", SERVICE_NAMES)
 async def test_a_runtime_role_cannot_change_the_schema(servers: Servers, service: str) -> None:
     connection = await asyncpg.connect(servers.database_url(service))
     try:

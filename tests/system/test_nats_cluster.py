@@ -6,20 +6,28 @@ import sys
 from collections.abc import AsyncIterator
 
 import pytest
+from chaos.stack import ClusteredServers
 from chassis import streams
 from chassis.nats_client import connect
 from contracts.topology import STREAM
 from nats.errors import TimeoutError as NatsTimeoutError
-from support.cluster import COUNT, ClusteredServers, bare_cluster
-from support.commands import tenantry
+from support.stack import tenantry
 from support.waiting import until
-from tenantry.loopback import HOST
+from tenantry.data_folder.folder import open_data_folder
+from tenantry.data_folder.secrets import load_or_create
+from tenantry.servers.ports import HOST
 
 
 @pytest.fixture(scope="module")
 async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ClusteredServers]:
-    async with bare_cluster(tmp_path_factory.mktemp("cluster")) as running:
-        yield running
+    folder = tmp_path_factory.mktemp("cluster")
+    with open_data_folder(folder) as data:
+        servers = ClusteredServers(data, load_or_create(folder / "secrets.json"))
+        try:
+            await servers.start_nats()
+            yield servers
+        finally:
+            await servers.stop()
 
 
 async def replicas(cluster: ClusteredServers) -> int | None:
@@ -40,7 +48,7 @@ async def test_bootstrap_spreads_the_stream_and_never_shrinks_it_unasked(
     assert await replicas(cluster) == 1
     await bootstrap(cluster, TENANTRY_NATS_REPLICAS="3")
     assert await replicas(cluster) == 3
-    await until(cluster.is_whole, 30)
+    await until(cluster.is_replicated, 30)
     await bootstrap(cluster)
     assert await replicas(cluster) == 3
     await bootstrap(cluster, "--replicas=1")
@@ -66,10 +74,10 @@ async def test_the_watch_makes_a_vanished_stream_again_on_all_servers(
     try:
         watched = await asyncio.wait_for(process.stdout.readline(), 30)
         assert json.loads(watched)["event"] == "streams_watched"
-        await until(cluster.is_whole, 30)
+        await until(cluster.is_replicated, 30)
         async with streams.connected(cluster.nats_url("admin")) as client:
             await client.jetstream().delete_stream(STREAM)
-        await until(cluster.is_whole, 30)
+        await until(cluster.is_replicated, 30)
     finally:
         process.terminate()
         await asyncio.wait_for(process.communicate(), 10)
@@ -87,7 +95,7 @@ async def test_a_client_that_was_told_of_one_server_goes_on_at_another(
         return edge.is_connected and where is not None and where.port != cluster.client_ports[0]
 
     async def knows_all() -> bool:
-        return len(edge.servers) == COUNT
+        return len(edge.servers) == ClusteredServers.COUNT
 
     try:
         await until(knows_all)
@@ -107,7 +115,7 @@ async def test_the_system_user_sees_three_servers_and_no_event(cluster: Clustere
         answers = await system.subscribe(inbox)
         overheard = await system.subscribe("tenantry.>")
         await system.publish("$SYS.REQ.SERVER.PING", reply=inbox)
-        for _ in range(COUNT):
+        for _ in range(ClusteredServers.COUNT):
             await answers.next_msg(timeout=5)
         admin = await connect(cluster.nats_url("admin"))
         await admin.publish("tenantry.events.identity.user.created", b"{}")

@@ -14,11 +14,10 @@ import pytest
 from aiohttp import ClientSession
 from chassis import streams
 from contracts.ids import new_id
+from contracts.topology import SERVICE_NAMES
 from support.api import Api, new_tenant
-from support.commands import Ran, tenantry
-from support.stack import Stack, running_stack
+from support.stack import Ran, Stack, running_stack, tenantry
 from support.waiting import until
-from tenantry.keys import SERVICES
 from tenantry.servers import Servers, backing_servers
 
 OTHER_KEY = "b3RoZXIta2V5LW9mLXRoaXJ0eS10d28tYnl0ZXMhISE="
@@ -56,7 +55,7 @@ def data(stack: Stack) -> str:
 
 def environment(servers: Servers) -> dict[str, str]:
     named = {"TENANTRY_NATS_ADMIN_URL": servers.nats_url("admin")}
-    for service in SERVICES:
+    for service in SERVICE_NAMES:
         named[f"TENANTRY_{service.upper()}_DATABASE_URL"] = servers.database_url(service)
         named[f"TENANTRY_{service.upper()}_MIGRATION_URL"] = servers.migration_url(service)
     return named
@@ -227,7 +226,7 @@ async def test_the_doctor_says_what_a_bare_installation_lacks(bare: Servers) -> 
     fixes = unwell(first, "failed")
     assert "base64" in fixes["hash key"]
     assert "TENANTRY_ENCRYPTION_KEYS" in fixes["encryption keys"]
-    assert all("tenantry migrate" in fixes[f"schema of {service}"] for service in SERVICES)
+    assert all("tenantry migrate" in fixes[f"schema of {service}"] for service in SERVICE_NAMES)
     assert "tenantry bootstrap" in fixes["stream EVENTS"]
     assert "TENANTRY_URL" in fixes["API"]
     assert (await tenantry("migrate", "--check", **named)).code == 1

@@ -9,9 +9,9 @@ from aiohttp import ClientSession, web
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from support.api import new_tenant
-from support.receivers import receiver
 from support.stack import running_stack
 from support.waiting import until
+from support.webhook_receiver import webhook_receiver
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 CALLER = f"00-{TRACE}-00f067aa0ba902b7-01"
@@ -75,7 +75,7 @@ async def test_a_change_its_event_and_its_webhook_are_one_trace(tmp_path: Path) 
             OTEL_EXPORTER_OTLP_ENDPOINT=here.url,
             OTEL_BSP_SCHEDULE_DELAY="200",
         ) as stack,
-        receiver() as endpoint,
+        webhook_receiver() as endpoint,
         ClientSession() as http,
     ):
         api = await new_tenant(http, stack.url, stack.ready["operator_key"])

@@ -10,8 +10,7 @@ from urllib.parse import urlencode
 import pytest
 from aiohttp import ClientSession, DummyCookieJar
 from support.api import Api, new_tenant
-from support.second_edge import second_edge
-from support.stack import Stack, running_stack
+from support.stack import Stack, running_stack, second_edge
 from support.waiting import until
 
 SCOPES = ["users:read", "api_keys:read"]

@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession
 from support.api import Api, new_tenant
-from support.commands import Ran, tenantry
-from support.stack import Stack, running_stack
+from support.stack import Ran, Stack, running_stack, tenantry
 from support.waiting import until
 
 
@@ -158,7 +157,7 @@ async def test_an_interrupted_import_goes_on(stack: Stack, caller: Api, tmp_path
 
     other = await new_tenant(caller.http, stack.url, stack.ready["operator_key"])
     refused = await imported(other, file)
-    assert (refused.code, "was begun for" in refused.error["message"]) == (2, True)
+    assert (refused.code, "was started for" in refused.error["message"]) == (2, True)
     whole = file.read_bytes()
     file.write_bytes(whole + b"{}\n")
     changed = await imported(caller, file)

@@ -10,8 +10,8 @@ from contracts.examples import example_event, example_of
 from contracts.users import CreateUser, User, UserCreated
 from standardwebhooks import Webhook
 from tenantry_client import api
-from tenantry_client.errors import InvalidSignatureError, UnexpectedAnswerError
-from tenantry_client.requests import Splitter
+from tenantry_client.errors import InvalidSignatureError, UnexpectedResponseError
+from tenantry_client.requests import LineSplitter
 from tenantry_client.webhooks import data_of, verify
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwZmFrZXNlY3JldCE="
@@ -70,18 +70,18 @@ def test_a_newer_answer_is_read_and_another_is_not() -> None:
     newer = httpx.Response(201, content=json.dumps(user | {"nickname": "A"}))
     assert request.read(newer).id == user["id"]
     for other in (httpx.Response(201, content=b"{}"), httpx.Response(202, content=b"{}")):
-        with pytest.raises(UnexpectedAnswerError):
+        with pytest.raises(UnexpectedResponseError):
             request.read(other)
 
 
 def test_identifiers_stay_within_their_part_of_the_path() -> None:
     request = api.get_user("../tenants?x=#/")
-    assert request.target == "/v1/admin/users/..%2Ftenants%3Fx%3D%23%2F"
+    assert request.url_path == "/v1/admin/users/..%2Ftenants%3Fx%3D%23%2F"
 
 
 def test_only_a_line_feed_ends_a_line() -> None:
     text = '{"name": "a\u2028b\x85c"}\n{"n'.encode()
-    splitter = Splitter()
+    splitter = LineSplitter()
     found = [line for byte in text for line in splitter.lines(bytes([byte]))]
     assert found == [text.split(b"\n")[0]]
     assert splitter.rest() == b'{"n'

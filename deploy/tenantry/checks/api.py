@@ -1,65 +1,79 @@
-"""The API as its callers see it: there, healthy in all its parts, and taking the operator's key."""
+"""The API: reachable, healthy in all its parts, and accepting the operator's key."""
 
 import time
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from aiohttp import ClientError, ClientSession, ClientTimeout
+import httpx
+from tenantry_client import AsyncClient, RetryPolicy, api
+from tenantry_client.errors import ProblemError, TenantryError
+from tenantry_client.models import TenantsQuery
 
-from tenantry import installation
-from tenantry.checks.check import FAILED, LIMIT_SECONDS, OK, WARNING, Check, clock, skipped
-from tenantry.failing import Misconfigured
+from tenantry.api_client import http_settings
+from tenantry.checks.result import (
+    NO_ANSWER,
+    TIMEOUT_SECONDS,
+    CheckResult,
+    check_clock,
+    failed,
+    ok,
+    skipped,
+)
+from tenantry.errors import Misconfigured
+from tenantry.installation import api_url, credential
 
-_PARTS = {
+_LEVELS: dict[str, Literal["ok", "warning", "failed"]] = {"ok": "ok", "degraded": "warning"}
+_FIXES = {
     "down": "Look at its log, and at /health/ready on its own port.",
     "degraded": "It goes on; look at its log.",
 }
 
 
-async def examine(url: str | None, data: Path | None) -> list[Check]:
+async def check_api(url: str | None, data: Path | None) -> list[CheckResult]:
     try:
-        address = installation.address(url, data)
-    except Misconfigured as wrong:
-        return [Check("connection", "API", FAILED, str(wrong), wrong.fix)]
+        address = api_url(url, data)
+    except Misconfigured as error:
+        return [failed("connection", "API", str(error), error.fix)]
     try:
-        async with ClientSession(timeout=ClientTimeout(total=LIMIT_SECONDS)) as http:
-            return [
-                *await _health(http, address),
-                await _operator(http, address, data),
-            ]
-    except (ClientError, OSError, KeyError, TypeError, ValueError) as error:
-        said = str(error) or f"no answer in {LIMIT_SECONDS:.0f} s"
+        return [*await _check_health(address), await _check_operator_key(address, data)]
+    except (httpx.HTTPError, TenantryError, KeyError, TypeError, ValueError) as error:
         fix = "Start the edge, or name its address by --url or TENANTRY_URL."
-        return [Check("connection", "API", FAILED, f"{address}: {said}", fix)]
+        return [failed("connection", "API", f"{address}: {str(error) or NO_ANSWER}", fix)]
 
 
-async def _health(http: ClientSession, address: str) -> list[Check]:
-    begun = time.time()
-    async with http.get(f"{address}/health") as answer:
-        report: dict[str, Any] = await answer.json()
-        date = answer.headers.get("Date")
-    milliseconds = (time.time() - begun) * 1000
-    found = [Check("connection", "API", OK, f"{address}, {milliseconds:.1f} ms")]
-    if date:
-        # The header counts whole seconds: half a one is the best guess.
-        found.append(clock("API", parsedate_to_datetime(date).timestamp() + 0.5, begun))
+async def _check_health(address: str) -> list[CheckResult]:
+    """Of all parts, as the edge reports them; not an operation of the API, so not of its client."""
+    started = time.time()
+    async with _http() as http:
+        response = await http.get(f"{address}/health")
+    milliseconds = (time.time() - started) * 1000
+    results = [ok("connection", "API", f"{address}, {milliseconds:.1f} ms")]
+    if date := response.headers.get("Date"):
+        # The header has whole seconds: half a second is the best guess for the rest.
+        seconds = parsedate_to_datetime(date).timestamp() + 0.5
+        results.append(check_clock("API", seconds, started))
+    report: dict[str, Any] = response.json()
     for name, part in report["checks"].items():
         status = part["status"]
-        level = OK if status == "ok" else WARNING if status == "degraded" else FAILED
-        found.append(Check("health", name, level, status, _PARTS.get(status)))
-    return found
+        level = _LEVELS.get(status, "failed")
+        results.append(CheckResult("health", name, level, status, _FIXES.get(status)))
+    return results
 
 
-async def _operator(http: ClientSession, address: str, data: Path | None) -> Check:
+async def _check_operator_key(address: str, data: Path | None) -> CheckResult:
     try:
-        key = installation.credential("operator_key", address, data)
-    except Misconfigured as wrong:
-        return skipped("credential", "operator", str(wrong.more.get("variable")))
-    headers = {"Authorization": f"Bearer {key}"}
-    async with http.get(f"{address}/v1/admin/tenants?limit=1", headers=headers) as answer:
-        status = answer.status
-    if status == 200:
-        return Check("credential", "operator", OK, "accepted")
-    fix = "Set TENANTRY_OPERATOR_KEY here to what the edge was started with."
-    return Check("credential", "operator", FAILED, f"answered with {status}", fix)
+        key = credential("operator_key", address, data)
+    except Misconfigured as error:
+        return skipped("credential", "operator", str(error.details.get("variable")))
+    async with AsyncClient(address, key, retry_policy=RetryPolicy(tries=1), http=_http()) as client:
+        try:
+            await client(api.list_tenants(TenantsQuery(limit=1)))
+        except ProblemError as problem:
+            fix = "Set TENANTRY_OPERATOR_KEY here to what the edge was started with."
+            return failed("credential", "operator", f"answered with {problem.status}", fix)
+    return ok("credential", "operator", "accepted")
+
+
+def _http() -> httpx.AsyncClient:
+    return httpx.AsyncClient(**http_settings(TIMEOUT_SECONDS))

@@ -1,4 +1,4 @@
-"""Redis, which the product can do without."""
+"""Redis, without which the product also works."""
 
 import asyncio
 import time
@@ -6,26 +6,25 @@ import time
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from tenantry.checks.check import LIMIT_SECONDS, OK, SKIPPED, WARNING, Check, clock
-from tenantry.installation import Backing
+from tenantry.checks.result import TIMEOUT_SECONDS, CheckResult, check_clock, ok, skipped, warning
+from tenantry.installation import Installation
 
-_WITHOUT = "Without it each edge limits on its own, and health says degraded."
+_WITHOUT = " Without it each edge limits on its own, and health says degraded."
 
 
-async def examine(place: Backing) -> list[Check]:
-    if place.redis_url is None:
-        fix = f"Set TENANTRY_REDIS_URL to have it checked. {_WITHOUT}"
-        return [Check("connection", "Redis", SKIPPED, "TENANTRY_REDIS_URL is not set", fix)]
-    begun = time.time()
+async def check_redis(installation: Installation) -> list[CheckResult]:
+    url = installation.redis_url
+    if url is None:
+        return [skipped("connection", "Redis", "TENANTRY_REDIS_URL", _WITHOUT)]
     try:
-        async with asyncio.timeout(LIMIT_SECONDS), Redis.from_url(place.redis_url) as redis:
-            begun = time.time()
+        async with asyncio.timeout(TIMEOUT_SECONDS), Redis.from_url(url) as redis:
+            started = time.time()
             seconds, micros = await redis.time()
     except (RedisError, OSError, TimeoutError, ValueError) as error:
-        fix = f"Check TENANTRY_REDIS_URL and that Redis runs. {_WITHOUT}"
-        return [Check("connection", "Redis", WARNING, str(error) or type(error).__name__, fix)]
-    milliseconds = (time.time() - begun) * 1000
+        fix = f"Check TENANTRY_REDIS_URL and that Redis runs.{_WITHOUT}"
+        return [warning("connection", "Redis", str(error) or type(error).__name__, fix)]
+    milliseconds = (time.time() - started) * 1000
     return [
-        Check("connection", "Redis", OK, f"{milliseconds:.1f} ms"),
-        clock("Redis", seconds + micros / 1e6, begun),
+        ok("connection", "Redis", f"{milliseconds:.1f} ms"),
+        check_clock("Redis", seconds + micros / 1e6, started),
     ]

@@ -1,12 +1,15 @@
-"""`tenantry audit`: a tenant's trail as a file over HTTP, and the proof of trails and files."""
+"""`tenantry audit`: exports a tenant's trail over HTTP, and verifies trails and exports."""
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from tenantry.cli.commands import Data, Json, Url, group
+from tenantry.cli.options import Data, Json, Url, group
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 app = group("The audit trail: exports (needs a key of the tenant) and their proof.")
 
@@ -16,9 +19,9 @@ _COLUMNS = ("trail", "events", "chain", "first_broken", "event", "action")
 @app.command()
 def export(
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="A file; else standard output.")
+        Path | None, typer.Option("--output", "-o", help="A file. Default: standard output.")
     ] = None,
-    form: Annotated[
+    format_: Annotated[
         Literal["ndjson", "csv"], typer.Option("--format", help="Only ndjson can be verified.")
     ] = "ndjson",
     since: Annotated[str | None, typer.Option(help="A time, or a span such as 7d.")] = None,
@@ -30,31 +33,28 @@ def export(
     data: Data = None,
     as_json: Json = False,
 ) -> None:
-    """Download the trail, newest first. Filtered exports have gaps and cannot be verified whole."""
-    from tenantry.api import tenant
-    from tenantry.cli import showing
-    from tenantry.downloading import save
+    """Download the trail, newest first. A filtered export has gaps and cannot be verified whole."""
+    from tenantry_client import api
+    from tenantry_client.models import ExportQuery
 
-    query = {
-        "format": form,
-        "start_date": _time(since),
-        "end_date": _time(until),
-        "action": action,
-        "actor_id": actor,
-        "resource_id": resource,
-    }
-    blocks = tenant(url, data).stream("/v1/admin/audit/export", **query)
-    if output is None:
-        for block in blocks:
-            sys.stdout.buffer.write(block)
-        return
-    size = save(blocks, output)
-    if as_json:
-        showing.as_json({"file": str(output), "format": form, "bytes": size})
-    else:
-        showing.say(f"{size:,} bytes in {output}.", "green")
-        if form == "ndjson":
-            showing.say(f"`tenantry audit verify --file {output}` proves it.")
+    from tenantry.api_client import connect_as_tenant
+
+    query = ExportQuery.model_construct(
+        format=format_,
+        start_date=_parse_time(since),
+        end_date=_parse_time(until),
+        action=action,
+        actor_id=actor,
+        resource_id=resource,
+    )
+    with connect_as_tenant(url, data) as tenant:
+        blocks = tenant.download(api.export_events(query))
+        if output is None:
+            for block in blocks:
+                sys.stdout.buffer.write(block)
+            return
+        size = _save(blocks, output)
+    _print_saved(output, format_, size, as_json=as_json)
 
 
 @app.command()
@@ -66,7 +66,7 @@ def verify(
         str | None, typer.Option(help="With --file: the digest before its oldest event.")
     ] = None,
     tenant: Annotated[
-        list[str] | None, typer.Option(help="Only that one (ten_…); again for more.")
+        list[str] | None, typer.Option(help="Only this one (ten_…); repeat it for more.")
     ] = None,
     data: Data = None,
     as_json: Json = False,
@@ -77,37 +77,37 @@ def verify(
     """
     import asyncio
 
-    from tenantry.cli import showing
+    from tenantry.cli import output
 
     if file is not None:
-        from tenantry.verifying import verify_file
+        from tenantry.operations.audit_verification import verify_file
 
-        found = [verify_file(file, checkpoint)]
+        verdicts = [verify_file(file, checkpoint)]
     elif checkpoint is not None:
-        from tenantry.failing import Misconfigured
+        from tenantry.errors import Misconfigured
 
         raise Misconfigured("--checkpoint goes with --file", "Name the export with --file.")
     else:
-        found = asyncio.run(_stored(data, tenant))
-    valid = all(each["valid"] for each in found)
+        verdicts = asyncio.run(_verify_stored(data, tenant))
+    broken = sum(not verdict["valid"] for verdict in verdicts)
     if as_json:
-        showing.as_json({"valid": valid, "trails": found})
+        output.print_json({"valid": not broken, "trails": verdicts})
     else:
-        showing.table([_row(each) for each in found], _COLUMNS)
-        broken = sum(not each["valid"] for each in found)
-        word = f"{broken} of {len(found)} broken." if broken else f"All of {len(found)} proven."
-        showing.say(word, "red" if broken else "green")
-    raise typer.Exit(0 if valid else 1)
+        output.print_table([_row(verdict) for verdict in verdicts], _COLUMNS)
+        count = len(verdicts)
+        result = f"{broken} of {count} broken." if broken else f"All of {count} proven."
+        output.print_line(result, "red" if broken else "green")
+    raise typer.Exit(1 if broken else 0)
 
 
-async def _stored(data: Path | None, wanted: list[str] | None) -> list[dict[str, Any]]:
-    from tenantry import verifying
-    from tenantry.databases import connected
-    from tenantry.installation import backing
+async def _verify_stored(data: Path | None, tenant_ids: list[str] | None) -> list[dict[str, Any]]:
+    from tenantry.installation import find_installation
+    from tenantry.operations.audit_verification import list_tenants, verify_tenant
+    from tenantry.operations.databases import connect
 
-    async with connected("audit", backing(data).database("audit")) as conn:
-        names = wanted or await verifying.tenants(conn)
-        return [each async for each in verifying.verdicts(conn, names)]
+    async with connect("audit", find_installation(data).database_url("audit")) as conn:
+        ids = tenant_ids or await list_tenants(conn)
+        return [await verify_tenant(conn, tenant_id) for tenant_id in ids]
 
 
 def _row(verdict: dict[str, Any]) -> dict[str, Any]:
@@ -122,7 +122,34 @@ def _row(verdict: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _time(text: str | None) -> str | None:
-    from tenantry.moments import ago
+def _save(blocks: Any, path: Path) -> int:
+    """The size of the file, which is complete or does not exist: others may not read it."""
+    from tenantry.atomic_file import replace_file
+    from tenantry.errors import Misconfigured
 
-    return None if text is None else ago(text).isoformat().replace("+00:00", "Z")
+    try:
+        with replace_file(path) as file:
+            for block in blocks:
+                file.write(block)
+            return file.tell()
+    except OSError as error:
+        raise Misconfigured(
+            f"{path} cannot be written: {error.strerror}", "Choose another file with --output."
+        ) from None
+
+
+def _print_saved(path: Path, format_: str, size: int, *, as_json: bool) -> None:
+    from tenantry.cli import output
+
+    if as_json:
+        output.print_json({"file": str(path), "format": format_, "bytes": size})
+        return
+    output.print_line(f"{size:,} bytes in {path}.", "green")
+    if format_ == "ndjson":
+        output.print_line(f"`tenantry audit verify --file {path}` proves it.")
+
+
+def _parse_time(text: str | None) -> "datetime | None":
+    from tenantry.cli.times import parse_past
+
+    return None if text is None else parse_past(text)

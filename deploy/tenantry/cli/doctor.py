@@ -1,8 +1,8 @@
-"""`tenantry doctor`: looks at all parts and says of each what to do."""
+"""`tenantry doctor`: checks all parts of an installation and says what to do."""
 
 import typer
 
-from tenantry.cli.commands import Data, Json, Url
+from tenantry.cli.options import Data, Json, Url
 
 _COLUMNS = ("status", "check", "of", "detail")
 
@@ -15,20 +15,20 @@ def doctor(url: Url = None, data: Data = None, as_json: Json = False) -> None:
     import asyncio
     from dataclasses import asdict
 
-    from tenantry.checks import examine
-    from tenantry.cli import showing
+    from tenantry.checks import run_checks
+    from tenantry.cli import output
 
-    found = asyncio.run(examine(url, data))
-    failed = sum(each.status == "failed" for each in found)
+    results = asyncio.run(run_checks(url, data))
+    failed = sum(result.status == "failed" for result in results)
+    rows = [asdict(result) for result in results]
     if as_json:
-        showing.as_json({"ok": not failed, "checks": [asdict(each) for each in found]})
+        output.print_json({"ok": not failed, "checks": rows})
     else:
-        showing.table([asdict(each) for each in found], _COLUMNS)
-        for each in found:
-            if each.fix:
-                showing.say(f"\n{each.check} of {each.of}: {each.detail}", "bold")
-                showing.say(f"  {each.fix}")
-        showing.say(
-            f"\n{failed} failed." if failed else "\nNothing failed.", "red" if failed else "green"
-        )
+        output.print_table(rows, _COLUMNS)
+        for result in results:
+            if result.fix:
+                output.print_line(f"\n{result.check} of {result.of}: {result.detail}", "bold")
+                output.print_line(f"  {result.fix}")
+        summary = f"\n{failed} failed." if failed else "\nNothing failed."
+        output.print_line(summary, "red" if failed else "green")
     raise typer.Exit(1 if failed else 0)

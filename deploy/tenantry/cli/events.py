@@ -1,4 +1,4 @@
-"""`tenantry events`: what was recorded or given up, published again; on the services' databases."""
+"""`tenantry events`: events that are published or processed again; on the services' databases."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from tenantry.cli.commands import Data, Json, confirm, group
+from tenantry.cli.options import Data, Json, confirm, group
 
-app = group("Events: published again, and those that a service gave up on.")
+app = group("Events: publish them again, and retry those that a service gave up on.")
 dead_letters = group("Events that a service gave up on after its last try.")
 app.add_typer(dead_letters, name="dead-letters")
 
@@ -23,62 +23,63 @@ class ServiceName(StrEnum):
     AUDIT = "audit"
 
 
-Service = Annotated[list[ServiceName] | None, typer.Option(help="Only that one; again for more.")]
+Services = Annotated[
+    list[ServiceName] | None, typer.Option(help="Only this one; repeat it for more.")
+]
 
 
 @app.command()
 def republish(
     since: Annotated[str, typer.Option(help="A time, or a span: 2h is two hours ago.")],
-    service: Service = None,
+    service: Services = None,
     data: Data = None,
     as_json: Json = False,
 ) -> None:
-    """Publish again, in order, what was recorded since a time: after the stream has lost events.
+    """Publish again, in order, the events since a time: after the stream has lost some.
 
-    Whoever has heard an event already takes no notice of it. Published events are kept for a day.
+    A consumer that has processed an event already ignores it. Published events are kept for a day.
     """
     import asyncio
     from datetime import UTC, datetime, timedelta
 
-    from tenantry.cli import showing
-    from tenantry.databases import of_each
-    from tenantry.installation import backing
-    from tenantry.moments import ago
+    from tenantry.cli import output
+    from tenantry.cli.times import parse_past
+    from tenantry.installation import find_installation
+    from tenantry.operations.databases import run_in_each
 
-    moment = ago(since)
+    start = parse_past(since)
 
     async def work(conn: Any) -> int:
         from outbox.republish import republish
 
-        return await republish(conn, moment)
+        return await republish(conn, start)
 
-    done = asyncio.run(of_each(backing(data), _services(service), work))
+    counts = asyncio.run(run_in_each(find_installation(data), _names(service), work))
     if as_json:
-        showing.as_json({"since": moment.isoformat(), "events": done})
+        output.print_json({"since": start.isoformat(), "events": counts})
         return
-    showing.table(
-        [{"service": name, "events": n} for name, n in done.items()], ("service", "events")
-    )
-    showing.say(f"{sum(done.values()):,} events will be published again.", "green")
-    if datetime.now(UTC) - moment > timedelta(hours=KEPT_HOURS):
-        showing.say("What was published more than a day ago is no longer kept.", "yellow")
+    rows = [{"service": name, "events": count} for name, count in counts.items()]
+    output.print_table(rows, ("service", "events"))
+    output.print_line(f"{sum(counts.values()):,} events will be published again.", "green")
+    if datetime.now(UTC) - start > timedelta(hours=KEPT_HOURS):
+        output.print_line("What was published more than a day ago is no longer kept.", "yellow")
 
 
 @dead_letters.command("list")
-def list_(service: Service = None, data: Data = None, as_json: Json = False) -> None:
+def list_(service: Services = None, data: Data = None, as_json: Json = False) -> None:
     """List them; the exit code is 1 if there are any."""
     import asyncio
 
-    from tenantry.cli import showing
+    from tenantry.cli import output
 
-    rows = asyncio.run(_dead(data, _services(service)))
+    rows = asyncio.run(_list_dead_letters(data, _names(service)))
     if as_json:
-        showing.as_json({"dead_letters": rows})
+        output.print_json({"dead_letters": rows})
     elif rows:
-        showing.table(rows, _COLUMNS)
-        showing.say("`tenantry events dead-letters requeue` has them taken in again.")
+        output.print_table(rows, _COLUMNS)
+        output.print_line("`tenantry events dead-letters requeue` retries them.")
     else:
-        showing.say("There are none.", "green")
+        output.print_line("There are none.", "green")
     raise typer.Exit(1 if rows else 0)
 
 
@@ -86,21 +87,22 @@ def list_(service: Service = None, data: Data = None, as_json: Json = False) -> 
 def requeue(
     event_ids: Annotated[list[str] | None, typer.Argument(help="evt_…; none means all.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before all.")] = False,
-    service: Service = None,
+    service: Services = None,
     data: Data = None,
     as_json: Json = False,
 ) -> None:
-    """Have their services try them again within seconds, once their cause is mended.
+    """Retry them within seconds, after their cause was fixed.
 
-    What fails again stays. The exit code is 1 if an id is not there.
+    Those that fail again stay. The exit code is 1 if one of the ids does not exist.
     """
     import asyncio
 
-    from tenantry.cli import showing
-    from tenantry.databases import of_each
-    from tenantry.installation import backing
+    from tenantry.cli import output
+    from tenantry.errors import CommandFailed
+    from tenantry.installation import find_installation
+    from tenantry.operations.databases import run_in_each
 
-    place = backing(data)
+    installation = find_installation(data)
     if not event_ids:
         confirm("Requeue all dead letters?", yes=yes)
 
@@ -109,28 +111,26 @@ def requeue(
 
         return await requeue(conn, event_ids or None)
 
-    done = asyncio.run(of_each(place, _services(service), work))
+    counts = asyncio.run(run_in_each(installation, _names(service), work))
     if as_json:
-        showing.as_json({"requeued": done})
+        output.print_json({"requeued": counts})
     else:
-        showing.say(f"{sum(done.values()):,} will be tried again within seconds.", "green")
-    if event_ids and sum(done.values()) < len(set(event_ids)):
-        from tenantry.failing import Failed
-
-        raise Failed(
+        output.print_line(f"{sum(counts.values()):,} will be tried again within seconds.", "green")
+    if event_ids and sum(counts.values()) < len(set(event_ids)):
+        raise CommandFailed(
             "not every one of these was a dead letter",
             "`tenantry events dead-letters list` shows them.",
             code="not_found",
         )
 
 
-async def _dead(data: Path | None, services: list[str]) -> list[dict[str, Any]]:
+async def _list_dead_letters(data: Path | None, services: list[str]) -> list[dict[str, Any]]:
     from outbox.dead_letters import list_all
 
-    from tenantry.databases import of_each
-    from tenantry.installation import backing
+    from tenantry.installation import find_installation
+    from tenantry.operations.databases import run_in_each
 
-    found = await of_each(backing(data), services, list_all)
+    found = await run_in_each(find_installation(data), services, list_all)
     return [
         {
             "service": service,
@@ -145,5 +145,5 @@ async def _dead(data: Path | None, services: list[str]) -> list[dict[str, Any]]:
     ]
 
 
-def _services(chosen: list[ServiceName] | None) -> list[str]:
-    return [service.value for service in dict.fromkeys(chosen or ServiceName)]
+def _names(services: list[ServiceName] | None) -> list[str]:
+    return [service.value for service in dict.fromkeys(services or ServiceName)]

@@ -1,14 +1,13 @@
 """`tenantry keys`: API keys of a project over HTTP, and the rotation of encryption keys."""
 
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from tenantry.cli.commands import Data, Json, Url, group
+from tenantry.cli.options import Data, Json, Url, group
 
 if TYPE_CHECKING:
-    from tenantry.api import Api
+    from tenantry_client import Client
 
 app = group(
     "API keys of a project (needs a key of its tenant: TENANTRY_API_KEY or --data), "
@@ -17,15 +16,15 @@ app = group(
 
 _COLUMNS = ("id", "name", "type", "prefix", "scopes", "status", "expires_at", "last_used_at")
 
-Project = Annotated[str, typer.Argument(help="Its id or its slug.")]
+ProjectName = Annotated[str, typer.Argument(metavar="project", help="Its id or its slug.")]
 
 
 @app.command()
 def create(
-    project: Project,
+    project: ProjectName,
     name: Annotated[str, typer.Option(help="What it is for.")],
     scope: Annotated[
-        list[str] | None, typer.Option(help="Such as users:read; again for each.")
+        list[str] | None, typer.Option(help="Such as users:read; repeat it for more.")
     ] = None,
     publishable: Annotated[
         bool, typer.Option("--publishable", help="A key for browsers, without scopes.")
@@ -38,95 +37,105 @@ def create(
     as_json: Json = False,
 ) -> None:
     """Create an API key; its secret is shown this once."""
-    from tenantry.cli import showing
-    from tenantry.moments import ahead
+    from tenantry_client import api
+    from tenantry_client.models import CreateApiKey
 
-    body: dict[str, Any] = {"name": name, "type": "publishable" if publishable else "secret"}
-    body["scopes"] = scope or []
+    from tenantry.api_client import connect_as_tenant
+    from tenantry.cli import output
+    from tenantry.cli.times import parse_future
+
+    fields: dict[str, Any] = {"name": name, "type": "publishable" if publishable else "secret"}
+    fields["scopes"] = scope or []
     if expires is not None:
-        body["expires_at"] = _spelled(ahead(expires))
-    api = _api(url, data)
-    made = api("POST", f"{_path(api, project)}/api-keys", body).body
+        fields["expires_at"] = parse_future(expires)
+    with connect_as_tenant(url, data) as tenant:
+        project_id = _find_project(tenant, project)
+        created = tenant(api.create_api_key(project_id, CreateApiKey.model_construct(**fields)))
+    shown = created.model_dump(mode="json")
     if as_json:
-        showing.as_json(made)
+        output.print_json(shown)
         return
-    showing.facts(made, (*_COLUMNS[:-1], "secret"))
-    showing.say("Keep the secret: it is not shown again.", "yellow")
+    output.print_fields(shown, (*_COLUMNS[:-1], "secret"))
+    output.print_line("Keep the secret: it is not shown again.", "yellow")
 
 
 @app.command("list")
 def list_(
-    project: Project,
+    project: ProjectName,
     status: Literal["active", "expired", "revoked"] | None = None,
-    limit: Annotated[int, typer.Option(help="At most so many.", min=1)] = 50,
+    limit: Annotated[int, typer.Option(help="Show at most so many.", min=1)] = 50,
     url: Url = None,
     data: Data = None,
     as_json: Json = False,
 ) -> None:
     """List the API keys of a project; never a secret."""
-    from tenantry.cli import showing
+    from tenantry_client import api
+    from tenantry_client.models import ApiKeysQuery
 
-    api = _api(url, data)
-    path = f"{_path(api, project)}/api-keys"
-    found = api.items(path, "api_keys", limit, status=status)
-    showing.listing(found, "api_keys", _COLUMNS, as_json=as_json)
+    from tenantry.api_client import connect_as_tenant
+    from tenantry.cli.lists import page_size, print_list
+
+    query = ApiKeysQuery.model_construct(limit=page_size(limit), status=status)
+    with connect_as_tenant(url, data) as tenant:
+        request = api.list_api_keys(_find_project(tenant, project), query)
+        print_list(tenant, request, limit, _COLUMNS, as_json=as_json)
 
 
 @app.command()
 def revoke(
-    project: Project,
+    project: ProjectName,
     key_id: Annotated[str, typer.Argument(help="The id of the key: key_…")],
     url: Url = None,
     data: Data = None,
     as_json: Json = False,
 ) -> None:
-    """Refuse an API key everywhere, from now on."""
-    from urllib.parse import quote
+    """Revoke an API key: from now on it is refused everywhere."""
+    from tenantry_client import api
 
-    from tenantry.cli import showing
+    from tenantry.api_client import connect_as_tenant
+    from tenantry.cli import output
 
-    api = _api(url, data)
-    api("DELETE", f"{_path(api, project)}/api-keys/{quote(key_id, safe='')}")
+    with connect_as_tenant(url, data) as tenant:
+        tenant(api.revoke_api_key(_find_project(tenant, project), key_id))
     if as_json:
-        showing.as_json({"id": key_id, "revoked": True})
+        output.print_json({"id": key_id, "revoked": True})
     else:
-        showing.say(f"{key_id} is revoked.", "green")
+        output.print_line(f"{key_id} is revoked.", "green")
 
 
 @app.command()
 def rewrap(data: Data = None, as_json: Json = False) -> None:
-    """Seal every kept secret anew under the first of TENANTRY_ENCRYPTION_KEYS.
+    """Encrypt all stored secrets again with the first of TENANTRY_ENCRYPTION_KEYS.
 
-    Works on the databases of projects and webhooks while they serve; stopped, it can be run again.
+    Works on the databases of projects and webhooks, also while the services run. If it was
+    interrupted, run it again.
     """
     import asyncio
 
-    from tenantry.cli import showing
-    from tenantry.installation import backing
-    from tenantry.rewrapping import rewrap
+    from tenantry.cli import output
+    from tenantry.installation import find_installation
+    from tenantry.operations.key_rotation import rotate_keys
 
-    done = asyncio.run(rewrap(backing(data)))
+    rotated = asyncio.run(rotate_keys(find_installation(data)))
     if as_json:
-        showing.as_json({"rewrapped": done})
+        output.print_json({"rewrapped": rotated})
         return
-    rows = [{"service": service, "sealed_anew": count} for service, count in done.items()]
-    showing.table(rows, ("service", "sealed_anew"))
-    showing.say(
-        "All secrets that are kept are under the first key. Stored answers of idempotent requests "
-        "go within 24 hours: keep the older keys in the list until then."
+    rows = [{"service": service, "encrypted_again": count} for service, count in rotated.items()]
+    output.print_table(rows, ("service", "encrypted_again"))
+    output.print_line(
+        "All stored secrets use the first key now. Stored answers of idempotent requests go within "
+        "24 hours: keep the older keys in the list until then."
     )
 
 
-def _path(api: "Api", project: str) -> str:
-    found = api.find("/v1/admin/projects", "projects", "prj_", project)
-    return f"/v1/admin/projects/{found['id']}"
+def _find_project(tenant: "Client", name: str) -> str:
+    """The id of an existing project."""
+    from tenantry_client import api
+    from tenantry_client.models import ProjectsQuery
 
+    from tenantry.api_client import find_by_slug
 
-def _api(url: str | None, data: Any) -> "Api":
-    from tenantry.api import tenant
-
-    return tenant(url, data)
-
-
-def _spelled(moment: datetime) -> str:
-    return moment.isoformat().replace("+00:00", "Z")
+    if name.startswith("prj_"):
+        return tenant(api.get_project(name)).id
+    query = ProjectsQuery.model_construct(limit=200, q=name)
+    return find_by_slug(tenant, api.list_projects(query), name, "prj_").id

@@ -1,10 +1,10 @@
-"""The steps before a release, on databases and broker: schemas, the stream and its consumers."""
+"""The steps of a release, on databases and NATS: schemas, the stream and its consumers."""
 
 from typing import Annotated
 
 import typer
 
-from tenantry.cli.commands import Data, Json
+from tenantry.cli.options import Data, Json
 
 
 def migrate(
@@ -15,22 +15,23 @@ def migrate(
     as_json: Json = False,
 ) -> None:
     """Bring every service's schema up to date, by TENANTRY_<SERVICE>_MIGRATION_URL or --data."""
-    from tenantry.cli import showing
-    from tenantry.installation import backing
-    from tenantry.keys import SERVICES
-    from tenantry.schemas import pending, upgrade
+    from contracts.topology import SERVICE_NAMES
 
-    place = backing(data)
-    urls = {service: place.migration(service) for service in SERVICES}
+    from tenantry.cli import output
+    from tenantry.installation import find_installation
+    from tenantry.operations.migrations import pending, upgrade
+
+    installation = find_installation(data)
+    urls = {service: installation.migration_url(service) for service in SERVICE_NAMES}
     step = pending if check else upgrade
     found = {service: step(service, url) for service, url in urls.items()}
     if as_json:
-        showing.as_json({"pending" if check else "applied": found})
+        output.print_json({"pending" if check else "applied": found})
     else:
-        word = "is pending" if check else "applied"
+        outcome = "is pending" if check else "applied"
         for service, revisions in found.items():
             for revision in revisions:
-                typer.echo(f"{service}: {revision} {word}")
+                typer.echo(f"{service}: {revision} {outcome}")
         if not any(found.values()):
             typer.echo("Every schema is up to date.")
     raise typer.Exit(1 if check and any(found.values()) else 0)
@@ -38,13 +39,13 @@ def migrate(
 
 def bootstrap(
     watch: Annotated[
-        bool, typer.Option("--watch", help="Stay, and make again what vanishes.")
+        bool, typer.Option("--watch", help="Keep running, and create again what vanishes.")
     ] = False,
     replicas: Annotated[
         int | None,
         typer.Option(
             help="On how many servers of a cluster events are kept: 3 survives the loss of one. "
-            "Left as it is when not given.",
+            "Default: as it is.",
             envvar="TENANTRY_NATS_REPLICAS",
             min=1,
             max=5,
@@ -53,24 +54,40 @@ def bootstrap(
     data: Data = None,
     as_json: Json = False,
 ) -> None:
-    """Make the stream and its consumers, or update them, by TENANTRY_NATS_ADMIN_URL or --data.
+    """Create the stream and its consumers, or update them, by TENANTRY_NATS_ADMIN_URL or --data.
 
-    With --watch it looks every two seconds, and tells of what it made again as JSON lines.
+    With --watch it looks every two seconds, and logs as JSON lines what it has created again.
     """
     import asyncio
 
     from contracts.topology import SERVICE_NAMES
 
-    from tenantry import brokers
-    from tenantry.cli import showing
-    from tenantry.installation import backing
+    from tenantry.cli import output
+    from tenantry.installation import find_installation
+    from tenantry.operations import streams
 
-    url = backing(data).nats()
+    url = find_installation(data).nats_url()
     if watch:
-        asyncio.run(brokers.watch(url, replicas))
+        asyncio.run(streams.watch(url, replicas))
         return
-    asyncio.run(brokers.bootstrap(url, replicas))
+    asyncio.run(streams.bootstrap(url, replicas))
     if as_json:
-        showing.as_json({"stream": "EVENTS", "consumers": list(SERVICE_NAMES)})
+        output.print_json({"stream": "EVENTS", "consumers": list(SERVICE_NAMES)})
     else:
         typer.echo(f"The stream and its consumers are there: {', '.join(SERVICE_NAMES)}.")
+
+
+def draft_migration(service: str, message: str) -> None:
+    """Write a migration that brings a service's newest revision to the state of its tables."""
+    import asyncio
+
+    from contracts.topology import SERVICE_NAMES
+
+    from tenantry.errors import Misconfigured
+    from tenantry.operations.migrations import draft
+
+    if service not in SERVICE_NAMES:
+        raise Misconfigured(
+            f"there is no service {service}", f"Take one of {', '.join(SERVICE_NAMES)}."
+        )
+    asyncio.run(draft(service, message))

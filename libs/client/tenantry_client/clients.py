@@ -1,29 +1,33 @@
-"""The two transports, sync and async. They do what `exchange` says, and decide nothing."""
+"""The two clients, sync and async. `retry` decides when to send, `requests` how to read."""
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from contextlib import aclosing, closing
 from typing import Any, Self, TypeVar
 
 import httpx
 from pydantic import BaseModel
 
-from tenantry_client.errors import NoAnswerError
-from tenantry_client.exchange import Pause, Policy, exchange
-from tenantry_client.requests import Lines, Pages, Request, Splitter
+from tenantry_client.errors import NoResponseError
+from tenantry_client.requests import Lines, LineSplitter, Pages, Request
+from tenantry_client.retry import RetryPolicy, Wait, with_retries
 
 T = TypeVar("T")
 P = TypeVar("P", bound=BaseModel)
 Item = TypeVar("Item", bound=BaseModel)
 
 TIMEOUT_SECONDS = 30.0
-_BROKEN = "the answer broke off"
+_HEADERS = {"User-Agent": "tenantry-client"}
+_BROKEN = "the response broke off"
 
 
 class Client:
     """Sends requests of `api`, one after another.
 
     `key` is a secret API key, an access token, or the operator's key; None for what needs none.
+    `http` is an httpx client of your own, for proxies, certificates or hooks, with its own timeout:
+    it gets the URL and the key, and is closed with this client.
     """
 
     def __init__(
@@ -31,60 +35,59 @@ class Client:
         url: str,
         key: str | None = None,
         *,
-        policy: Policy | None = None,
+        retry_policy: RetryPolicy | None = None,
         timeout: float = TIMEOUT_SECONDS,
+        http: httpx.Client | None = None,
     ) -> None:
-        self._policy = policy or Policy()
-        self._http = httpx.Client(**_settings(url, key, timeout))
+        self._retry_policy = retry_policy or RetryPolicy()
+        self._http = http or httpx.Client(headers=_HEADERS, timeout=timeout)
+        _configure(self._http, url, key)
 
     def __call__(self, request: Request[T]) -> T:
-        """The answer. Raises TenantryError."""
-        return request.read(self._exchange(request))
+        """The result. Raises TenantryError."""
+        return request.read(self.send(request))
 
     def pages(self, request: Pages[P, Item]) -> Iterator[P]:
-        """The page that is asked for and all that follow."""
-        following: Pages[P, Item] | None = request
-        while following is not None:
-            page = self(following)
+        """The requested page and all that follow it."""
+        next_request: Pages[P, Item] | None = request
+        while next_request is not None:
+            page = self(next_request)
             yield page
-            following = following.after(page)
+            next_request = next_request.after(page)
 
     def each(self, request: Pages[P, Item]) -> Iterator[Item]:
-        """Everything in the list, a page at a time."""
+        """All items of a list, a page at a time."""
         for page in self.pages(request):
             yield from request.items(page)
 
     def lines(self, request: Lines[Item]) -> Iterator[Item]:
-        """What is answered line by line, as it comes. Raises NoAnswerError if it breaks off."""
-        response = self._exchange(request, stream=True)
-        splitter = Splitter()
-        try:
-            for block in response.iter_bytes():
+        """The items line by line, as they arrive. Raises NoResponseError if it breaks off."""
+        splitter = LineSplitter()
+        with closing(self.download(request)) as blocks:
+            for block in blocks:
                 for line in splitter.lines(block):
                     if (item := request.read_line(line)) is not None:
                         yield item
-        except httpx.TransportError as error:
-            raise NoAnswerError(_BROKEN) from error
-        finally:
-            response.close()
         if (item := request.read_line(splitter.rest())) is not None:
             yield item
 
-    def close(self) -> None:
-        self._http.close()
+    def download(self, request: Lines[Any]) -> Generator[bytes, None, None]:
+        """The same as bytes, in blocks: for a file. Raises NoResponseError if it breaks off."""
+        response = self.send(request, stream=True)
+        try:
+            yield from response.iter_bytes()
+        except httpx.TransportError as error:
+            raise NoResponseError(_BROKEN) from error
+        finally:
+            response.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _exchange(self, request: Request[Any], *, stream: bool = False) -> httpx.Response:
-        steps = exchange(request.message(self._http), self._policy)
+    def send(self, request: Request[Any], *, stream: bool = False) -> httpx.Response:
+        """The response itself, for its headers; not yet read if `stream`. Raises TenantryError."""
+        steps = with_retries(request.build(self._http), self._retry_policy)
         try:
             step = next(steps)
             while True:
-                if isinstance(step, Pause):
+                if isinstance(step, Wait):
                     time.sleep(step.seconds)
                     step = next(steps)
                     continue
@@ -96,74 +99,83 @@ class Client:
                     step = steps.throw(error)
                 else:
                     step = steps.send(response)
-        except StopIteration as done:
-            answer: httpx.Response = done.value
-            return answer
+        except StopIteration as stop:
+            result: httpx.Response = stop.value
+            return result
+
+    def close(self) -> None:
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 class AsyncClient:
-    """The same for asyncio: `await` the answer, `async for` what is listed."""
+    """The same for asyncio: `await` the result, `async for` what is listed."""
 
     def __init__(
         self,
         url: str,
         key: str | None = None,
         *,
-        policy: Policy | None = None,
+        retry_policy: RetryPolicy | None = None,
         timeout: float = TIMEOUT_SECONDS,
+        http: httpx.AsyncClient | None = None,
     ) -> None:
-        self._policy = policy or Policy()
-        self._http = httpx.AsyncClient(**_settings(url, key, timeout))
+        self._retry_policy = retry_policy or RetryPolicy()
+        self._http = http or httpx.AsyncClient(headers=_HEADERS, timeout=timeout)
+        _configure(self._http, url, key)
 
     async def __call__(self, request: Request[T]) -> T:
-        """The answer. Raises TenantryError."""
-        return request.read(await self._exchange(request))
+        """The result. Raises TenantryError."""
+        return request.read(await self.send(request))
 
     async def pages(self, request: Pages[P, Item]) -> AsyncIterator[P]:
-        """The page that is asked for and all that follow."""
-        following: Pages[P, Item] | None = request
-        while following is not None:
-            page = await self(following)
+        """The requested page and all that follow it."""
+        next_request: Pages[P, Item] | None = request
+        while next_request is not None:
+            page = await self(next_request)
             yield page
-            following = following.after(page)
+            next_request = next_request.after(page)
 
     async def each(self, request: Pages[P, Item]) -> AsyncIterator[Item]:
-        """Everything in the list, a page at a time."""
+        """All items of a list, a page at a time."""
         async for page in self.pages(request):
             for item in request.items(page):
                 yield item
 
-    async def lines(self, request: Lines[Item]) -> AsyncIterator[Item]:
-        """What is answered line by line, as it comes. Raises NoAnswerError if it breaks off."""
-        response = await self._exchange(request, stream=True)
-        splitter = Splitter()
-        try:
-            async for block in response.aiter_bytes():
+    async def lines(self, request: Lines[Item]) -> AsyncGenerator[Item, None]:
+        """The items line by line, as they arrive. Raises NoResponseError if it breaks off."""
+        splitter = LineSplitter()
+        async with aclosing(self.download(request)) as blocks:
+            async for block in blocks:
                 for line in splitter.lines(block):
                     if (item := request.read_line(line)) is not None:
                         yield item
-        except httpx.TransportError as error:
-            raise NoAnswerError(_BROKEN) from error
-        finally:
-            await response.aclose()
         if (item := request.read_line(splitter.rest())) is not None:
             yield item
 
-    async def close(self) -> None:
-        await self._http.aclose()
+    async def download(self, request: Lines[Any]) -> AsyncGenerator[bytes, None]:
+        """The same as bytes, in blocks: for a file. Raises NoResponseError if it breaks off."""
+        response = await self.send(request, stream=True)
+        try:
+            async for block in response.aiter_bytes():
+                yield block
+        except httpx.TransportError as error:
+            raise NoResponseError(_BROKEN) from error
+        finally:
+            await response.aclose()
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    async def _exchange(self, request: Request[Any], *, stream: bool = False) -> httpx.Response:
-        steps = exchange(request.message(self._http), self._policy)
+    async def send(self, request: Request[Any], *, stream: bool = False) -> httpx.Response:
+        """The response itself, for its headers; not yet read if `stream`. Raises TenantryError."""
+        steps = with_retries(request.build(self._http), self._retry_policy)
         try:
             step = next(steps)
             while True:
-                if isinstance(step, Pause):
+                if isinstance(step, Wait):
                     await asyncio.sleep(step.seconds)
                     step = next(steps)
                     continue
@@ -175,13 +187,21 @@ class AsyncClient:
                     step = steps.throw(error)
                 else:
                     step = steps.send(response)
-        except StopIteration as done:
-            answer: httpx.Response = done.value
-            return answer
+        except StopIteration as stop:
+            result: httpx.Response = stop.value
+            return result
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
 
-def _settings(url: str, key: str | None, timeout: float) -> dict[str, Any]:
-    headers = {"User-Agent": "tenantry-client"}
+def _configure(http: httpx.Client | httpx.AsyncClient, url: str, key: str | None) -> None:
+    http.base_url = httpx.URL(url)
     if key is not None:
-        headers["Authorization"] = f"Bearer {key}"
-    return {"base_url": url, "headers": headers, "timeout": timeout}
+        http.headers["Authorization"] = f"Bearer {key}"

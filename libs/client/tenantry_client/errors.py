@@ -1,11 +1,11 @@
-"""What can go wrong, in one tree. Only `TenantryError` need be caught.
+"""All errors, in one tree. To catch them all, catch `TenantryError`.
 
 TenantryError
-├── NoAnswerError             nobody answered, or the answer broke off
-├── UnexpectedAnswerError     an answer that is none of the API's: a proxy's, or a newer product's
-├── InvalidSignatureError     a webhook that was not sent by the product, or too long ago
-├── NotModifiedError          304: the resource is still the one you know
-└── ProblemError              the product refused (RFC 9457); `code` says why
+├── NoResponseError           no connection, or it broke before the response was complete
+├── UnexpectedResponseError   not a response of the API: that of a proxy, or of a newer product
+├── InvalidSignatureError     a webhook that the product did not send, or sent too long ago
+├── NotModifiedError          304: the resource still has the version that you know
+└── ProblemError              the product refused the request (RFC 9457); `code` says why
     ├── MalformedError        400
     ├── UnauthenticatedError  401
     ├── ForbiddenError        403
@@ -24,27 +24,33 @@ import httpx
 
 
 class TenantryError(Exception):
-    """Anything that this client raises of its own."""
+    """Any error of this client."""
 
 
-class NoAnswerError(TenantryError):
-    """The connection failed, or broke before the answer was whole."""
+class NoResponseError(TenantryError):
+    """The connection failed, or broke before the response was complete."""
 
 
-class UnexpectedAnswerError(TenantryError):
-    """An answer that the API's document does not know."""
+class UnexpectedResponseError(TenantryError):
+    """A response that the API's OpenAPI document does not describe. `status` is None for a webhook
+    or a part of a response.
+    """
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class InvalidSignatureError(TenantryError):
-    """A webhook's signature, or its time, is not right."""
+    """The signature of a webhook is wrong, or its time is."""
 
 
 class NotModifiedError(TenantryError):
-    """The answer to `if_none_match` with a version that still stands."""
+    """The response to `if_none_match`, if the resource still has that version."""
 
 
 class ProblemError(TenantryError):
-    """A refusal. `more` holds the members that only some problems have."""
+    """The product refused the request. `more` holds the members that only some problems have."""
 
     def __init__(self, status: int, problem: Mapping[str, Any], retry_after: float | None) -> None:
         super().__init__(f"{status} {problem['code']}: {problem['detail']}")
@@ -55,15 +61,15 @@ class ProblemError(TenantryError):
         self.trace_id = str(problem["trace_id"])
         self.errors: list[dict[str, str]] = problem.get("errors") or []
         self.retry_after = retry_after
-        self.more = {name: value for name, value in problem.items() if name not in _EVERYWHERE}
+        self.more = {name: value for name, value in problem.items() if name not in _COMMON_MEMBERS}
 
 
 class MalformedError(ProblemError):
-    """400: the body could not be read."""
+    """400: the request could not be read."""
 
 
 class UnauthenticatedError(ProblemError):
-    """401: no credential, or one that is not good."""
+    """401: no credential, or not a valid one."""
 
 
 class ForbiddenError(ProblemError):
@@ -71,31 +77,31 @@ class ForbiddenError(ProblemError):
 
 
 class NotFoundError(ProblemError):
-    """404: there is no such thing in this tenant."""
+    """404: this tenant has no such resource."""
 
 
 class ConflictError(ProblemError):
-    """409 and 410: it cannot be done as things are."""
+    """409 and 410: the state of the resource does not allow it."""
 
 
 class VersionMismatchError(ProblemError):
-    """412: the resource has changed since."""
+    """412: the resource has changed since that version."""
 
 
 class InvalidError(ProblemError):
-    """422: `errors` names each field at fault."""
+    """422: `errors` names each field that is wrong."""
 
 
 class RateLimitedError(ProblemError):
-    """429: too many requests, and no time left to wait."""
+    """429: too many requests, also after the retries."""
 
 
 class UnavailableError(ProblemError):
-    """503 and 504: a part of the product is away."""
+    """503 and 504: a part of the product is not available."""
 
 
-_EVERYWHERE = ("type", "title", "status", "detail", "code", "request_id", "trace_id", "errors")
-_OF_STATUS = {
+_COMMON_MEMBERS = ("type", "title", "status", "detail", "code", "request_id", "trace_id", "errors")
+_BY_STATUS = {
     400: MalformedError,
     401: UnauthenticatedError,
     403: ForbiddenError,
@@ -110,13 +116,15 @@ _OF_STATUS = {
 }
 
 
-def refusal(response: httpx.Response) -> TenantryError:
-    """The error that an answer of 400 and above is; its body must have been read."""
+def error_from(response: httpx.Response) -> TenantryError:
+    """The error of a response of 400 and above, whose body must have been read."""
     status = response.status_code
-    given = response.headers.get("Retry-After", "")
-    retry_after = float(given) if given.isascii() and given.isdigit() else None
+    header = response.headers.get("Retry-After", "")
+    retry_after = float(header) if header.isascii() and header.isdigit() else None
     try:
         problem = response.json()
-        return _OF_STATUS.get(status, ProblemError)(status, problem, retry_after)
+        return _BY_STATUS.get(status, ProblemError)(status, problem, retry_after)
     except (ValueError, KeyError, TypeError):
-        return UnexpectedAnswerError(f"{status} without a problem document")
+        return UnexpectedResponseError(
+            f"the response was {status}, without a problem document", status
+        )

@@ -1,4 +1,6 @@
-"""The words of the API, from `contracts`, and those that callers say otherwise than owners."""
+"""The models of the API: those of `contracts`, and those that differ between API and services."""
+
+from typing import Literal
 
 from contracts.api_keys import ApiKey, ApiKeysQuery, ApiKeyVerdict, CreateApiKey, RotateApiKey
 from contracts.audit import AuditEvent, AuditFilters, AuditQuery, ExportedEvent, FeedQuery
@@ -54,14 +56,19 @@ from contracts.webhooks import (
 
 
 class VerifyApiKey(Body):
-    """An API key as it was sent to you; `scopes` are those that it must hold."""
+    """An API key that somebody sent to you; `scopes` are those that it must have."""
 
     secret: str
     scopes: Scopes = []
 
 
 class ExportQuery(AuditFilters):
-    """Dates are inclusive; `action` is exact or a family such as `user.*`."""
+    """Dates are inclusive; `action` is exact or a family such as `user.*`.
+
+    CSV is for `download`: it cannot be read line by line, nor verified.
+    """
+
+    format: Literal["ndjson", "csv"] = "ndjson"
 
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Requests as values: what is asked, and how its answer is read. Nothing here sends anything."""
+"""Requests as values: what to send, and how to read the response. Nothing here sends anything."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -10,7 +10,7 @@ import httpx
 from contracts.models import Body, Pagination, Query
 from pydantic import BaseModel, ValidationError
 
-from tenantry_client.errors import NotModifiedError, UnexpectedAnswerError
+from tenantry_client.errors import NotModifiedError, UnexpectedResponseError
 
 T = TypeVar("T")
 P = TypeVar("P", bound=BaseModel)
@@ -18,8 +18,8 @@ Item = TypeVar("Item", bound=BaseModel)
 
 
 @dataclass(frozen=True)
-class Content:
-    """A body that is no JSON object."""
+class RawBody:
+    """A body that is not a JSON object."""
 
     data: bytes
     media_type: str
@@ -27,54 +27,54 @@ class Content:
 
 @dataclass(frozen=True)
 class Request(Generic[T]):
-    """A request whose answer is a `T`.
+    """A request whose result is a `T`.
 
-    `path` is as in the OpenAPI document, `ids` fill it in order; `answers` has the model of each
-    status of success, None where there is no body.
+    `path` is that of the OpenAPI document, `ids` are its parameters in order; `responses` has the
+    model of each status of success, None where there is no body.
     """
 
     method: str
     path: str
-    answers: Mapping[int, type[BaseModel] | None]
+    responses: Mapping[int, type[BaseModel] | None]
     ids: tuple[str, ...] = ()
     query: Query | None = None
-    body: Body | Content | None = None
+    body: Body | RawBody | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def idempotency_key(self, key: str) -> Self:
-        """With a key of the caller's own, for repeats beyond those that the client makes."""
+        """With a key of your own, to repeat the request later than the client does by itself."""
         return self._with("Idempotency-Key", key)
 
     def if_match(self, version: int) -> Self:
-        """Only if the resource still has that version. Otherwise: VersionMismatchError."""
+        """Only if the resource still has that version; else VersionMismatchError is raised."""
         return self._with("If-Match", f'"{version}"')
 
     def if_none_match(self, version: int) -> Self:
-        """Only if the resource has another version. Otherwise: NotModifiedError."""
+        """Only if the resource has another version; else NotModifiedError is raised."""
         return self._with("If-None-Match", f'"{version}"')
 
     def request_id(self, request_id: str) -> Self:
-        """To be found by it in the audit trail."""
+        """The id by which the request is found in the audit trail."""
         return self._with("X-Request-Id", request_id)
 
-    def message(self, http: httpx.Client | httpx.AsyncClient) -> httpx.Request:
-        """The HTTP message, as it is sent at every try."""
+    def build(self, http: httpx.Client | httpx.AsyncClient) -> httpx.Request:
+        """The HTTP request, which is the same in every try."""
         headers = dict(self.headers)
         if self.method != "GET":
             headers.setdefault("Idempotency-Key", str(uuid4()))
         data = None
-        if isinstance(self.body, Content):
+        if isinstance(self.body, RawBody):
             data, headers["Content-Type"] = self.body.data, self.body.media_type
         elif self.body is not None:
-            # What the caller has not set is for the product to choose, and in a patch to keep.
+            # A field that was not set is the product's to choose, or in an update to keep.
             data = self.body.model_dump_json(exclude_unset=True, by_alias=True).encode()
             headers["Content-Type"] = "application/json"
         return http.build_request(
-            self.method, self.target, params=self.parameters, content=data, headers=headers
+            self.method, self.url_path, params=self.query_parameters, content=data, headers=headers
         )
 
     @property
-    def target(self) -> str:
+    def url_path(self) -> str:
         parts = iter(self.ids)
         return "/".join(
             quote(next(parts), safe="") if part.startswith("{") else part
@@ -82,25 +82,26 @@ class Request(Generic[T]):
         )
 
     @property
-    def parameters(self) -> dict[str, str]:
+    def query_parameters(self) -> dict[str, str]:
         if self.query is None:
             return {}
-        given = self.query.model_dump(mode="json", exclude_unset=True, exclude_none=True)
+        values = self.query.model_dump(mode="json", exclude_unset=True, exclude_none=True)
         return {
             name: str(value).lower() if isinstance(value, bool) else str(value)
-            for name, value in given.items()
+            for name, value in values.items()
         }
 
     def read(self, response: httpx.Response) -> T:
-        """What a success says. Raises NotModifiedError, UnexpectedAnswerError."""
+        """The result. Raises NotModifiedError, UnexpectedResponseError."""
         if response.status_code == httpx.codes.NOT_MODIFIED:
             raise NotModifiedError("the resource has not changed")
-        if response.status_code not in self.answers:
-            raise UnexpectedAnswerError(f"{response.status_code} to {self.method} {self.path}")
-        model = self.answers[response.status_code]
+        status = response.status_code
+        if status not in self.responses:
+            raise UnexpectedResponseError(f"{status} to {self.method} {self.path}", status)
+        model = self.responses[status]
         if model is None:
             return cast("T", None)
-        return cast("T", understood(model, response.content))
+        return cast("T", parse(model, response.content))
 
     def _with(self, name: str, value: str) -> Self:
         return replace(self, headers={**self.headers, name: value})
@@ -116,49 +117,54 @@ class Pages(Request[P], Generic[P, Item]):
         return cast("list[Item]", getattr(page, self.name))
 
     def after(self, page: P) -> Self | None:
-        """The request for the next page; None when that was the last."""
+        """The request for the next page; None after the last one."""
         pagination: Pagination = page.pagination  # type: ignore[attr-defined]
         if pagination.next_cursor is None:
             return None
         assert self.query is not None, "a list always has a query"
-        given = {name: getattr(self.query, name) for name in self.query.model_fields_set}
-        given.pop("page", None)
-        cursor = {**given, "cursor": pagination.next_cursor}
-        return replace(self, query=type(self.query).model_validate(cursor))
+        values = {name: getattr(self.query, name) for name in self.query.model_fields_set}
+        values.pop("page", None)
+        values["cursor"] = pagination.next_cursor
+        return replace(self, query=type(self.query).model_validate(values))
 
 
 @dataclass(frozen=True)
 class Lines(Request[None], Generic[Item]):
-    """A request that is answered by a stream of lines, each of them JSON after `prefix`."""
+    """A request whose response is a stream of lines, each of them JSON after `prefix`."""
 
     item: type[Item] = field(kw_only=True)
     prefix: bytes = b""
 
     def read_line(self, line: bytes) -> Item | None:
-        """The item of a line; None for one that has none."""
+        """The item of a line; None if the line has none."""
         if not line.startswith(self.prefix) or not line.strip():
             return None
-        return understood(self.item, line.removeprefix(self.prefix))
+        return parse(self.item, line.removeprefix(self.prefix))
+
+    def read_lines(self, response: httpx.Response) -> list[Item]:
+        """The items of a response that was read as a whole."""
+        items = map(self.read_line, response.content.split(b"\n"))
+        return [item for item in items if item is not None]
 
 
-class Splitter:
-    """Puts lines together from blocks. Only a line feed ends one: text may hold others."""
+class LineSplitter:
+    """Makes lines of blocks. Only a line feed ends a line: text may contain other separators."""
 
     def __init__(self) -> None:
         self._rest = b""
 
     def lines(self, block: bytes) -> Iterator[bytes]:
-        *whole, self._rest = (self._rest + block).split(b"\n")
-        yield from whole
+        *complete, self._rest = (self._rest + block).split(b"\n")
+        yield from complete
 
     def rest(self) -> bytes:
         """What came after the last line feed."""
         return self._rest
 
 
-def understood(model: type[Item], data: Any) -> Item:
-    """The model of JSON text. Fields that a newer product has added are let go."""
+def parse(model: type[Item], data: Any) -> Item:
+    """The model of JSON text. Fields that a newer product has added are ignored."""
     try:
         return model.model_validate_json(data, extra="ignore")
     except ValidationError as error:
-        raise UnexpectedAnswerError(f"no {model.__name__}: {error}") from error
+        raise UnexpectedResponseError(f"no {model.__name__}: {error}") from error

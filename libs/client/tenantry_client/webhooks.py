@@ -1,4 +1,4 @@
-"""Webhooks as they arrive: verified by the Standard Webhooks specification, then read.
+"""Received webhooks: verified by the Standard Webhooks specification, then parsed.
 
 https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 """
@@ -10,24 +10,24 @@ from contracts.events import Event, EventData
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from tenantry_client.errors import InvalidSignatureError
-from tenantry_client.requests import understood
+from tenantry_client.requests import parse
 
 
 def verify(secret: str, body: bytes, headers: Mapping[str, str]) -> Event:
-    """The event of a request, whose body must be the bytes that came.
+    """The event of a request, whose body must be the bytes that were received.
 
-    `secret` is the webhook's (`whsec_…`). Raises InvalidSignatureError, also when it was signed
-    more than five minutes ago. An event can come again: its id is the same then.
+    `secret` is the webhook's (`whsec_…`). Raises InvalidSignatureError, also if the event was
+    signed more than five minutes ago. An event can come twice, with the same id.
     """
     lower = {name.lower(): value for name, value in headers.items()}
     try:
         Webhook(secret).verify(body.decode(), lower)
     except (WebhookVerificationError, ValueError) as error:
         raise InvalidSignatureError(str(error)) from error
-    return understood(Event, body)
+    return parse(Event, body)
 
 
 def data_of(event: Event) -> EventData | None:
-    """The `data` as the model of its type; None for a type that this client does not know."""
+    """The `data` as the model of its type; None if this client does not know the type."""
     kind = EVENT_TYPES.get(event.type)
     return None if kind is None else kind.model_validate(event.data, extra="ignore")

@@ -165,7 +165,7 @@ async def _delete_memberships(
 
 
 async def _delete_invitations(conn: Connection, context: Context, email: str) -> list[OutboxEntry]:
-    """Pending ones are told of as revoked."""
+    """Returns the events of the pending ones, as revoked."""
     now = datetime.now(UTC)
     rows = await DELETE_INVITATIONS.fetch_all(conn, tenant_id=context.tenant(), email=email)
     entries = []

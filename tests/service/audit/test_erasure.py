@@ -8,8 +8,7 @@ from audit import partitions, tenant_erasure
 from chassis.database import Pool
 from contracts import audit as calls
 from contracts.ids import new_id
-from support.heard import heard, heard_lifecycle
-from support.owner import Owner
+from support.owner import Owner, heard, heard_lifecycle
 
 EMAIL = "ada.lovelace@example.com"
 ADDRESS = "198.51.100.77"

@@ -10,8 +10,7 @@ from audit import export, queries
 from audit.verify import verify_export
 from contracts import audit as calls
 from contracts.ids import new_id
-from support.heard import heard
-from support.owner import Owner
+from support.owner import Owner, heard
 
 
 async def exported(audit: Owner, tenant: str, **query: Any) -> list[bytes]:

@@ -11,8 +11,7 @@ from audit.tables import STEP
 from contracts import audit as calls
 from contracts.ids import new_id
 from outbox.inbox import ReceivedEvent
-from support.heard import heard
-from support.owner import Owner
+from support.owner import Owner, heard
 
 START = datetime(2026, 2, 26, tzinfo=UTC)
 ACTIONS = ("user.created", "user.updated", "user.deleted", "member.added", "project.created")

@@ -8,8 +8,7 @@ import pytest
 from chassis.database import Pool
 from contracts import audit as calls
 from contracts.ids import new_id
-from support.heard import heard
-from support.owner import Owner
+from support.owner import Owner, heard
 
 
 async def proof(audit: Owner, tenant: str) -> dict[str, object]:

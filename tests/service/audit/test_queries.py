@@ -2,8 +2,7 @@
 
 from contracts import audit as calls
 from contracts.ids import new_id
-from support.heard import heard, heard_lifecycle
-from support.owner import TRACE, Owner
+from support.owner import TRACE, Owner, heard, heard_lifecycle
 
 
 async def test_an_event_is_shown_as_the_contract_says(audit: Owner, tenant: str, receive) -> None:

@@ -12,11 +12,11 @@ from contracts.events import ADDRESS_HEADER, AGENT_HEADER
 from contracts.ids import new_id
 from contracts.topology import STREAM
 from outbox.inbox import ReceivedEvent
-from support.heard import heard, heard_lifecycle
-from support.owner import ENCRYPTION_KEYS, HASH_KEY, Owner
+from support.owner import ENCRYPTION_KEYS, HASH_KEY, Owner, heard, heard_lifecycle
 from support.waiting import until
-from tenantry.loopback import HOST, free_ports, is_ready
+from tenantry.dev.health_probe import is_ready
 from tenantry.servers import Servers
+from tenantry.servers.ports import HOST, free_ports
 
 
 @asynccontextmanager

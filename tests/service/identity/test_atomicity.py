@@ -14,7 +14,7 @@ from identity.last_active import LastActive
 from identity.projects_client import CallService, ProjectsClient
 from identity.rpc import handlers
 from service.identity.client import IdentityClient
-from support.statement_log import StatementLog, logged
+from service.statement_log import StatementLog, logged
 
 
 def _kinds() -> dict[Call, str]:

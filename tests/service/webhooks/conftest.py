@@ -6,9 +6,8 @@ import pytest
 from contracts.ids import new_id
 from service.webhooks.client import WebhooksClient
 from service.webhooks.runners import run_dispatchers
-from support import receivers
 from support.owner import owner_of
-from support.receivers import Receiver
+from support.webhook_receiver import Receiver, webhook_receiver
 from tenantry.servers import Servers
 from webhooks.rpc import handlers
 from webhooks.settings import WebhooksSettings
@@ -30,13 +29,13 @@ def tenant() -> str:
 
 @pytest.fixture
 async def receiver() -> AsyncIterator[Receiver]:
-    async with receivers.receiver() as running:
+    async with webhook_receiver() as running:
         yield running
 
 
 @pytest.fixture
 async def other_receiver() -> AsyncIterator[Receiver]:
-    async with receivers.receiver() as running:
+    async with webhook_receiver() as running:
         yield running
 
 

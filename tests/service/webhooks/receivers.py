@@ -3,8 +3,8 @@
 import asyncio
 
 from aiohttp import web
-from support.receivers import Receiver
 from support.waiting import until
+from support.webhook_receiver import Receiver
 
 
 def hold_responses(

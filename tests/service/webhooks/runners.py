@@ -10,8 +10,9 @@ from pathlib import Path
 
 from support.owner import ENCRYPTION_KEYS, HASH_KEY, Owner
 from support.waiting import until
-from tenantry.loopback import free_ports, is_ready
+from tenantry.dev.health_probe import is_ready
 from tenantry.servers import Servers
+from tenantry.servers.ports import free_ports
 from webhooks.worker.dispatcher import Dispatcher
 from webhooks.worker.http_client import open_session
 

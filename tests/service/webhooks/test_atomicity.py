@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from contracts import webhooks as calls
 from contracts.calls import Call
+from service.statement_log import logged
 from service.webhooks.client import WebhooksClient
-from support.statement_log import logged
 from webhooks.rpc import handlers
 
 URL = "https://hooks.example.com/in"

@@ -11,8 +11,8 @@ from contracts.events import Event
 from service.webhooks.client import WebhooksClient
 from service.webhooks.receivers import wait_for_requests
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
-from support.receivers import Receiver
 from support.waiting import until
+from support.webhook_receiver import Receiver
 from webhooks.worker.dispatcher import Dispatcher
 
 

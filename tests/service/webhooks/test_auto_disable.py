@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 from service.webhooks.client import WebhooksClient
 from service.webhooks.receivers import hold_responses, wait_for_requests
-from support.receivers import Receiver
 from support.waiting import until
+from support.webhook_receiver import Receiver
 from webhooks.worker.dispatcher import Dispatcher
 
 

@@ -6,7 +6,7 @@ from aiohttp import web
 from contracts import webhooks as calls
 from contracts.ids import new_id
 from service.webhooks.client import WebhooksClient
-from support.receivers import Receiver
+from support.webhook_receiver import Receiver
 from webhooks.worker.dispatcher import Dispatcher
 
 URL = "https://hooks.example.com/in"

@@ -21,7 +21,7 @@ from service.webhooks.receivers import wait_for_requests
 from service.webhooks.runners import run_webhooks
 from standardwebhooks.webhooks import Webhook
 from support.owner import TRACE
-from support.receivers import Receiver
+from support.webhook_receiver import Receiver
 from tenantry.servers import Servers
 
 

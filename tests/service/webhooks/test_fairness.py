@@ -5,8 +5,8 @@ from contracts import webhooks as calls
 from contracts.ids import new_id
 from service.webhooks.client import WebhooksClient
 from service.webhooks.receivers import hold_responses, wait_for_requests
-from support.receivers import Receiver
 from support.waiting import until
+from support.webhook_receiver import Receiver
 from webhooks.queue.ready import WEBHOOK_LIMIT, WEBHOOKS_AT_ONCE
 from webhooks.rules.fairness import RETRY
 from webhooks.worker import dispatcher as dispatcher_module

@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from support.receivers import Receiver
+from support.webhook_receiver import Receiver
 from webhooks.worker import attempt
 from webhooks.worker.attempt import AttemptResult, WebhookRequest, send
 from webhooks.worker.http_client import FilteringResolver, open_session

@@ -8,7 +8,7 @@ from contracts import webhooks as calls
 from service.webhooks.client import WebhooksClient, make_event, received
 from service.webhooks.receivers import wait_for_requests
 from support.owner import Answer
-from support.receivers import Receiver
+from support.webhook_receiver import Receiver
 from webhooks.worker.dispatcher import Dispatcher
 
 URL = "https://hooks.example.com/in"

@@ -14,8 +14,8 @@ from chassis.streams import bootstrap
 from service.webhooks.client import WebhooksClient
 from service.webhooks.receivers import hold_responses, wait_for_requests
 from service.webhooks.runners import run_dispatchers, run_webhooks
-from support.receivers import Receiver
 from support.waiting import until
+from support.webhook_receiver import Receiver
 from tenantry.servers import Servers
 from webhooks.queue.claim import LEASE_SECONDS
 from webhooks.queue.ready import LOCK_CLAIMING, WEBHOOK_LIMIT

@@ -10,7 +10,7 @@ from outbox.inbox import ReceivedEvent
 from outbox.record import create_message
 from service.webhooks.client import WebhooksClient, make_event, received
 from support.owner import TRACE
-from support.receivers import Receiver
+from support.webhook_receiver import Receiver
 from webhooks.tenant_erasure import erase_tenants
 from webhooks.worker.dispatcher import Dispatcher
 

@@ -8,7 +8,7 @@ from contracts import webhooks as calls
 from contracts.catalogue import EVENT_TYPES
 from service.webhooks.client import WebhooksClient
 from standardwebhooks.webhooks import Webhook
-from support.receivers import Receiver
+from support.webhook_receiver import Receiver
 from webhooks.worker.dispatcher import Dispatcher
 
 URL = "https://hooks.example.com/in"

@@ -1,4 +1,7 @@
-"""What can be asked, an operation of the OpenAPI document each, under its `operationId`."""
+"""All requests: a function for each operation of the OpenAPI document, named by `operationId`.
+
+`follow_events` and `import_lines` are further ways to call an operation.
+"""
 
 from tenantry_client.api.audit import (
     export_events,
@@ -58,6 +61,7 @@ from tenantry_client.api.users import (
     create_user,
     delete_user,
     get_user,
+    import_lines,
     import_users,
     list_users,
     refresh_session,
@@ -111,6 +115,7 @@ __all__ = [
     "get_tenant",
     "get_user",
     "get_webhook",
+    "import_lines",
     "import_users",
     "issue_token",
     "list_api_keys",

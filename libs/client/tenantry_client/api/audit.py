@@ -27,22 +27,22 @@ def get_event(event_id: str) -> Request[AuditEvent]:
 
 
 def get_proof() -> Request[Proof]:
-    """The tenant's chain, recomputed."""
+    """The result of a check of the tenant's hash chain."""
     return Request("GET", _AUDIT + "/proof", {200: Proof})
 
 
 def export_events(query: ExportQuery = ExportQuery()) -> Lines[ExportedEvent]:
-    """The whole trail, or what the filters let through, newest first."""
+    """The whole trail, or the part that the filters select, newest first."""
     return Lines("GET", _AUDIT + "/export", {200: None}, query=query, item=ExportedEvent)
 
 
 def get_feed(query: FeedQuery = FeedQuery()) -> Request[Feed]:
-    """The events after a sequence, in order; `next_after` is where to go on."""
+    """The events after a sequence, in order; continue at `next_after`."""
     return Request("GET", _EVENTS, {200: Feed}, query=query)
 
 
 def follow_events(query: FeedQuery = FeedQuery()) -> Lines[AuditEvent]:
-    """The feed as it grows. It ends by itself after an hour at most: follow again from there."""
+    """New events as they happen. It ends after an hour at most: follow again from the last one."""
     headers = {"Accept": "text/event-stream"}
     return Lines(
         "GET", _EVENTS, {200: None}, query=query, headers=headers, item=AuditEvent, prefix=b"data: "

@@ -50,8 +50,8 @@ def update_organization(organization_id: str, patch: UpdateOrganization) -> Requ
 def delete_organization(
     organization_id: str, query: DeleteQuery = DeleteQuery()
 ) -> Request[DeletionPreview | None]:
-    answers = {204: None, 200: DeletionPreview}
-    return Request("DELETE", _ORGANIZATION, answers, (organization_id,), query)
+    responses = {204: None, 200: DeletionPreview}
+    return Request("DELETE", _ORGANIZATION, responses, (organization_id,), query)
 
 
 def add_member(organization_id: str, member: AddMember) -> Request[Member]:
@@ -76,15 +76,15 @@ def create_invitation(
     organization_id: str, invitation: CreateInvitation
 ) -> Request[IssuedInvitation]:
     """The token is shown this once."""
-    answers = {201: IssuedInvitation}
-    return Request("POST", _INVITATIONS, answers, (organization_id,), body=invitation)
+    responses = {201: IssuedInvitation}
+    return Request("POST", _INVITATIONS, responses, (organization_id,), body=invitation)
 
 
 def list_invitations(
     organization_id: str, query: InvitationsQuery = InvitationsQuery()
 ) -> Pages[InvitationPage, Invitation]:
-    answers = {200: InvitationPage}
-    return Pages("GET", _INVITATIONS, answers, (organization_id,), query, name="invitations")
+    responses = {200: InvitationPage}
+    return Pages("GET", _INVITATIONS, responses, (organization_id,), query, name="invitations")
 
 
 def revoke_invitation(organization_id: str, invitation_id: str) -> Request[None]:
@@ -92,7 +92,7 @@ def revoke_invitation(organization_id: str, invitation_id: str) -> Request[None]
 
 
 def resend_invitation(organization_id: str, invitation_id: str) -> Request[IssuedInvitation]:
-    """The new token is shown this once; the old one is dead."""
+    """The new token is shown this once; the old one does not work any more."""
     ids = (organization_id, invitation_id)
     return Request("POST", _INVITATION + "/resend", {200: IssuedInvitation}, ids)
 

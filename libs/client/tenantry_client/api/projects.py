@@ -73,7 +73,7 @@ def rotate_api_key(
 
 
 def verify_api_key(key: VerifyApiKey) -> Request[ApiKeyVerdict]:
-    """What a key that somebody sent you is worth."""
+    """Whether an API key that somebody sent you is valid, and for what."""
     return Request("POST", "/v1/api-keys/verify", {200: ApiKeyVerdict}, body=key)
 
 

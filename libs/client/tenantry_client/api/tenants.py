@@ -1,4 +1,4 @@
-"""Tenants and their root keys, who am I, and access tokens."""
+"""Tenants and their root keys, the caller's own credential, and access tokens."""
 
 from urllib.parse import urlencode
 
@@ -17,7 +17,7 @@ from contracts.tenants import (
     WhoAmI,
 )
 
-from tenantry_client.requests import Content, Pages, Request
+from tenantry_client.requests import Pages, RawBody, Request
 
 _TENANTS = "/v1/admin/tenants"
 _TENANT = _TENANTS + "/{id}"
@@ -45,9 +45,9 @@ def update_tenant(tenant_id: str, patch: UpdateTenant) -> Request[Tenant]:
 def delete_tenant(
     tenant_id: str, query: DeleteQuery = DeleteQuery()
 ) -> Request[Tenant | DeletionPreview | None]:
-    """As the operator. None once it is gone; the tenant, `deleting`, while services are at it."""
-    answers = {204: None, 202: Tenant, 200: DeletionPreview}
-    return Request("DELETE", _TENANT, answers, (tenant_id,), query)
+    """As the operator. The tenant, `deleting`, until every service has erased it; then None."""
+    responses = {204: None, 202: Tenant, 200: DeletionPreview}
+    return Request("DELETE", _TENANT, responses, (tenant_id,), query)
 
 
 def create_root_key(tenant_id: str, key: CreateRootKey = CreateRootKey()) -> Request[IssuedApiKey]:
@@ -68,7 +68,7 @@ def revoke_root_key(tenant_id: str, key_id: str) -> Request[None]:
 
 
 def who_am_i() -> Request[WhoAmI]:
-    """The tenant and the credential that this client speaks with."""
+    """The tenant and the credential of this client."""
     return Request("GET", "/v1/admin/tenant", {200: WhoAmI})
 
 
@@ -82,5 +82,5 @@ def issue_token(
         "client_secret": client_secret,
         **({} if scope is None else {"scope": scope}),
     }
-    content = Content(urlencode(form).encode(), "application/x-www-form-urlencoded")
-    return Request("POST", "/v1/auth/token", {200: AccessToken}, body=content)
+    body = RawBody(urlencode(form).encode(), "application/x-www-form-urlencoded")
+    return Request("POST", "/v1/auth/token", {200: AccessToken}, body=body)

@@ -1,4 +1,4 @@
-"""Webhooks, their deliveries, and the types of event that they can be sent."""
+"""Webhooks, their deliveries, and the types of event that they can receive."""
 
 from contracts.catalogue import EventTypes
 from contracts.models import DeleteQuery, DeletionPreview
@@ -27,7 +27,7 @@ _DELIVERY = _DELIVERIES + "/{delivery_id}"
 
 
 def create_webhook(webhook: CreateWebhook) -> Request[IssuedWebhook]:
-    """The secret, by which `webhooks.verify` knows it, is shown this once."""
+    """The secret, which `webhooks.verify` needs, is shown this once."""
     return Request("POST", _WEBHOOKS, {201: IssuedWebhook}, body=webhook)
 
 
@@ -59,15 +59,15 @@ def send_test(webhook_id: str, test: SendTest = SendTest()) -> Request[Delivery]
 
 
 def replay(webhook_id: str, what: Replay) -> Request[Replayed]:
-    """Queues again what did not succeed."""
+    """Sends deliveries again that did not succeed."""
     return Request("POST", _WEBHOOK + "/replay", {202: Replayed}, (webhook_id,), body=what)
 
 
 def list_deliveries(
     webhook_id: str, query: DeliveriesQuery = DeliveriesQuery()
 ) -> Pages[DeliveryPage, Delivery]:
-    answers = {200: DeliveryPage}
-    return Pages("GET", _DELIVERIES, answers, (webhook_id,), query, name="deliveries")
+    responses = {200: DeliveryPage}
+    return Pages("GET", _DELIVERIES, responses, (webhook_id,), query, name="deliveries")
 
 
 def get_delivery(webhook_id: str, delivery_id: str) -> Request[DeliveryDetail]:

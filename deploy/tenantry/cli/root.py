@@ -1,0 +1,49 @@
+"""The root of all commands: every failure ends in a sentence on stderr and an exit code."""
+
+import errno
+import json
+import os
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from tenantry.cli.options import JSON_WANTED
+from tenantry.errors import CommandFailed
+
+
+class RootGroup(TyperGroup):
+    """No command shows a traceback. With --json a failure is
+    `{"error": {"code", "message", "fix", ...}}`.
+    """
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except CommandFailed as failed:
+            error = failed
+        except (typer.Exit, typer.Abort, typer.TyperException):
+            raise
+        except Exception as unforeseen:
+            if isinstance(unforeseen, OSError) and unforeseen.errno == errno.EPIPE:
+                raise
+            if os.environ.get("TENANTRY_TRACEBACK"):
+                raise
+            error = CommandFailed(
+                f"{type(unforeseen).__name__}: {unforeseen}",
+                "Set TENANTRY_TRACEBACK=1 and run it again to see where; please report it.",
+                code="unforeseen",
+            )
+        _print_error(error, as_json=bool(ctx.meta.get(JSON_WANTED)))
+        raise typer.Exit(error.exit_code)
+
+
+def _print_error(error: CommandFailed, *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps({"error": error.as_json()}), err=True)
+        return
+    typer.secho(error, fg="red", err=True)
+    fields = error.details.get("errors", ())
+    for field in fields if len(fields) > 1 else ():
+        typer.echo(f"  {field['field']}: {field['message']}", err=True)
+    typer.echo(error.fix, err=True)

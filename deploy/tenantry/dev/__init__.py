@@ -1,0 +1,1 @@
+"""`tenantry dev`: the whole product on one machine."""

@@ -1,0 +1,42 @@
+"""Asks processes of the stack whether they are ready.
+
+Not by `tenantry_client`: the supervisor asks all the time, and the client would double its memory
+(pydantic, httpx). A GET by HTTP/1.0 is enough, whose response ends with the connection.
+"""
+
+import asyncio
+import json
+from contextlib import suppress
+
+from tenantry.servers.ports import HOST
+
+TIMEOUT_SECONDS = 10.0
+
+
+async def is_ready(port: int) -> bool:
+    """Whether the process on the port says that it can do its work."""
+    with suppress(OSError, ValueError):
+        return (await _get_readiness(port))[0] == 200
+    return False
+
+
+async def failed_checks(port: int) -> list[str]:
+    """The names of the checks that keep it from being ready; none when it does not answer."""
+    with suppress(OSError, ValueError, KeyError):
+        status, body = await _get_readiness(port)
+        return list(json.loads(body)["failed"]) if status == 503 else []
+    return []
+
+
+async def _get_readiness(port: int) -> tuple[int, bytes]:
+    """Status and body. Raises OSError (TimeoutError among them) or ValueError."""
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        reader, writer = await asyncio.open_connection(HOST, port)
+        try:
+            writer.write(f"GET /health/ready HTTP/1.0\r\nHost: {HOST}:{port}\r\n\r\n".encode())
+            response = await reader.read()
+        finally:
+            writer.close()
+    head, _, body = response.partition(b"\r\n\r\n")
+    _, status, *_ = head.split(maxsplit=2)
+    return int(status), body

@@ -1,0 +1,101 @@
+"""The five processes of the product, and the programs that prepare their start.
+
+Each has no more in its environment than it needs.
+"""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from contracts.topology import SERVICE_NAMES
+
+from tenantry.dev.health_probe import is_ready
+from tenantry.processes.process import Program
+from tenantry.processes.supervisor import ChildSpec
+from tenantry.servers import Servers
+from tenantry.servers.ports import HOST
+
+PASSED_ON = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "TZ",
+    "TENANTRY_AUDIT_RETENTION_DAYS",
+    "TENANTRY_RATE_LIMIT",
+    "TENANTRY_LOG_LEVEL",
+)
+
+
+def child_spec(name: str, servers: Servers, port: int) -> ChildSpec:
+    """A service, or the edge."""
+    env = {
+        **_environment(),
+        "TENANTRY_NATS_URL": servers.nats_url(name),
+        "TENANTRY_HTTP_HOST": HOST,
+        "TENANTRY_HTTP_PORT": str(port),
+        **(_service_settings(name, servers) if name in SERVICE_NAMES else _edge_settings(servers)),
+    }
+    return ChildSpec(_python_program(name, (name,), env, servers), lambda: is_ready(port))
+
+
+def migrate(servers: Servers) -> Program:
+    urls = {
+        f"TENANTRY_{service.upper()}_MIGRATION_URL": servers.migration_url(service)
+        for service in SERVICE_NAMES
+    }
+    return _python_program("migrate", ("tenantry", "migrate"), {**_environment(), **urls}, servers)
+
+
+def bootstrap(servers: Servers) -> Program:
+    env = {**_environment(), "TENANTRY_NATS_ADMIN_URL": servers.nats_url("admin")}
+    return _python_program("bootstrap", ("tenantry", "bootstrap"), env, servers)
+
+
+def create_demo_tenant(servers: Servers, ports: Mapping[str, int]) -> Program:
+    """It reads the operator's key from the file of secrets, and saves there what it created."""
+    url = f"http://{HOST}:{ports['edge']}"
+    needed = (str(ports["projects"]), str(ports["edge"]))
+    module = ("tenantry.dev.demo_tenant", url, str(servers.secrets.path), *needed)
+    return _python_program("demo-tenant", module, _environment(), servers)
+
+
+def _environment() -> dict[str, str]:
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if name in PASSED_ON or name.startswith("OTEL_")
+    }
+    if folders := os.environ.get("PYTHONPATH"):
+        env["PYTHONPATH"] = os.pathsep.join(
+            str(Path(folder).absolute()) for folder in folders.split(os.pathsep)
+        )
+    return env
+
+
+def _python_program(
+    name: str, module: tuple[str, ...], env: dict[str, str], servers: Servers
+) -> Program:
+    """`-P` keeps a file of the caller's folder from being taken for a module of the same name."""
+    argv = (sys.executable, "-P", "-m", *module)
+    return Program(
+        name=name, argv=argv, env=env, log=servers.data.log(name), lock=servers.data.lock
+    )
+
+
+def _service_settings(name: str, servers: Servers) -> dict[str, str]:
+    env = {
+        "TENANTRY_HASH_KEY": servers.secrets.hash_key,
+        "TENANTRY_DATABASE_URL": servers.database_url(name),
+        "TENANTRY_ENCRYPTION_KEYS": servers.secrets.encryption_keys,
+    }
+    if name == "webhooks":
+        env["TENANTRY_WEBHOOKS_ALLOW_PRIVATE"] = os.environ.get(
+            "TENANTRY_WEBHOOKS_ALLOW_PRIVATE", "true"
+        )
+    return env
+
+
+def _edge_settings(servers: Servers) -> dict[str, str]:
+    redis = {"TENANTRY_REDIS_URL": servers.redis_url} if servers.redis_url else {}
+    return {"TENANTRY_OPERATOR_KEY": servers.secrets.operator_key, **redis}

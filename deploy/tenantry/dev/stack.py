@@ -1,0 +1,169 @@
+"""The whole stack in order: the servers, then schema and streams, then the five processes.
+
+It stops in the reverse order. The ready file names what runs whenever all of it is ready.
+"""
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from contracts.topology import SERVICE_NAMES
+
+from tenantry.atomic_file import write_json
+from tenantry.data_folder.running import RunningStack, remove_running, save_running
+from tenantry.data_folder.secrets import load_or_create
+from tenantry.dev import console, services
+from tenantry.dev.stream_watchdog import watch_streams
+from tenantry.processes.process import run_program
+from tenantry.processes.supervisor import Child, run_all
+from tenantry.servers import Servers
+from tenantry.servers.ports import HOST, free_ports
+
+
+@dataclass(frozen=True)
+class Options:
+    port: int
+    data: Path
+    ready_file: Path | None
+    demo: bool
+
+
+@dataclass
+class Stack:
+    """All processes of a run, and the two files that describe it: running.json and ready file."""
+
+    options: Options
+    servers: Servers
+    children: dict[str, Child] = field(default_factory=dict)
+    ready: bool = False
+
+    def __post_init__(self) -> None:
+        edge, *others = free_ports(1 + len(SERVICE_NAMES))
+        self.ports = {
+            "edge": self.options.port or edge,
+            **dict(zip(SERVICE_NAMES, others, strict=True)),
+        }
+        self.base_url = f"http://{HOST}:{self.ports['edge']}"
+        self.servers.listener = self
+        self._watchdog: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self._remove_files()
+        servers = self.servers
+        await run_all(
+            _timed("PostgreSQL", servers.start_postgres()),
+            _timed("NATS", servers.start_nats()),
+            self._start_redis(),
+        )
+        self._save_running()
+        await run_all(
+            _timed("schema", run_program(services.migrate(servers))),
+            _timed("streams", run_program(services.bootstrap(servers))),
+        )
+        await run_all(
+            *(_timed(name, self.start_process(name)) for name in (*SERVICE_NAMES, "edge")),
+            *([_timed("demo tenant", self._create_demo_tenant())] if self.options.demo else ()),
+        )
+        self.ready = True
+        self._write_ready_file()
+        ports = {name: self.ports[name] for name in SERVICE_NAMES}
+        self._watchdog = asyncio.create_task(watch_streams(services.bootstrap(servers), ports))
+        api_key = servers.secrets.demo.api_key if self.options.demo else None
+        console.print_ready(self.base_url, servers.data.root, api_key)
+
+    async def stop(self, kill_now: asyncio.Event) -> None:
+        self.ready = False
+        self._remove_files()
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+            await asyncio.wait({self._watchdog})
+        if "edge" in self.children:
+            await self.children["edge"].stop(kill_now)
+        await asyncio.gather(
+            *(child.stop(kill_now) for name, child in self.children.items() if name != "edge")
+        )
+        await self.servers.stop(kill_now)
+
+    async def start_process(self, name: str) -> None:
+        """A service, or the edge."""
+        spec = services.child_spec(name, self.servers, self.ports[name])
+        child = self.children[name] = Child(spec, self)
+        await child.start()
+
+    def all_children(self) -> dict[str, Child]:
+        return {**self.children, **self.servers.children}
+
+    def died(self, name: str, how: str) -> None:
+        console.print_death(name, how)
+
+    def recovered(self, name: str, pid: int, seconds: float) -> None:
+        console.print_recovery(name, pid, seconds)
+        if self.ready and all(child.ready for child in self.all_children().values()):
+            try:
+                self._write_ready_file()
+            except OSError as error:
+                console.print_note(f"the ready file could not be written: {error}")
+
+    async def _start_redis(self) -> None:
+        if self.servers.redis_url is None:
+            console.print_note(
+                "no Redis found: limits are counted by the edge alone, and its health says degraded"
+            )
+        else:
+            await _timed("Redis", self.servers.start_redis())
+
+    async def _create_demo_tenant(self) -> None:
+        secrets = self.servers.secrets
+        await run_program(services.create_demo_tenant(self.servers, self.ports))
+        secrets.demo = load_or_create(secrets.path).demo
+        if secrets.demo.api_key is None:
+            console.print_note("the demo tenant is being deleted: use the operator key")
+
+    def _save_running(self) -> None:
+        servers = self.servers
+        running = RunningStack(
+            url=self.base_url,
+            databases={name: servers.database_url(name) for name in SERVICE_NAMES},
+            migrations={name: servers.migration_url(name) for name in SERVICE_NAMES},
+            nats_admin_url=servers.nats_url("admin"),
+            nats_subscriber_url=servers.nats_url("subscriber"),
+            redis_url=servers.redis_url,
+        )
+        save_running(servers.data.root, running)
+
+    def _remove_files(self) -> None:
+        remove_running(self.servers.data.root)
+        if self.options.ready_file is not None:
+            with suppress(OSError):
+                self.options.ready_file.unlink()
+
+    def _write_ready_file(self) -> None:
+        if self.options.ready_file is None:
+            return
+        servers, demo = self.servers, self.servers.secrets.demo
+        content = {
+            "base_url": self.base_url,
+            "operator_key": servers.secrets.operator_key,
+            "tenant_id": demo.tenant_id if self.options.demo else None,
+            "api_key": demo.api_key if self.options.demo else None,
+            "services": {
+                name: {"url": f"http://{HOST}:{self.ports[name]}"} for name in SERVICE_NAMES
+            },
+            "processes": {name: child.pid for name, child in self.all_children().items()},
+            "databases": {name: servers.database_url(name) for name in SERVICE_NAMES},
+            "nats": {
+                "admin_url": servers.nats_url("admin"),
+                "subscriber_url": servers.nats_url("subscriber"),
+            },
+        }
+        write_json(self.options.ready_file, content)
+
+
+async def _timed(name: str, step: Coroutine[Any, Any, None]) -> None:
+    started = time.monotonic()
+    await step
+    console.print_step(name, time.monotonic() - started)

@@ -1,0 +1,44 @@
+"""Creates the stream or a consumer again when it vanishes under a running stack.
+
+A service without its consumer is not ready and receives no events until the consumer exists again;
+then it continues by itself. The bootstrap program creates it, in a process of its own.
+"""
+
+import asyncio
+from collections.abc import Mapping
+
+from tenantry.dev import console
+from tenantry.dev.health_probe import failed_checks
+from tenantry.errors import ProgramFailed
+from tenantry.processes.process import Program, run_program
+
+CHECK_SECONDS = 2.0
+CONFIRM_SECONDS = 0.5
+
+
+async def watch_streams(bootstrap: Program, ports: Mapping[str, int]) -> None:
+    """Runs until it is cancelled. `ports` are those of the services by name."""
+    while True:
+        await asyncio.sleep(CHECK_SECONDS)
+        if not await _without_consumer(ports):
+            continue
+        # After a restart of NATS a consumer may only be late: look again.
+        await asyncio.sleep(CONFIRM_SECONDS)
+        if names := await _without_consumer(ports):
+            console.print_note(
+                f"{', '.join(names)} cannot receive events: creating stream and consumers again"
+            )
+            try:
+                await run_program(bootstrap)
+            except ProgramFailed as failure:
+                console.print_note(f"{failure}: see {bootstrap.log}")
+
+
+async def _without_consumer(ports: Mapping[str, int]) -> list[str]:
+    """The services that lack their consumer although they reach NATS."""
+    failed = await asyncio.gather(*(failed_checks(port) for port in ports.values()))
+    return [
+        name
+        for name, checks in zip(ports, failed, strict=True)
+        if "events" in checks and "nats" not in checks
+    ]

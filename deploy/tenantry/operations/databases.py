@@ -1,0 +1,74 @@
+"""Connections to the services' databases, with errors that say what to do."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import asyncpg
+from asyncpg import Connection
+from chassis.database import UNAVAILABLE
+
+from tenantry.errors import CommandFailed
+from tenantry.installation import Installation
+
+T = TypeVar("T")
+
+CONNECT_SECONDS = 5
+
+
+@asynccontextmanager
+async def connect(service: str, url: str) -> AsyncIterator[Connection]:
+    """Raises CommandFailed: no connection, a broken one, or a schema older than this release."""
+    try:
+        conn = await asyncpg.connect(
+            url, timeout=CONNECT_SECONDS, server_settings={"timezone": "UTC"}
+        )
+    except (ValueError, asyncpg.PostgresError, *UNAVAILABLE) as error:
+        raise _unavailable(service, url, error) from None
+    try:
+        yield conn
+    except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError) as error:
+        raise CommandFailed(
+            f"{service}: {error}", "Run `tenantry migrate` first.", code="schema_behind"
+        ) from None
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise CommandFailed(
+            f"{service}: {error}",
+            f"TENANTRY_{service.upper()}_DATABASE_URL must name the role {service}.",
+            code="no_right",
+        ) from None
+    except UNAVAILABLE as error:
+        raise _unavailable(service, url, error) from None
+    finally:
+        conn.terminate()
+
+
+async def run_in_each(
+    installation: Installation,
+    services: Sequence[str],
+    work: Callable[[Connection], Awaitable[T]],
+) -> dict[str, T]:
+    """What `work` returns in each service's database, one after another, each in a transaction.
+
+    All URLs are looked up before the first database is opened.
+    """
+    urls = {service: installation.database_url(service) for service in services}
+    results = {}
+    for service, url in urls.items():
+        async with connect(service, url) as conn, conn.transaction():
+            results[service] = await work(conn)
+    return results
+
+
+def _unavailable(service: str, url: str, error: Exception) -> CommandFailed:
+    parts = urlsplit(url)
+    reason = str(error) or type(error).__name__
+    if isinstance(error, asyncio.TimeoutError):
+        reason = f"no answer within {CONNECT_SECONDS} s"
+    return CommandFailed(
+        f"the database of {service} at {parts.hostname}: {reason}",
+        f"Check TENANTRY_{service.upper()}_DATABASE_URL and that PostgreSQL runs.",
+        code="database_away",
+    )

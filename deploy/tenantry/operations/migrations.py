@@ -1,0 +1,54 @@
+"""Migrations of one service's database, with errors that say what to do, and drafts of new ones."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import asyncpg
+from chassis import migrations
+from chassis.database import UNAVAILABLE
+from sqlalchemy.exc import ArgumentError, DBAPIError
+
+from tenantry.errors import CommandFailed
+from tenantry.servers import backing_servers
+
+T = TypeVar("T")
+
+
+def upgrade(service: str, url: str) -> list[str]:
+    """Returns the revisions that it applied, oldest first."""
+    return _run(migrations.upgrade, service, url)
+
+
+def pending(service: str, url: str) -> list[str]:
+    """The revisions that the database still lacks, oldest first."""
+    return _run(migrations.pending, service, url)
+
+
+async def draft(service: str, message: str) -> None:
+    """Writes `<service>/migrations/versions/<number>_<message>.py`, to be read and corrected.
+
+    It compares the tables with a throw-away PostgreSQL at the newest revision.
+    """
+    with TemporaryDirectory() as folder:
+        async with backing_servers(Path(folder), with_redis=False) as servers:
+            url = servers.migration_url(service)
+            await asyncio.to_thread(migrations.upgrade, service, url)
+            await asyncio.to_thread(migrations.draft, service, url, message)
+
+
+def _run(step: Callable[[str, str], T], service: str, url: str) -> T:
+    try:
+        return step(service, url)
+    except (ArgumentError, ValueError, DBAPIError, asyncpg.PostgresError, *UNAVAILABLE) as error:
+        cause = getattr(error, "orig", None) or error
+        reason = (str(cause) or type(cause).__name__).splitlines()[0]
+        raise CommandFailed(
+            f"the schema of {service} at {urlsplit(url).hostname}: {reason}",
+            f"Check TENANTRY_{service.upper()}_MIGRATION_URL (the role {service}_owner) and that "
+            "PostgreSQL runs.",
+            code="migration_failed",
+        ) from None

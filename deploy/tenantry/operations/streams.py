@@ -1,0 +1,62 @@
+"""NATS as its admin user: the stream, its consumers, and errors that say what to do."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from chassis import streams
+from chassis.nats_client import parse_nats_urls
+from chassis.telemetry import configure_logging
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+
+from tenantry.errors import CommandFailed, Misconfigured
+
+
+async def bootstrap(urls: str, replicas: int | None) -> None:
+    try:
+        await streams.bootstrap(_checked(urls), replicas)
+    except (NatsError, OSError, TimeoutError) as error:
+        raise _unavailable(urls, error) from None
+
+
+async def watch(urls: str, replicas: int | None) -> None:
+    """Until SIGTERM or SIGINT. Waits for NATS, however long that takes."""
+    configure_logging("bootstrap", "INFO")
+    watch_task = asyncio.create_task(streams.watch(_checked(urls), replicas))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, watch_task.cancel)
+    await asyncio.wait({watch_task})
+    if not watch_task.cancelled() and (error := watch_task.exception()):
+        raise _unavailable(urls, error)
+
+
+@asynccontextmanager
+async def connect(urls: str) -> AsyncIterator[Client]:
+    try:
+        async with streams.connected(_checked(urls)) as client:
+            yield client
+    except (NatsError, OSError, TimeoutError) as error:
+        raise _unavailable(urls, error) from None
+
+
+def _checked(urls: str) -> str:
+    try:
+        parse_nats_urls(urls)
+    except ValueError as error:
+        raise Misconfigured(
+            f"TENANTRY_NATS_ADMIN_URL {error}",
+            "Write it as nats://admin:password@host:4222, several servers by commas.",
+            variable="TENANTRY_NATS_ADMIN_URL",
+        ) from None
+    return urls
+
+
+def _unavailable(urls: str, error: BaseException) -> CommandFailed:
+    return CommandFailed(
+        f"NATS at {parse_nats_urls(urls)}: {str(error) or type(error).__name__}",
+        "Check TENANTRY_NATS_ADMIN_URL, that the server runs with JetStream, and that the user is "
+        "its admin.",
+        code="broker_away",
+    )

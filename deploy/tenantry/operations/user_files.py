@@ -1,0 +1,145 @@
+"""Reads a file of users, NDJSON or CSV with a header, as the lines of a bulk import.
+
+The same file always gives the same chunks: an import continues after the number of its last one.
+"""
+
+import csv
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from tenantry.errors import Misconfigured
+
+CHUNK_LINES = 5_000
+CHUNK_BYTES = 4 * 1024 * 1024
+"""Half of what the API accepts at once: an interrupted import repeats less."""
+METADATA = "metadata."
+COLUMNS = ("email", "email_verified", "username", "name", "external_id", "status", "metadata")
+_FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+
+Format = Literal["ndjson", "csv"]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One user as JSON, and its line in the file."""
+
+    number: int
+    data: bytes
+
+
+@dataclass(frozen=True)
+class UserFile:
+    """A file and its digest, which shows whether it was changed."""
+
+    path: Path
+    format: Format
+    sha256: str
+    lines: int
+
+    def chunks(self) -> Iterator[list[Line]]:
+        """Raises Misconfigured for a file that does not have its format."""
+        lines = _read_ndjson(self.path) if self.format == "ndjson" else _read_csv(self.path)
+        return _split(lines)
+
+
+def read_user_file(path: Path, format_: Format | None = None) -> UserFile:
+    """Reads it once, for digest and lines. Without `format_`, the extension decides."""
+    format_ = format_ or ("csv" if path.suffix.lower() == ".csv" else "ndjson")
+    digest, lines = hashlib.sha256(), 0
+    try:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+                lines += block.count(b"\n")
+    except OSError as error:
+        raise Misconfigured(
+            f"{path} cannot be read: {error.strerror}", "Name a file that you may read."
+        ) from None
+    return UserFile(path, format_, digest.hexdigest(), lines)
+
+
+def _split(lines: Iterable[Line]) -> Iterator[list[Line]]:
+    chunk: list[Line] = []
+    size = 0
+    for line in lines:
+        length = len(line.data) + 1
+        if chunk and (len(chunk) == CHUNK_LINES or size + length > CHUNK_BYTES):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(line)
+        size += length
+    if chunk:
+        yield chunk
+
+
+def _read_ndjson(path: Path) -> Iterator[Line]:
+    with path.open("rb") as file:
+        for number, raw in enumerate(file, 1):
+            if data := raw.strip():
+                yield Line(number, data)
+
+
+def _read_csv(path: Path) -> Iterator[Line]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            _check_header(path, reader.fieldnames or ())
+            for row in reader:
+                yield Line(
+                    reader.line_num, json.dumps(_user_of(path, reader.line_num, row)).encode()
+                )
+    except UnicodeDecodeError:
+        raise Misconfigured(f"{path} is not UTF-8", "Save it as UTF-8.") from None
+    except csv.Error as error:
+        raise Misconfigured(f"{path} is no CSV: {error}", "Save it as CSV (RFC 4180).") from None
+
+
+def _check_header(path: Path, names: Iterable[str]) -> None:
+    names = list(names)
+    metadata_names = [name for name in names if name.startswith(METADATA)]
+    unknown = sorted(set(names) - set(COLUMNS) - set(metadata_names))
+    if unknown:
+        wrong = f"has what is no field of a user: {', '.join(unknown)}"
+    elif "email" not in names:
+        wrong = "has no email"
+    elif len(set(names)) != len(names):
+        wrong = "has a column twice"
+    elif metadata_names and "metadata" in names:
+        wrong = f"has both metadata and {metadata_names[0]}"
+    else:
+        return
+    raise Misconfigured(
+        f"the header of {path} {wrong}",
+        f"Its first line names columns, of {', '.join(COLUMNS)} and {METADATA}<name>.",
+    )
+
+
+def _user_of(path: Path, number: int, row: dict[str, Any]) -> dict[str, Any]:
+    """Empty cells are absent. A cell that is no flag or no JSON is left for the API to refuse."""
+    if None in row or None in row.values():
+        raise Misconfigured(
+            f"line {number} of {path} has not as many cells as the header",
+            "Quote cells that contain commas or quotes (RFC 4180).",
+        )
+    user: dict[str, Any] = {}
+    for name, cell in row.items():
+        if cell == "":
+            continue
+        if name.startswith(METADATA):
+            user.setdefault("metadata", {})[name.removeprefix(METADATA)] = cell
+        elif name == "metadata":
+            user["metadata"] = _json_or_text(cell)
+        else:
+            user[name] = _FLAGS.get(cell.lower(), cell) if name == "email_verified" else cell
+    return user
+
+
+def _json_or_text(cell: str) -> Any:
+    try:
+        return json.loads(cell)
+    except ValueError:
+        return cell

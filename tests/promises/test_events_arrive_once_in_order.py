@@ -1,0 +1,322 @@
+"""Outbox, relay, inbox: what docs/guarantees.md says of each, on a real PostgreSQL and NATS."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from chassis import migrations, streams
+from chassis.broker import Broker
+from chassis.database import Pool, open_pool
+from chassis.nats_client import NatsClient, connect
+from contracts.context import Context
+from contracts.ids import new_id
+from contracts.organizations import OrganizationDeleted
+from contracts.topology import STREAM
+from faststream.nats import NatsRouter
+from nats.aio.msg import Msg
+from outbox import dead_letters
+from outbox.consumer import BATCH, Consumer
+from outbox.inbox import ReceivedEvent
+from outbox.record import create_entry, record
+from outbox.relay import Relay
+from outbox.republish import republish
+from support.owner import TRACE
+from support.servers import kill, servers_on
+from support.waiting import until
+from tenantry.servers import Servers
+
+DURABLE = "audit"
+"""The durable consumer that the tests read."""
+
+
+@dataclass
+class Pipeline:
+    """A database with an outbox and an inbox, and the stream. `handled` are ids of events."""
+
+    servers: Servers
+    pool: Pool
+    nats: NatsClient
+    handled: list[str] = field(default_factory=list)
+    poison: set[str] = field(default_factory=set)
+
+    async def record(
+        self, count: int = 1, wake: Relay | None = None, *, commit: bool = True
+    ) -> list[str]:
+        """The ids of so many events, recorded in one transaction; wakes the relay if given."""
+        context = Context(tenant_id=new_id("ten"), request_id="req_1", traceparent=TRACE)
+        entries = [
+            create_entry(context, OrganizationDeleted, new_id("org"), {}) for _ in range(count)
+        ]
+        async with self.pool.acquire() as conn:
+            transaction = conn.transaction()
+            await transaction.start()
+            await record(conn, entries)
+            await (transaction.commit() if commit else transaction.rollback())
+        if wake is not None:
+            wake.wake()
+        return [each.event_id for each in entries]
+
+    async def handle(self, _: object, events: Sequence[ReceivedEvent]) -> None:
+        if any(each.id in self.poison for each in events):
+            raise ValueError
+        self.handled += [each.id for each in events]
+
+    @asynccontextmanager
+    async def running_relay(self) -> AsyncIterator[Relay]:
+        """A replica's relay, ended as a process ends that is killed."""
+        relay = Relay(
+            self.servers.database_url("identity"), self.servers.nats_url("admin"), lambda _: None
+        )
+        async with _running(relay.run()):
+            yield relay
+
+    @asynccontextmanager
+    async def running_consumer(self) -> AsyncIterator[Consumer]:
+        broker, router = Broker(self.nats), NatsRouter()
+        await broker.connect()
+
+        consumer = Consumer(DURABLE, self.handle)
+
+        @router.subscriber(**consumer.options)
+        async def receive(batch: list[Any]) -> None:
+            await consumer.receive(batch)
+
+        consumer.connect(broker, router, self.pool, lambda _: None)
+        async with _running(consumer.run()):
+            yield consumer
+
+    async def all_published(self) -> bool:
+        left = "SELECT count(*) FROM outbox WHERE published_at IS NULL"
+        return await self.pool.fetchval(left) == 0
+
+    async def in_stream(self) -> list[str]:
+        """The ids of all messages, in order."""
+        js = self.nats.jetstream()
+        state = (await js.stream_info(STREAM)).state
+        if not state.messages:
+            return []
+        positions = range(state.first_seq, state.last_seq + 1)
+        messages = [await js.get_msg(STREAM, position) for position in positions]
+        return [(each.headers or {})["Nats-Msg-Id"] for each in messages]
+
+    async def fetch_and_never_ack(self, count: int) -> None:
+        """What a process had in hand when it was killed."""
+        other = await self.nats.jetstream().pull_subscribe_bind(DURABLE, STREAM)
+        in_hand: list[Msg] = []
+        while len(in_hand) < count:
+            in_hand += await other.fetch(count - len(in_hand), timeout=5)
+        await other.unsubscribe()
+
+    async def assert_handled(self, ids: Sequence[str]) -> None:
+        """Once each, in this order; waits for them."""
+
+        async def enough() -> bool:
+            return len(self.handled) >= len(ids)
+
+        await until(enough)
+        assert self.handled == list(ids)
+
+
+@asynccontextmanager
+async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+@pytest.fixture(scope="module")
+async def own_servers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Servers]:
+    """Its NATS is killed, so it is not the one that all tests share."""
+    folder = tmp_path_factory.mktemp("pipeline")
+    async with servers_on(folder, with_redis=False) as running:
+        await asyncio.to_thread(migrations.upgrade, "identity", running.migration_url("identity"))
+        yield running
+
+
+@pytest.fixture
+async def pipeline(own_servers: Servers) -> AsyncIterator[Pipeline]:
+    pool = await open_pool(own_servers.database_url("identity"), 10)
+    await pool.execute("DELETE FROM outbox")
+    await pool.execute("DELETE FROM dead_letters")
+    nats = await connect(own_servers.nats_url("admin"))
+    with suppress(Exception):
+        await nats.jetstream().delete_stream(STREAM)
+    await streams.bootstrap(own_servers.nats_url("admin"))
+    yield Pipeline(own_servers, pool, nats)
+    with suppress(OSError):
+        await nats.close()
+    await pool.close()
+
+
+async def test_what_is_rolled_back_is_never_published(pipeline: Pipeline) -> None:
+    async with pipeline.running_relay(), pipeline.running_consumer():
+        await pipeline.record(3, commit=False)
+        await pipeline.assert_handled(await pipeline.record(2))
+
+
+async def test_one_relay_leads_and_another_takes_over_within_five_seconds(
+    pipeline: Pipeline,
+) -> None:
+    async with pipeline.running_consumer():
+        async with pipeline.running_relay():
+            ids = await pipeline.record()
+            await pipeline.assert_handled(ids)
+            standby = pipeline.running_relay()
+            await standby.__aenter__()
+            locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted"
+            assert await pipeline.pool.fetchval(locks) == 2, "the relay's and the consumer's"
+        died = time.monotonic()
+        ids += await pipeline.record()
+        await pipeline.assert_handled(ids)
+        assert time.monotonic() - died < 5
+        await standby.__aexit__(None, None, None)
+
+
+async def test_order_holds_while_the_broker_is_killed(pipeline: Pipeline) -> None:
+    ids: list[str] = []
+    async with pipeline.running_relay() as relay, pipeline.running_consumer():
+        for _ in range(4):
+            for _ in range(5):
+                ids += await pipeline.record(300, relay)
+            await kill(pipeline.servers, "nats")
+        ids += await pipeline.record(10)
+
+        await until(pipeline.all_published, 40)
+        await pipeline.assert_handled(ids)
+    in_stream = await pipeline.in_stream()
+    assert list(dict.fromkeys(in_stream)) == ids
+
+
+async def test_what_a_killed_process_had_in_hand_is_handled_first(pipeline: Pipeline) -> None:
+    async with pipeline.running_relay() as relay:
+        ids = await pipeline.record(BATCH, relay)
+        await pipeline.fetch_and_never_ack(BATCH)
+        ids += await pipeline.record(50, relay)
+        async with pipeline.running_consumer():
+            await pipeline.assert_handled(ids)
+
+
+async def test_what_was_sent_and_never_came_is_handled_before_what_is_newer(
+    pipeline: Pipeline,
+) -> None:
+    """As when another server of a cluster dies with what it was sending."""
+    js = pipeline.nats.jetstream()
+
+    async def both_wait() -> bool:
+        return (await js.consumer_info(STREAM, DURABLE)).num_waiting == 2
+
+    async with pipeline.running_relay() as relay, pipeline.running_consumer():
+        ids = await pipeline.record(5, relay)
+        await pipeline.assert_handled(ids)
+        swallowing = asyncio.create_task(pipeline.fetch_and_never_ack(3))
+        await until(both_wait)
+        ids += await pipeline.record(30, relay)
+        await swallowing
+        ids += await pipeline.record(30, relay)
+        await pipeline.assert_handled(ids)
+
+
+async def test_one_replica_consumes_and_another_takes_over(pipeline: Pipeline) -> None:
+    async with pipeline.running_relay() as relay, pipeline.running_consumer():
+        async with pipeline.running_consumer():
+            ids = await pipeline.record(20, relay)
+            await pipeline.assert_handled(ids)
+        ids += await pipeline.record(20, relay)
+        await pipeline.assert_handled(ids)
+
+
+async def test_a_lost_stream_is_filled_again_and_changes_nothing(pipeline: Pipeline) -> None:
+    async with pipeline.running_relay() as relay, pipeline.running_consumer():
+        ids = await pipeline.record(30, relay)
+        await pipeline.assert_handled(ids)
+        await until(pipeline.all_published)
+        await pipeline.nats.jetstream().delete_stream(STREAM)
+        await streams.bootstrap(pipeline.servers.nats_url("admin"))
+        async with pipeline.pool.acquire() as conn:
+            assert await republish(conn, datetime.now(UTC) - timedelta(hours=1)) == 30
+        relay.wake()
+
+        async def filled() -> bool:
+            return len(await pipeline.in_stream()) == 30
+
+        await until(filled)
+        assert await pipeline.in_stream() == ids
+        later = await pipeline.record(1, relay)
+        await pipeline.assert_handled(ids + later)
+
+
+async def test_published_events_are_kept_a_day(pipeline: Pipeline) -> None:
+    kept, old = await pipeline.record(2)
+    async with pipeline.running_relay():
+        await until(pipeline.all_published)
+    age = "UPDATE outbox SET published_at = now() - interval '{}' WHERE event_id = $1"
+    await pipeline.pool.execute(age.format("25 hours"), old)
+    await pipeline.pool.execute(age.format("23 hours"), kept)
+    async with pipeline.running_relay():
+
+        async def purged() -> bool:
+            return await pipeline.pool.fetchval("SELECT count(*) FROM outbox") == 1
+
+        await until(purged)
+    assert await pipeline.pool.fetchval("SELECT event_id FROM outbox") == kept
+
+
+async def test_poison_stops_nobody_is_a_dead_letter_and_can_be_requeued(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("outbox.consumer.RETRY_SECONDS", (0.05,))
+    ids = await pipeline.record(9)
+    bad = ids[4]
+    pipeline.poison = {bad}
+    async with (
+        pipeline.running_relay(),
+        pipeline.running_consumer(),
+        pipeline.pool.acquire() as conn,
+    ):
+
+        async def tries() -> list[int]:
+            return [letter["tries"] for letter in await dead_letters.list_all(conn)]
+
+        async def given_up() -> bool:
+            return await tries() == [5]
+
+        async def failed_again() -> bool:
+            return await tries() == [1]
+
+        async def gone() -> bool:
+            return await dead_letters.count(conn) == 0
+
+        await until(given_up)
+        assert pipeline.handled == [each for each in ids if each != bad]
+        (letter,) = await dead_letters.list_all(conn)
+        assert (letter["event_id"], letter["error"], letter["tries"]) == (bad, "ValueError", 5)
+        assert await dead_letters.requeue(conn, [bad]) == 1
+        await until(failed_again)
+        pipeline.poison = set()
+        assert await dead_letters.requeue(conn, None) == 1
+        await until(gone)
+    assert pipeline.handled[-1] == bad
+    assert len(pipeline.handled) == len(ids)
+
+
+async def test_a_vanished_consumer_is_noticed_and_read_again_once_it_is_made(
+    pipeline: Pipeline,
+) -> None:
+    async with pipeline.running_relay() as relay, pipeline.running_consumer() as consumer:
+        ids = await pipeline.record(5, relay)
+        await pipeline.assert_handled(ids)
+        await pipeline.nats.jetstream().delete_consumer(STREAM, DURABLE)
+        with pytest.raises(Exception, match="consumer not found"):
+            await consumer.info()
+        ids += await pipeline.record(5, relay)
+        await streams.bootstrap(pipeline.servers.nats_url("admin"))
+        await pipeline.assert_handled(ids)

@@ -1,0 +1,117 @@
+"""Two edges and two replicas of every service: either may be killed under load, and nobody notices.
+
+A write is repeated at the other edge than the one that it went to, whichever replica answers there.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+
+import asyncpg
+import pytest
+from chaos.faults import Fault
+from chaos.run import ChaosRun, chaos_run
+from chaos.stack import ProxiedStack
+from chaos.workload import Writer
+from chaos.writes import Write
+from contracts.topology import SERVICE_NAMES, Lock
+from support.waiting import until
+from tenantry.dev import services
+from tenantry.processes.supervisor import Child
+from tenantry.servers.ports import HOST, free_ports
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="kills a process of a tree")
+
+PROCESSES = (*SERVICE_NAMES, "edge")
+LOCKS = {"relay": Lock.RELAY, "consumer": Lock.CONSUMER}
+BETWEEN = 30
+"""Answers to the load from one kill to the next."""
+
+# Of a lock by a bigint PostgreSQL shows the two halves.
+_HOLDERS = """
+SELECT pid FROM pg_locks JOIN pg_database ON pg_database.oid = database
+ WHERE locktype = 'advisory' AND granted AND datname = current_database()
+   AND (classid::bigint << 32) | objid::bigint = $1
+"""
+
+
+def second(name: str) -> str:
+    return f"{name}-2"
+
+
+ONE_OF_EACH = [(name,) for name in PROCESSES]
+THE_OTHERS = [tuple(map(second, SERVICE_NAMES)), (second("edge"),)]
+"""The second replicas of all services at once, then the second edge: every leader dies in turn."""
+
+
+class ReplicatedStack(ProxiedStack):
+    """The second replicas share databases, broker and proxies with the first, all supervised."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        others = map(second, PROCESSES)
+        self.other_ports = dict(zip(others, free_ports(len(PROCESSES)), strict=True))
+
+    @property
+    def other_url(self) -> str:
+        """The second edge."""
+        return f"http://{HOST}:{self.other_ports[second('edge')]}"
+
+    async def _start_process(self, name: str) -> None:
+        await super()._start_process(name)
+        other = second(name)
+        duty = services.duty_of(name, self.servers, self.other_ports[other])
+        program = replace(duty.program, name=other, log=self.servers.data.log(other))
+        child = self.children[other] = Child(replace(duty, program=program), self)
+        await child.start()
+
+    async def leaders(self) -> dict[str, int]:
+        """How many sessions lead, by service and by what they do."""
+        found = {}
+        for service in SERVICE_NAMES:
+            conn = await asyncpg.connect(self.servers.direct_database_url(service))
+            try:
+                for what, lock in LOCKS.items():
+                    found[f"{what} of {service}"] = len(await conn.fetch(_HOLDERS, lock))
+            finally:
+                await conn.close()
+        return found
+
+    async def is_led(self) -> bool:
+        """One relay and one consumer in each service."""
+        return set((await self.leaders()).values()) == {1}
+
+
+def swap_edges(callers: Sequence[Writer | Write], stack: ReplicatedStack) -> None:
+    """Whoever called one edge calls the other from now on."""
+    for each in callers:
+        is_first = each.api.url == stack.client_url
+        each.api = replace(each.api, url=stack.other_url if is_first else stack.client_url)
+
+
+@pytest.fixture(scope="module")
+async def chaos(tmp_path_factory: pytest.TempPathFactory) -> ChaosRun:
+    async with chaos_run(tmp_path_factory.mktemp("two"), stack_of=ReplicatedStack) as run:
+        stack = run.stack
+        assert isinstance(stack, ReplicatedStack)
+        swap_edges(run.writers[::2], stack)
+        async with run.under_load():
+            for targets in [*ONE_OF_EACH, *THE_OTHERS]:
+                await run.inject(Fault("kill", targets, BETWEEN))
+                await until(stack.is_led)
+        swap_edges(run.load.writes, stack)
+        await run.check()
+        assert await stack.is_led(), await stack.leaders()
+    return run
+
+
+async def test_nothing_is_lost_while_one_of_each_is_killed(chaos: ChaosRun) -> None:
+    assert set(chaos.kills) == {*PROCESSES, *map(second, PROCESSES)}
+    assert chaos.load.answers["2xx"] > 500
+    chaos.assert_none()
+
+
+async def test_a_repeat_at_the_other_edge_gets_the_first_answer(chaos: ChaosRun) -> None:
+    chaos.assert_none("answer changed", "wrong answer")
+    replayed = sum(each.replayed for write in chaos.load.writes for each in write.attempts)
+    assert replayed > 200
