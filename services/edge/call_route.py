@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 from contracts.calls import Call
 from contracts.models import DeleteQuery, DeletionPreview, Problem
 from fastapi import Body, Path, Query
-from fastapi.params import Security
 from fastapi.routing import APIRoute
 from fastapi.security import SecurityScopes
 from pydantic import BaseModel
@@ -21,6 +20,7 @@ from starlette.responses import Response
 from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
+from edge.auth.access import Access, public
 from edge.auth.principals import Principal
 from edge.http.request import EdgeRequest
 
@@ -98,17 +98,18 @@ def _parameter(name: str, kind: Any, declared: Any, default: Any = Parameter.emp
 class CallRoute(APIRoute):
     """What its call knows is filled in: the operation id, the status and the response model.
 
-    `access` is the security dependency that says who may use it, with `scopes`; None if public.
+    `access` is the security dependency that says who may use it, with `scopes`.
     """
 
     endpoint: Endpoint
 
     def __init__(self, path: str, endpoint: Endpoint, **declared: Any) -> None:
-        security = next(iter(declared["dependencies"]), Security())
-        self.access: Callable[..., None] | None = security.dependency
+        (security,) = declared["dependencies"]  # each route says who may use it
+        self.access: Access = security.dependency
         self.scopes = tuple(security.scopes or ())
         self.call = call = endpoint.call
         model = declared["response_model"] or call.result
+        access_text = f"Scope: `{self.scopes[0]}`." if self.scopes else getdoc(self.access)
         text = declared["description"] or (endpoint.handler and getdoc(endpoint.handler))
         declared |= {
             "operation_id": call.name,
@@ -116,7 +117,7 @@ class CallRoute(APIRoute):
             "response_model": model,
             "response_class": declared["response_class"] if model else Response,
             "responses": self._responses() | declared["responses"],
-            "description": "\n\n".join(filter(None, [text, self._access_text()])),
+            "description": "\n\n".join(filter(None, [text, access_text])),
         }
         super().__init__(path, endpoint, **declared)
         (self.method,) = declared["methods"]
@@ -130,14 +131,9 @@ class CallRoute(APIRoute):
             responses[200] = {"model": DeletionPreview}
         return responses
 
-    def _access_text(self) -> str | None:
-        if self.access is None:
-            return "No credential is needed."
-        return f"Scope: `{self.scopes[0]}`." if self.scopes else getdoc(self.access)
-
     def check_access(self, principal: Principal) -> None:
         """Raises Problem (403) when the principal may not use the route."""
-        if self.access is not None:
+        if self.access is not public:
             self.access(self._security_scopes, principal)
 
     def get_route_handler(self) -> RouteHandler:

@@ -18,6 +18,7 @@ from nats.aio.client import Client
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from edge.auth.access import public
 from edge.auth.credentials import Credentials
 from edge.auth.principals import BearerCredential, Principal
 from edge.call_route import CallRoute
@@ -133,7 +134,7 @@ class Gateway:
         async def count_address() -> None:
             await self._count(address_bucket(address), metadata)
 
-        if route.access is None:
+        if route.access is public:
             await count_address()
             return Principal("system")
         try:

@@ -10,6 +10,7 @@ from contracts.examples import example_of
 from contracts.problems import PROBLEMS
 from pydantic import BaseModel
 
+from edge.auth.access import public
 from edge.call_route import CallRoute
 
 Json = dict[str, Any]
@@ -129,7 +130,7 @@ def _problems(route: CallRoute) -> Json:
 
 def _problem_codes(route: CallRoute) -> Iterator[str]:
     yield from route.call.problems
-    if route.access is not None:
+    if route.access is not public:
         yield from ("unauthenticated", "insufficient_scope", "tenant_suspended")
     if route.call.path:
         yield "not_found"

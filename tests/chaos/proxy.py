@@ -1,8 +1,8 @@
 """A TCP proxy between two processes, whose connections a test can cut, freeze or detach.
 
-Cut: open connections are reset, and new ones as soon as they are accepted. Frozen: bytes stay where
-they are and nobody is told; they arrive late. Detached, as when another server takes over the
-address: open connections look alive until something is sent over them, new ones work.
+Cut: open connections are reset, and new ones as soon as they are accepted. Frozen: connections stay
+open, and their bytes arrive after the freeze. Detached, as when another server takes over the
+address: open connections look alive until the client sends something, new ones work.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """What can be seen after the load: a tenant's rows, trail and proof, and what webhooks delivered.
 
-The services' own tables tell whether anything is still on its way, and where an event got to.
+The services' own tables show which events are not consumed yet, and when each was published.
 """
 
 import json
@@ -112,7 +112,7 @@ class Deliveries:
 
 @asynccontextmanager
 async def counted_deliveries() -> AsyncIterator[Deliveries]:
-    """A customer's endpoint for many webhooks, told apart by path."""
+    """A customer's endpoint for many webhooks, each with a path of its own."""
     async with webhook_receiver() as receiver:
         deliveries = Deliveries(receiver.url)
 

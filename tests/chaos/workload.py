@@ -1,8 +1,8 @@
 """The load: writers that go on at a steady pace, whatever happens to the stack.
 
-A writer makes one write at a time on rows of its own, so what each must look like is known. When no
-answer tells what became of a write, it repeats it or leaves it; what a write that was left may
-have changed is touched no more.
+A writer makes one write at a time on rows of its own, so what each must look like is known. A write
+without a final answer is repeated or left in doubt; the rows that a write in doubt may have changed
+are not used again.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ _numbers = count(1)
 
 @dataclass
 class Writer:
-    """Its rows with their marks: `free`, or `doubtful` by a write that nobody answered."""
+    """Its rows: `free` ones with their marks, and those of writes in doubt."""
 
     api: Api
     name: str
@@ -73,7 +73,7 @@ class Writer:
         change: Change = NO_CHANGE,
         touched: Sequence[Row] | None = None,
     ) -> Write:
-        """Unless told, it touches the rows of its change that are there."""
+        """By default it touches the rows of its change that are there."""
         method, path = request.split()
         if touched is None:
             touched = [row for row in change.rows if NEW not in row[1]]

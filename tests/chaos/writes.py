@@ -71,7 +71,7 @@ class Attempt:
 
     @property
     def is_final(self) -> bool:
-        """Whether the answer tells what became of the write."""
+        """Whether it says that the write was done or refused."""
         if self.status is None or self.status >= 500 or self.status in NOT_FINAL:
             return False
         return b'"idempotency_in_flight"' not in self.raw
@@ -110,7 +110,7 @@ class Write:
 
     @property
     def final(self) -> Attempt | None:
-        """The first answer that tells what became of it."""
+        """The first final answer."""
         return next((each for each in self.attempts if each.is_final), None)
 
     @property
@@ -124,7 +124,7 @@ class Write:
 
     @property
     def done(self) -> Change:
-        """What must be there: nothing when it was refused, or nobody knows."""
+        """What must be there: nothing when it was refused or is in doubt."""
         final = self.final
         if final is None or final.status not in (200, 201, 204):
             return NO_CHANGE

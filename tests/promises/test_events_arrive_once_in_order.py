@@ -47,7 +47,7 @@ class Pipeline:
     async def record(
         self, count: int = 1, wake: Relay | None = None, *, commit: bool = True
     ) -> list[str]:
-        """The ids of so many events, recorded in one transaction; `wake` is told of them."""
+        """The ids of so many events, recorded in one transaction; wakes the relay if given."""
         context = Context(tenant_id=new_id("ten"), request_id="req_1", traceparent=TRACE)
         entries = [
             create_entry(context, OrganizationDeleted, new_id("org"), {}) for _ in range(count)

@@ -53,7 +53,11 @@ def paths(route: CallRoute, here: SampleTenant, there: SampleTenant) -> Iterator
     for name, prefix in route.call.path.items():
         for kind, identifier in wrong(kind_of(route, prefix), prefix, here, there):
             # To the operator and to strangers, no tenant and no key set is foreign.
-            if kind == "foreign" and route.access in (access.operator, None) and name == "id":
+            if (
+                kind == "foreign"
+                and route.access in (access.operator, access.public)
+                and name == "id"
+            ):
                 continue
             yield f"{kind} {name}", route.path.format(**own | {name: identifier})
     if len(route.call.path) > 1 and route.access is not access.operator:
@@ -137,7 +141,7 @@ async def test_what_is_not_here_is_one_404_and_leaves_no_trace(
     failed = []
     for route in WITH_PATH:
         caller = operator if route.access is access.operator else here.api
-        caller = caller.as_key(None) if route.access is None else caller
+        caller = caller.as_key(None) if route.access is access.public else caller
         cells = [
             (what, path + query, headers)
             for what, path in paths(route, here, there)

@@ -40,7 +40,7 @@ class Ran:
 
     @property
     def error(self) -> Any:
-        """What --json tells of a failure."""
+        """What --json prints of a failure."""
         return json.loads(self.err)["error"]
 
 

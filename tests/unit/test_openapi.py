@@ -4,11 +4,15 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from chassis.health import Health
 from contracts.problems import PROBLEMS
+from contracts.users import GET_USER
 from edge.app import make_app
-from edge.call_route import CallRoute
+from edge.auth.access import public
+from edge.call_route import CallRoute, Endpoint
 from edge.routers import ROUTES
+from fastapi import APIRouter
 
 DOCUMENT = make_app(SimpleNamespace(), Health()).openapi()
 
@@ -54,8 +58,19 @@ def test_every_refusal_is_a_problem() -> None:
 
 def test_an_operation_names_its_scope() -> None:
     for route in ROUTES:
-        security = [{"bearer": list(route.scopes)}] if route.access else []
+        security = [] if route.access is public else [{"bearer": list(route.scopes)}]
         assert operation_of(route)["security"] == security
+
+
+def test_what_needs_no_credential_is_said_here_too() -> None:
+    open_to_all = {route.call.name for route in ROUTES if route.access is public}
+    assert open_to_all == {"accept_invitation", "get_jwks", "issue_token", "refresh_session"}
+
+
+def test_a_route_that_names_nobody_cannot_be_declared() -> None:
+    router = APIRouter(route_class=CallRoute)
+    with pytest.raises(ValueError, match="unpack"):
+        router.get("/v1/forgotten")(Endpoint(GET_USER))
 
 
 def test_no_parameter_is_null_or_ours_alone() -> None:

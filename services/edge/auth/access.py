@@ -1,7 +1,7 @@
 """Who may use a route, declared as FastAPI security dependencies and checked by the gateway.
 
 FastAPI documents them and never runs them: the gateway calls the check of a route with the
-principal that it has authenticated. A route without one is public.
+principal that it has authenticated. A route without one cannot be declared.
 """
 
 from collections.abc import Callable
@@ -19,8 +19,12 @@ bearer = HTTPBearer(
     description="A secret API key, an access token, or the operator's key.",
 )
 BearerPrincipal = Annotated[Principal, Depends(bearer)]
-AccessCheck = Callable[[SecurityScopes, Principal], None]
-"""Raises Problem (403) when the principal may not use the route."""
+Access = Callable[..., None]
+"""Takes scopes and principal; raises Problem (403) when the principal may not use the route."""
+
+
+def public() -> None:
+    """No credential is needed."""
 
 
 def tenant(scopes: SecurityScopes, principal: BearerPrincipal) -> None:

@@ -4,9 +4,10 @@ from contracts import invitations, members
 from contracts import organizations as calls
 from fastapi import APIRouter, Security
 
-from edge.auth.access import tenant
+from edge.auth.access import public, tenant
 from edge.call_route import CallRoute, Endpoint
 
+PUBLIC = [Security(public)]
 READ = [Security(tenant, scopes=["organizations:read"])]
 WRITE = [Security(tenant, scopes=["organizations:write"])]
 _NAMED = {"invitation_closed": 409}
@@ -57,6 +58,6 @@ router.post(
     summary="Resend an invitation",
     dependencies=WRITE,
 )(Endpoint(invitations.RESEND_INVITATION, problem_status=_NAMED))
-router.post("/invitations/accept", summary="Accept an invitation")(
+router.post("/invitations/accept", summary="Accept an invitation", dependencies=PUBLIC)(
     Endpoint(invitations.ACCEPT_INVITATION)
 )

@@ -12,11 +12,12 @@ from contracts.secrets import digest, is_secret, shown_prefix
 from fastapi import APIRouter, Security
 from starlette.responses import Response
 
-from edge.auth.access import tenant
+from edge.auth.access import public, tenant
 from edge.call_route import CallRoute, Endpoint
 from edge.gateway import AuthorizedRequest, Gateway
 from edge.http.responses import reply_response
 
+PUBLIC = [Security(public)]
 PROJECTS_READ = [Security(tenant, scopes=["projects:read"])]
 PROJECTS_WRITE = [Security(tenant, scopes=["projects:write"])]
 API_KEYS_READ = [Security(tenant, scopes=["api_keys:read"])]
@@ -114,6 +115,6 @@ router.post(
     summary="Revoke a signing key",
     dependencies=SIGNING_KEYS_WRITE,
 )(Endpoint(signing_keys.REVOKE_SIGNING_KEY))
-router.get("/projects/{id}/.well-known/jwks.json", summary="Get the public key set")(
-    Endpoint(signing_keys.GET_JWKS)
-)
+router.get(
+    "/projects/{id}/.well-known/jwks.json", summary="Get the public key set", dependencies=PUBLIC
+)(Endpoint(signing_keys.GET_JWKS))

@@ -18,11 +18,12 @@ from pydantic.json_schema import SkipJsonSchema
 from starlette.requests import Request
 from starlette.responses import Response
 
-from edge.auth.access import operator, tenant, tenant_or_operator
+from edge.auth.access import operator, public, tenant, tenant_or_operator
 from edge.call_route import CallRoute, Endpoint
 from edge.gateway import ANSWER_SECONDS, AuthorizedRequest, Gateway
 from edge.http.responses import reply_response
 
+PUBLIC = [Security(public)]
 OPERATOR = [Security(operator)]
 TENANT = [Security(tenant)]
 TENANT_OR_OPERATOR = [Security(tenant_or_operator)]
@@ -146,7 +147,7 @@ router.delete(
     description=_REVOKE_ROOT_KEY,
 )(Endpoint(calls.REVOKE_ROOT_KEY))
 router.get("/admin/tenant", summary="Who am I", dependencies=TENANT)(Endpoint(calls.WHO_AM_I))
-router.post("/auth/token", summary="Get an access token")(
+router.post("/auth/token", summary="Get an access token", dependencies=PUBLIC)(
     Endpoint(
         calls.ISSUE_TOKEN,
         issue_token,

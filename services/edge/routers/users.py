@@ -5,10 +5,11 @@ from contracts import users as calls
 from contracts.examples import example_of
 from fastapi import APIRouter, Security
 
-from edge.auth.access import tenant
+from edge.auth.access import public, tenant
 from edge.bulk_import import MEDIA_TYPE, import_users
 from edge.call_route import CallRoute, Endpoint
 
+PUBLIC = [Security(public)]
 READ = [Security(tenant, scopes=["users:read"])]
 WRITE = [Security(tenant, scopes=["users:write"])]
 _REFRESH = """\
@@ -63,9 +64,9 @@ router.delete(
 router.delete("/admin/users/{id}/sessions/{sid}", summary="Revoke a session", dependencies=WRITE)(
     Endpoint(sessions.REVOKE_SESSION)
 )
-router.post("/sessions/refresh", summary="Refresh a session", description=_REFRESH)(
-    Endpoint(sessions.REFRESH_SESSION)
-)
+router.post(
+    "/sessions/refresh", summary="Refresh a session", dependencies=PUBLIC, description=_REFRESH
+)(Endpoint(sessions.REFRESH_SESSION))
 router.post(
     "/sessions/verify", summary="Verify an access token", dependencies=READ, description=_VERIFY
 )(Endpoint(sessions.VERIFY_SESSION))

@@ -1,1 +1,0 @@
-"""What hypothesis may do next: requests that make sense, and those that must be refused."""
