@@ -95,9 +95,9 @@ class ClusteredServers(ProxiedServers):
         return ",".join([f"nats://{user}:{self.secrets.nats[user]}@{first}", *others])
 
     async def start_nats(self) -> None:
-        duties = [self._duty(number) for number in range(self.COUNT)]
-        self.children |= {duty.program.name: Child(duty, self.listener) for duty in duties}
-        await run_all(*(self.children[duty.program.name].start() for duty in duties))
+        specs = [self._spec(number) for number in range(self.COUNT)]
+        self.children |= {spec.program.name: Child(spec, self.listener) for spec in specs}
+        await run_all(*(self.children[spec.program.name].start() for spec in specs))
         # Until a cluster has a leader, streams can neither be made nor read.
         await until(self._has_leader)
 
@@ -127,14 +127,14 @@ class ClusteredServers(ProxiedServers):
         except (NatsError, OSError, TimeoutError):
             return None
 
-    def _duty(self, number: int) -> ChildSpec:
+    def _spec(self, number: int) -> ChildSpec:
         name, port = f"nats-{number + 1}", self.client_ports[number]
-        duty = nats.prepare(DataFolder(self.data.folder(name), self.data.lock), self.secrets, port)
+        spec = nats.prepare(DataFolder(self.data.folder(name), self.data.lock), self.secrets, port)
         single, cluster = nats.CONFIGURATION, nats.CONFIGURATION.with_name("cluster.conf")
-        argv = tuple(str(cluster) if each == str(single) else each for each in duty.program.argv)
+        argv = tuple(str(cluster) if each == str(single) else each for each in spec.program.argv)
         routes = [f"nats://route:{self.route_password}@{HOST}:{each}" for each in self.route_ports]
         env = {
-            **duty.program.env,
+            **spec.program.env,
             "TENANTRY_NATS_NAME": name,
             "TENANTRY_NATS_CLUSTER_HOST": HOST,
             "TENANTRY_NATS_CLUSTER_PORT": str(self.route_ports[number]),
@@ -143,7 +143,7 @@ class ClusteredServers(ProxiedServers):
             "TENANTRY_NATS_PASSWORD_SYSTEM": self.system_password,
         }
         log = self.data.log(name)
-        return replace(duty, program=replace(duty.program, name=name, argv=argv, env=env, log=log))
+        return replace(spec, program=replace(spec.program, name=name, argv=argv, env=env, log=log))
 
 
 class ProxiedStack(Stack):
@@ -169,7 +169,7 @@ class ProxiedStack(Stack):
 
     @property
     def processes(self) -> dict[str, Child]:
-        return self._all()
+        return self.all_children()
 
     def note(self, text: str) -> None:
         self.log.append(f"{time.monotonic() - self.started:8.2f} s  {text}")

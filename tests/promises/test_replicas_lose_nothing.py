@@ -57,12 +57,12 @@ class ReplicatedStack(ProxiedStack):
         """The second edge."""
         return f"http://{HOST}:{self.other_ports[second('edge')]}"
 
-    async def _start_process(self, name: str) -> None:
-        await super()._start_process(name)
+    async def start_process(self, name: str) -> None:
+        await super().start_process(name)
         other = second(name)
-        duty = services.duty_of(name, self.servers, self.other_ports[other])
-        program = replace(duty.program, name=other, log=self.servers.data.log(other))
-        child = self.children[other] = Child(replace(duty, program=program), self)
+        spec = services.child_spec(name, self.servers, self.other_ports[other])
+        program = replace(spec.program, name=other, log=self.servers.data.log(other))
+        child = self.children[other] = Child(replace(spec, program=program), self)
         await child.start()
 
     async def leaders(self) -> dict[str, int]:

@@ -41,8 +41,8 @@ class ContainedServers(Servers):
         container.with_env("POSTGRES_PASSWORD", self.secrets.postgres["postgres"])
         container.with_env("POSTGRES_INITDB_ARGS", " ".join(postgres.LOCALE))
         await self._run("postgres", container)
-        await until(lambda: postgres.accepts_connections(self._postgres_port), START_SECONDS)
-        await postgres.make_databases(self.data, self.secrets, self.superuser_url)
+        await until(lambda: postgres.is_ready(self._postgres_port), START_SECONDS)
+        await postgres.create_databases(self.data, self.secrets, self.superuser_url)
 
     async def start_nats(self) -> None:
         container = self._container("nats", 4222, self._nats_port)
@@ -51,16 +51,16 @@ class ContainedServers(Servers):
         container.with_copy_into_container(nats.CONFIGURATION, CONFIGURATION)
         container.with_command(["-c", CONFIGURATION, "-sd", "/data"])
         await self._run("nats", container)
-        await until(lambda: nats.greets(self._nats_port), START_SECONDS)
+        await until(lambda: nats.is_ready(self._nats_port), START_SECONDS)
 
     async def start_redis(self) -> None:
         password = self.secrets.redis
         container = self._container("redis", 6379, self._redis_port)
         container.with_command(["redis-server", "--requirepass", password, "--save", ""])
         await self._run("redis", container)
-        await until(lambda: redis.answers_ping(self._redis_port, password), START_SECONDS)
+        await until(lambda: redis.is_ready(self._redis_port, password), START_SECONDS)
 
-    async def stop(self, hurry: asyncio.Event | None = None) -> None:
+    async def stop(self, kill_now: asyncio.Event | None = None) -> None:
         await asyncio.gather(*(asyncio.to_thread(each.stop) for each in self._running.values()))
 
     async def kill(self, name: str) -> None:
