@@ -8,9 +8,9 @@ help: ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 $(VENV)/installed: requirements/dev.txt pyproject.toml
-	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed: install it, or name it by PYTHON=..."; exit 1; }
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed. Install it, or set PYTHON=..."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "Installing into $(VENV) (a minute, once)"
+	@echo "Installing into $(VENV) (once, about a minute)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
@@ -19,7 +19,7 @@ $(VENV)/installed: requirements/dev.txt pyproject.toml
 install: $(VENV)/installed ## Install into .venv
 
 .PHONY: run
-run: install ## Run the whole product: prints its URL, an API key and a first request
+run: install ## Run the whole product: prints its URL, an API key and an example request
 	@exec $(BIN)/tenantry dev $(ARGS)
 
 .PHONY: demo
@@ -31,16 +31,16 @@ test: install ## Run all tests, on real servers that they start
 	@$(BIN)/python -m pytest $(ARGS)
 
 .PHONY: soak
-soak: install ## Inject faults for half an hour under load, and count losses: SECONDS=1800 SEED=...
+soak: install ## Inject faults under load for half an hour, and count losses: SECONDS=1800 SEED=...
 	@TENANTRY_CHAOS_SECONDS=$(or $(SECONDS),1800) TENANTRY_CHAOS_SEED=$(or $(SEED),$(shell date +%s)) \
 		$(BIN)/python -m pytest -s tests/promises/test_nothing_is_lost.py $(ARGS)
 
 .PHONY: fuzz
-fuzz: install ## Fuzz the whole OpenAPI document for ten minutes: SECONDS=600
+fuzz: install ## Fuzz every operation of the OpenAPI document for ten minutes: SECONDS=600
 	@TENANTRY_FUZZ_SECONDS=$(or $(SECONDS),600) $(BIN)/python -m pytest -s tests/security/test_the_document_holds.py $(ARGS)
 
 .PHONY: audit
-audit: install ## Look up known vulnerabilities of what runs: needs the advisory database
+audit: install ## Look up known vulnerabilities of the packages in production: needs the advisory database
 	@$(BIN)/pip-audit --strict --require-hashes --disable-pip --progress-spinner off -r requirements/run.txt $(ARGS)
 
 .PHONY: bench
@@ -49,7 +49,7 @@ bench: install ## Measure speed and growth against yardsticks: ARGS="read write"
 	@$(BIN)/python -m bench $(ARGS)
 
 .PHONY: docs
-docs: install ## Build the documentation into site/; every link is checked
+docs: install ## Build the documentation into site/ and check every link
 	@$(BIN)/python -c 'import material' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/docs.txt
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
@@ -66,11 +66,11 @@ format: install ## Format the code
 	@$(BIN)/ruff check --fix libs services deploy docs/examples tests bench
 
 .PHONY: topology
-topology: install ## Write what follows from libs/contracts/topology.py into the configuration
+topology: install ## Write the configuration that follows from libs/contracts/topology.py
 	@$(BIN)/python deploy/render_topology.py
 
 .PHONY: schemas
-schemas: install ## Accept additions to the schemas of events and messages: docs/schemas
+schemas: install ## Accept additions to the schemas of events and lifecycle messages: docs/schemas
 	@$(BIN)/python deploy/freeze_schemas.py
 
 .PHONY: migration
@@ -78,7 +78,7 @@ migration: install ## Draft a migration: make migration SERVICE=identity MESSAGE
 	@$(BIN)/tenantry draft-migration $(SERVICE) "$(MESSAGE)"
 
 .PHONY: lock
-lock: install ## Resolve the requirements anew, with hashes
+lock: install ## Upgrade the pinned requirements, with hashes
 	@$(BIN)/uv pip compile --universal --generate-hashes --no-header --no-annotate --quiet --python-version 3.11 pyproject.toml --upgrade -o requirements/run.txt
 	@$(BIN)/uv pip compile --universal --generate-hashes --no-header --no-annotate --quiet --python-version 3.11 pyproject.toml --group dev --upgrade -o requirements/dev.txt
 	@$(BIN)/uv pip compile --universal --generate-hashes --no-header --no-annotate --quiet --python-version 3.11 --group bench --constraint requirements/dev.txt --upgrade -o requirements/bench.txt
@@ -86,18 +86,18 @@ lock: install ## Resolve the requirements anew, with hashes
 	@echo hatchling | $(BIN)/uv pip compile --universal --generate-hashes --no-header --no-annotate --quiet --python-version 3.11 - --upgrade -o requirements/build.txt
 
 .PHONY: env
-env: ## Write an .env with fresh secrets for docker compose, or add what it lacks
+env: ## Write an .env with new secrets for docker compose, or add missing settings
 	@$(PYTHON) deploy/make_env.py
 
 .PHONY: images
-images: ## Build the images: tenantry/tenantry, tenantry/edge and one for each service
+images: ## Build the images: tenantry/tenantry, tenantry/edge, and one for each service
 	@for name in tenantry $(notdir $(wildcard services/*)); do \
 		docker build --file deploy/Dockerfile --build-arg SERVICE=$$name --tag tenantry/$$name . || exit 1; done
 
 .PHONY: compose-test
-compose-test: install ## Run docker-compose.yml for real and test it: needs a Docker engine
+compose-test: install ## Run docker-compose.yml for real, and test it: needs a Docker engine
 	@TENANTRY_COMPOSE_TEST=1 $(BIN)/python -m pytest -s -rs tests/containers $(ARGS)
 
 .PHONY: clean
-clean: ## Remove the environment and the data of `make run`
+clean: ## Remove .venv and the data of `make run`
 	@rm -rf $(VENV) .tenantry

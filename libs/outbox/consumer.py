@@ -60,11 +60,19 @@ class SubscriberOptions(TypedDict):
 
 @dataclass
 class _Leadership:
-    """What there is while this replica leads; `failure` ends it."""
+    """What there is while this replica leads: until `ended`, by an error or because it stops."""
 
     conn: Connection
     redelivery: Redelivery
-    failure: asyncio.Future[None]
+    ended: asyncio.Future[None]
+
+    def end(self, error: Exception | None = None) -> None:
+        if self.ended.done():
+            return
+        if error is None:
+            self.ended.set_result(None)
+        else:
+            self.ended.set_exception(error)
 
 
 class Consumer:
@@ -135,6 +143,8 @@ class Consumer:
     async def stop(self) -> None:
         """Completes the batch under way, and processes no other."""
         self._stopping = True
+        if self._leadership is not None:
+            self._leadership.end()
         async with self._processing:
             pass
 
@@ -145,13 +155,13 @@ class Consumer:
         """
         async with self._processing:
             lead = self._leadership
-            if lead is None or lead.failure.done() or self._stopping:
+            if lead is None or lead.ended.done():
                 await give_back(batch)
                 return
             try:
                 await self._process(lead.conn, await lead.redelivery.in_order(batch))
             except Exception as error:  # noqa: BLE001 - raised again by `_consume`
-                lead.failure.set_exception(error)
+                lead.end(error)
         if len(batch) < BATCH:
             await asyncio.sleep(GATHER_SECONDS)
 
@@ -159,14 +169,16 @@ class Consumer:
         """Waits for the lock, then consumes as long as the connection that holds it lives."""
         while not await conn.fetchval(_TRY_LOCK, Lock.CONSUMER):  # noqa: ASYNC110 - held elsewhere
             await asyncio.sleep(STANDBY_SECONDS)
+        if self._stopping:
+            return
         log.info("consumer_leads")
-        failure = asyncio.get_running_loop().create_future()
-        lead = self._leadership = _Leadership(conn, Redelivery(self.info), failure)
+        ended = asyncio.get_running_loop().create_future()
+        lead = self._leadership = _Leadership(conn, Redelivery(self.info), ended)
         try:
             await self._consume(lead)
         finally:
             self._leadership = None
-            failure.cancel()
+            lead.end()
             with contextlib.suppress(NatsError):
                 await self._subscriber.stop()
             await lead.redelivery.give_back()
@@ -176,10 +188,11 @@ class Consumer:
     async def _consume(self, lead: _Leadership) -> None:
         await self.info()  # FastStream would try to create a consumer that is missing
         await self._subscriber.start()
-        while not self._stopping:
-            await asyncio.wait({lead.failure}, timeout=CHECK_SECONDS)
-            if lead.failure.done():
-                lead.failure.result()
+        while True:
+            await asyncio.wait({lead.ended}, timeout=CHECK_SECONDS)
+            if lead.ended.done():
+                lead.ended.result()
+                return
             async with self._processing:
                 await self._process(lead.conn, await lead.redelivery.complete())
                 if done := await dead_letters.retry_requeued(lead.conn, self._handler):

@@ -54,7 +54,7 @@ def make_app(gateway: Gateway, health: Health) -> FastAPI:
     return app
 
 
-async def _asyncapi(_: Request) -> Response:
+def _asyncapi(_: Request) -> Response:
     return JSONResponse(asyncapi.document())
 
 

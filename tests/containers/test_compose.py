@@ -106,7 +106,7 @@ async def test_another_start_shows_the_same_key(compose: Compose) -> None:
     assert (await welcomed(compose))[0] == key
 
 
-async def test_the_demo_tells_its_whole_story(compose: Compose) -> None:
+async def test_every_step_of_the_demo_succeeds(compose: Compose) -> None:
     assert "Every step came back as it should." in await compose("run", "--rm", "demo")
 
 

@@ -16,7 +16,7 @@ from support.waiting import until
 from tenantry.cli import app
 
 WITHOUT_JSON = {"dev", "demo", "draft-migration"}
-"""One runs until it is stopped, one tells a story, one writes a file: none has a result."""
+"""One runs until it is stopped, one runs a scenario, one writes a file: none has a result."""
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ To see whether another version will do, install it and run this file; `make inst
 
 import asyncio
 import faulthandler
+import json
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -142,3 +143,32 @@ async def test_a_connection_that_is_closed_for_good_leaves_the_process_alive(
         await asyncio.sleep(CLOSED_PAUSE_SECONDS)
     faulthandler.cancel_dump_traceback_later()
     assert subscriber.running
+
+
+async def test_a_refused_reconnect_is_not_the_last_one() -> None:
+    """As after a password that was changed and changed back; FastStream's own would be."""
+    answers = [b"PONG", b"-ERR 'Authorization Violation'", b"PONG"]
+    connections: list[asyncio.StreamWriter] = []
+
+    async def serve(requests: asyncio.StreamReader, answer: asyncio.StreamWriter) -> None:
+        info = {"server_id": "x", "version": "2.15.0", "max_payload": 1024, "headers": True}
+        answer.write(b"INFO " + json.dumps(info).encode() + b"\r\n")
+        while (line := await requests.readline()) and not line.startswith(b"PING"):
+            pass
+        answer.write(answers[len(connections)] + b"\r\n")
+        connections.append(answer)
+        while await requests.readline():
+            answer.write(b"PONG\r\n")
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    client = await connect(f"nats://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    broker = Broker(client)
+    await broker.connect()
+    connections[0].close()
+
+    async def is_back() -> bool:
+        return len(connections) == len(answers) and client.is_connected
+
+    await until(is_back)
+    await client.close()
+    server.close()

@@ -1,4 +1,4 @@
-"""Services of other teams read events by durables of their own, and can do nothing else."""
+"""Services of other teams consume events by durables of their own, and can do nothing else."""
 
 import json
 from collections.abc import AsyncIterator
@@ -40,7 +40,7 @@ async def connected(servers: Servers, user: str) -> AsyncIterator[tuple[Client, 
 
 @pytest.fixture
 async def admin(servers: Servers) -> AsyncIterator[Client]:
-    """With the stream as it is made; other tests have told it things."""
+    """With the stream as it is created, without the events of other tests."""
     await bootstrap(servers.nats_url("admin"))
     async with connected(servers, "admin") as (client, _):
         await client.jetstream().purge_stream(STREAM)
@@ -53,17 +53,17 @@ async def subscriber(servers: Servers, admin: Client) -> AsyncIterator[tuple[Cli
         yield both
 
 
-async def told(admin: Client) -> dict[str, Any]:
+async def publish_event(admin: Client) -> dict[str, Any]:
     """An event on the stream, as the relay of its owner publishes it."""
     event = example_event(UserCreated)
     await admin.jetstream().publish(CREATED, json.dumps(event).encode(), stream=STREAM)
     return event
 
 
-async def test_a_subscriber_hears_what_was_told_before_it_came(
+async def test_a_subscriber_receives_events_from_before_it_existed(
     admin: Client, subscriber: tuple[Client, list[str]]
 ) -> None:
-    event = await told(admin)
+    event = await publish_event(admin)
     client, refused = subscriber
     name = f"subscriber-{uuid4().hex}"
     js = client.jetstream()
@@ -81,17 +81,17 @@ async def test_the_durables_of_services_are_out_of_reach(
 ) -> None:
     """A service that gets a durable needs its lines under `deny` in deploy/nats/nats.conf."""
     client, refused = subscriber
-    tried = [
+    attempted = [
         f"$JS.API.CONSUMER.CREATE.{STREAM}.{service}.{CREATED}",
         f"{NEXT}.{service}",
         f"$JS.ACK.{STREAM}.{service}.1.1.1.1.0",
     ]
-    for subject in tried:
+    for subject in attempted:
         await client.publish(subject, b"")
     await client.flush()
 
     async def all_refused() -> bool:
-        return all(f'publish to "{each.lower()}"' in " ".join(refused) for each in tried)
+        return all(f'publish to "{each.lower()}"' in " ".join(refused) for each in attempted)
 
     await until(all_refused, 5)
 
@@ -105,10 +105,10 @@ async def test_the_durables_of_services_are_out_of_reach(
         {"filter_subject": CREATED, "filter_subjects": ["tenantry.lifecycle.>"]},
     ],
 )
-async def test_a_filter_says_what_its_subject_says(
+async def test_a_filter_has_to_be_the_one_in_its_subject(
     subscriber: tuple[Client, list[str]], filters: dict[str, Any]
 ) -> None:
-    """The permission reads the subject of the request, the server holds its body to it."""
+    """The permission is for the subject of the request; the server compares its body with it."""
     client, _ = subscriber
     name = f"subscriber-{uuid4().hex}"
     config = ConsumerConfig(name=name, durable_name=name, **filters).as_dict()
@@ -131,16 +131,16 @@ async def test_an_event_that_is_sent_elsewhere_stays_what_it_is(
 ) -> None:
     """What permissions cannot hold back: a pull request names where its answer is put.
 
-    At worst the stream has an event twice, and who hears it knows it by its id.
+    At worst the stream has an event twice, and its consumers know it by its id.
     """
-    await told(admin)
+    await publish_event(admin)
     client, _ = subscriber
     name = f"subscriber-{uuid4().hex}"
     config = ConsumerConfig(headers_only=True)  # no body: as a command would be
     await client.jetstream().pull_subscribe(CREATED, name, STREAM, config)
     before = (await admin.jetstream().stream_info(STREAM)).state.messages
     await client.publish(f"{NEXT}.{name}", b"1", reply=elsewhere)
-    await told(admin)
+    await publish_event(admin)
     # The next event comes here: the first has gone there, or the request was refused.
     inbox = client.new_inbox()
     subscription = await client.subscribe(inbox)

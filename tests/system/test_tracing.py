@@ -60,8 +60,8 @@ WAY = {
     "tenantry-edge POST /v1/admin/organizations",
     "tenantry-identity identity.create_organization",
     "tenantry-identity publish",
-    "tenantry-audit take",
-    "tenantry-webhooks take",
+    "tenantry-audit process",
+    "tenantry-webhooks process",
     "tenantry-webhooks deliver",
 }
 
