@@ -76,11 +76,7 @@ async def inject_fault(stack: ProxiedStack, fault: Fault, answered: Callable[[],
     stack.note(str(fault))
     await _inject(stack, fault)
     ended = time.monotonic()
-    try:
-        await until(stack.is_healthy, RECOVERY_LIMIT)
-    except AssertionError:
-        message = f"not healthy {RECOVERY_LIMIT} s after: {fault}: {stack.unhealthy}"
-        raise AssertionError(message) from None
+    await until(stack.is_healthy, RECOVERY_LIMIT, why=lambda: f"after {fault}: {stack.unhealthy}")
     seconds = time.monotonic() - ended
     stack.note(f"healthy again after {seconds:.2f} s; last was {stack.unhealthy}")
     return Recovery(fault, seconds)

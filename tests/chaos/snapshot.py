@@ -134,10 +134,7 @@ async def until_quiet(stack: ProxiedStack) -> None:
         busy = {name: count for name, count in (await _waiting(stack)).items() if count}
         return not busy
 
-    try:
-        await until(is_quiet, QUIET_LIMIT)
-    except AssertionError:
-        raise AssertionError(f"still busy after {QUIET_LIMIT} s: {busy}") from None
+    await until(is_quiet, QUIET_LIMIT, why=lambda: busy)
 
 
 async def _waiting(stack: ProxiedStack) -> dict[str, int]:

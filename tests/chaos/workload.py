@@ -9,7 +9,7 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
@@ -56,7 +56,7 @@ class Writer:
         number = next(_numbers)
         mark = f"all w{number}"
         body = {"description": mark, "url": f"{self.webhook_url}/all-{number}", "events": ["*"]}
-        change = _change("webhook.created", NEW, {("webhooks", NEW): mark})
+        change = Change((("webhook.created", NEW),), {("webhooks", NEW): mark})
         return self.write(number, "POST /webhooks", body, 201, change)
 
     def pick(self, *kinds: str, but: str | None = None) -> str | None:
@@ -149,10 +149,6 @@ def _class_of(attempt: Attempt) -> str:
     return f"{attempt.status // 100}xx"
 
 
-def _change(event_type: str, resource: str, rows: Mapping[Row, str | None]) -> Change:
-    return Change(((event_type, resource),), rows)
-
-
 def _create(writer: Writer, number: int) -> Write | None:
     """A resource; an organization with an owner, where there is a user."""
     has = Counter(kind for kind, _ in writer.free)
@@ -184,7 +180,7 @@ def _update(writer: Writer, number: int) -> Write | None:
         return None
     mark = f"{writer.name} w{number}"
     body = {"description" if kind == "webhooks" else "name": mark}
-    change = _change(f"{kind[:-1]}.updated", found, {(kind, found): mark})
+    change = Change(((f"{kind[:-1]}.updated", found),), {(kind, found): mark})
     return writer.write(number, f"PATCH /{kind}/{found}", body, 200, change)
 
 
@@ -216,7 +212,7 @@ def _add_member(writer: Writer, number: int) -> Write | None:
     touched = [("organizations", organization), ("users", user)]
     if member in writer.free:
         return writer.write(number, request, body, 409, touched=[*touched, member])
-    change = _change("member.added", user, {member: mark})
+    change = Change((("member.added", user),), {member: mark})
     return writer.write(number, request, body, 201, change, touched)
 
 
@@ -225,7 +221,7 @@ def _update_member(writer: Writer, number: int) -> Write | None:
         return None
     organization, user = member.split("/")
     mark = f"w{number}:read"
-    change = _change("member.updated", user, {("members", member): mark})
+    change = Change((("member.updated", user),), {("members", member): mark})
     request = f"PATCH /organizations/{organization}/members/{user}"
     return writer.write(number, request, {"permissions": [mark]}, 200, change)
 
@@ -234,7 +230,7 @@ def _remove_member(writer: Writer, number: int) -> Write | None:
     if (member := writer.pick("members", but=OWNER)) is None:
         return None
     organization, user = member.split("/")
-    change = _change("member.removed", user, {("members", member): None})
+    change = Change((("member.removed", user),), {("members", member): None})
     request = f"DELETE /organizations/{organization}/members/{user}"
     return writer.write(number, request, None, 204, change)
 
@@ -247,19 +243,12 @@ def _refused(writer: Writer, number: int) -> Write | None:
         return None
     kind, identifier = writer.chance.choice(gone)
     if kind == "users":
-        request, body = f"POST /organizations/{organization}/members", {"user_id": identifier}
-        return writer.write(number, request, body, 422, touched=[("organizations", organization)])
+        request, user = f"POST /organizations/{organization}/members", {"user_id": identifier}
+        return writer.write(number, request, user, 422, touched=[("organizations", organization)])
     method = writer.chance.choice(["DELETE", "PATCH"])
-    empty = {} if method == "PATCH" else None
-    return writer.write(number, f"{method} /{kind}/{identifier}", empty, 404)
+    body = None if method == "DELETE" else dict[str, Any]()
+    return writer.write(number, f"{method} /{kind}/{identifier}", body, 404)
 
 
-_OPERATIONS: list[Callable[[Writer, int], Write | None]] = [
-    *[_create] * 4,
-    *[_update] * 4,
-    *[_add_member] * 3,
-    *[_update_member] * 2,
-    _remove_member,
-    *[_delete] * 2,
-    _refused,
-]
+_FREQUENT = [_create, _update] * 4 + [_add_member] * 3 + [_update_member, _delete] * 2
+_OPERATIONS: list[Callable[[Writer, int], Write | None]] = [*_FREQUENT, _remove_member, _refused]

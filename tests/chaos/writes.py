@@ -65,9 +65,7 @@ class Attempt:
     ended: float
     status: int | None = None
     raw: bytes = b""
-    location: str | None = None
-    etag: str | None = None
-    replayed: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_final(self) -> bool:
@@ -79,7 +77,11 @@ class Attempt:
     @property
     def answer(self) -> tuple[Any, ...]:
         """What a repeat must give again."""
-        return self.status, self.raw, self.location, self.etag
+        return self.status, self.raw, self.headers.get("Location"), self.headers.get("ETag")
+
+    @property
+    def replayed(self) -> bool:
+        return "Idempotent-Replayed" in self.headers
 
     def __str__(self) -> str:
         answer = "no answer" if self.status is None else f"{self.status} {self.raw[:200]!r}"
@@ -134,25 +136,18 @@ class Write:
     async def send(self) -> Attempt:
         """Once more, as a request of its own with the same key."""
         self.sent += 1
-        request_id = f"w{self.number}.{self.sent}"
-        began = time.monotonic()
-        headers = {"idempotency_key": f"k{self.number}", "x_request_id": request_id}
+        request_id, began = f"w{self.number}.{self.sent}", time.monotonic()
+        key = f"k{self.number}"
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                answer = await self.api(self.method, self.path, self.body, **headers)
+                answer = await self.api(
+                    self.method, self.path, self.body, idempotency_key=key, x_request_id=request_id
+                )
         except (OSError, TimeoutError, aiohttp.ClientError):
             attempt = Attempt(request_id, began, time.monotonic())
         else:
-            attempt = Attempt(
-                request_id,
-                began,
-                time.monotonic(),
-                answer.status,
-                answer.raw,
-                answer.headers.get("Location"),
-                answer.headers.get("ETag"),
-                "Idempotent-Replayed" in answer.headers,
-            )
+            ended = time.monotonic()
+            attempt = Attempt(request_id, began, ended, answer.status, answer.raw, answer.headers)
         self.attempts.append(attempt)
         return attempt
 

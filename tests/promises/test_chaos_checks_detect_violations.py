@@ -11,6 +11,7 @@ from support.api import Api
 
 TENANT = "ten_1"
 USER = ("users", "usr_1")
+REPLAYED = {"Idempotent-Replayed": "true"}
 WEBHOOK = Webhook(TENANT, "/in/all", "*", since=0.0)
 
 
@@ -120,11 +121,13 @@ def test_the_identifier_that_an_answer_gives_is_looked_for() -> None:
 def test_a_second_answer_that_differs_or_is_given_anew_is_detected() -> None:
     kept, changed, anew = (write(number, "user.updated") for number in (1, 2, 3))
     first = kept.attempts[0]
-    kept.attempts.append(Attempt("w1.2", 2, 3, 200, first.raw, replayed=True))
-    changed.attempts.append(Attempt("w2.2", 2, 3, 200, b'{"other": 1}', replayed=True))
+    kept.attempts.append(Attempt("w1.2", 2, 3, 200, first.raw, REPLAYED))
+    changed.attempts.append(Attempt("w2.2", 2, 3, 200, b'{"other": 1}', REPLAYED))
     anew.attempts.append(Attempt("w3.2", 2, 3, 200, first.raw))
     assert not list(checks.check_answers([kept], set()))
     assert [each.writes for each in checks.check_answers([changed], set())] == [(changed,)]
+    kept.attempts.append(Attempt("w1.3", 3, 4, 200, first.raw, REPLAYED | {"ETag": '"2"'}))
+    assert [each.text for each in checks.check_answers([kept], set())] == ["its answers differ"]
     assert [each.text for each in checks.check_answers([anew], set())] == ["was done anew"]
     assert [each.text for each in checks.check_answers([write(4, "x")], {4})] == ["was done anew"]
 

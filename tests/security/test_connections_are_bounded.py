@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 from chassis import http_server
 from chassis.http_server import HttpServer
-from support.api import CLOSED, held_open, send_raw
+from security.raw_http import CLOSED, held_open, send_raw
 from support.waiting import until
 from tenantry.servers.ports import free_ports
 

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 from security.figures import FIGURES
-from support.api import CLOSED, Api, RawAnswer, held_open, send_raw, send_until_closed
+from security.raw_http import CLOSED, RawAnswer, held_open, send_raw, send_until_closed
+from support.api import Api
 from support.stack import Stack
 
 USERS = "/v1/admin/users"

@@ -1,17 +1,12 @@
-"""Callers of the HTTP API: a client with one credential, and bytes by hand that no client sends."""
+"""A caller of the HTTP API, and tenants of one's own to call it for."""
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 from aiohttp import ClientSession
-
-CLOSED = 0
 
 
 @dataclass
@@ -69,88 +64,3 @@ async def new_tenant(http: ClientSession, url: str, operator_key: str) -> Api:
     made = await operator("POST", "/v1/admin/tenants", {"name": "Test", "slug": slug})
     assert made.status == 201, made.raw
     return Api(http, url, made.body["api_key"]["secret"], made.body["tenant"]["id"])
-
-
-@dataclass(frozen=True)
-class RawAnswer:
-    """Status 0 when there was no answer and the connection was closed."""
-
-    status: int
-    head: bytes = b""
-    body: bytes = b""
-
-    @property
-    def problem(self) -> Any:
-        assert b"application/problem+json" in self.head, self
-        return json.loads(self.body)
-
-
-async def send_raw(url: str, *parts: bytes, pause: float = 0.0, seconds: float = 15.0) -> RawAnswer:
-    """Sends the parts one after another and reads one answer. TimeoutError when none comes."""
-    async with _sending(url, parts, pause, seconds) as reader:
-        return await _read_answer(reader)
-
-
-async def send_until_closed(url: str, *parts: bytes, pause: float, seconds: float) -> None:
-    """Sends the parts and reads until the other side has had enough. TimeoutError if it has not."""
-    async with _sending(url, parts, pause, seconds) as reader:
-        with suppress(ConnectionError):
-            await reader.read()
-
-
-@asynccontextmanager
-async def held_open(url: str, count: int, first: bytes) -> AsyncIterator[None]:
-    """So many connections that have begun a request, and send no more of it."""
-    target = urlsplit(url)
-    opened = []
-    for _ in range(count):
-        _, writer = await asyncio.open_connection(target.hostname, target.port)
-        writer.write(first)
-        opened.append(writer)
-    try:
-        yield
-    finally:
-        for writer in opened:
-            writer.close()
-
-
-@asynccontextmanager
-async def _sending(
-    url: str, parts: Iterable[bytes], pause: float, seconds: float
-) -> AsyncIterator[asyncio.StreamReader]:
-    async def send() -> None:
-        with suppress(OSError):
-            for part in parts:
-                writer.write(part)
-                await writer.drain()
-                await asyncio.sleep(pause)
-
-    target = urlsplit(url)
-    async with asyncio.timeout(seconds):
-        reader, writer = await asyncio.open_connection(target.hostname, target.port)
-        sending = asyncio.create_task(send())
-        try:
-            yield reader
-        finally:
-            sending.cancel()
-            writer.close()
-            with suppress(asyncio.CancelledError):
-                await sending
-
-
-async def _read_answer(reader: asyncio.StreamReader) -> RawAnswer:
-    try:
-        head = await reader.readuntil(b"\r\n\r\n")
-    except (asyncio.IncompleteReadError, ConnectionError):
-        return RawAnswer(CLOSED)
-    status = int(head.split(b" ", 2)[1])
-    if status == 100:
-        return await _read_answer(reader)
-    length = 0
-    for line in head.lower().split(b"\r\n"):
-        if line.startswith(b"content-length:"):
-            length = int(line.partition(b":")[2])
-    try:
-        return RawAnswer(status, head, await reader.readexactly(length))
-    except (asyncio.IncompleteReadError, ConnectionError):
-        return RawAnswer(CLOSED, head)

@@ -9,13 +9,16 @@ T = TypeVar("T")
 
 
 async def until(
-    condition: Callable[[], Awaitable[T]], seconds: float = 20.0, every: float = 0.02
+    condition: Callable[[], Awaitable[T]],
+    seconds: float = 20.0,
+    every: float = 0.02,
+    why: Callable[[], object] = str,
 ) -> T:
-    """The first truthy answer of `condition`; AssertionError with the last one at the deadline."""
+    """The first truthy answer of `condition`; at the deadline AssertionError, with `why()`."""
     deadline = time.monotonic() + seconds
     while True:
         answer = await condition()
         if answer:
             return answer
-        assert time.monotonic() < deadline, f"still {answer!r} after {seconds} s"
+        assert time.monotonic() < deadline, f"still {answer!r} after {seconds} s {why()}"
         await asyncio.sleep(every)
