@@ -95,7 +95,7 @@ class ClusteredServers(ProxiedServers):
         return ",".join([f"nats://{user}:{self.secrets.nats[user]}@{first}", *others])
 
     async def start_nats(self) -> None:
-        specs = [self._spec(number) for number in range(self.COUNT)]
+        specs = [self._child_spec(number) for number in range(self.COUNT)]
         self.children |= {spec.program.name: Child(spec, self.listener) for spec in specs}
         await run_all(*(self.children[spec.program.name].start() for spec in specs))
         # Until a cluster has a leader, streams can neither be made nor read.
@@ -127,7 +127,7 @@ class ClusteredServers(ProxiedServers):
         except (NatsError, OSError, TimeoutError):
             return None
 
-    def _spec(self, number: int) -> ChildSpec:
+    def _child_spec(self, number: int) -> ChildSpec:
         name, port = f"nats-{number + 1}", self.client_ports[number]
         spec = nats.prepare(DataFolder(self.data.folder(name), self.data.lock), self.secrets, port)
         single, cluster = nats.CONFIGURATION, nats.CONFIGURATION.with_name("cluster.conf")

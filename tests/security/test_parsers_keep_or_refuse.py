@@ -14,6 +14,7 @@ import orjson
 import pytest
 from chassis.listing import decode_cursor, encode_cursor
 from chassis.merge_patch import apply_patch, merge
+from chassis.rows import Row
 from contracts import fields, ids, origins, secrets
 from contracts.catalogue import EVENT_TYPES
 from contracts.events import matches
@@ -188,10 +189,10 @@ def test_a_merge_patch_does_what_rfc_7396_says(target: Any, patch: Any) -> None:
 @EXAMPLES
 @given(st.dictionaries(text, json_values, max_size=4))
 def test_metadata_is_storable_or_refused(metadata: dict[str, Any]) -> None:
-    row = {"metadata": "{}"}
+    row = Row({"metadata": "{}"})
     patched = kept(lambda value: apply_patch(row, {"metadata": value}, ("metadata",)), metadata)
     if patched is not None:
         after, _ = patched
-        assert len(after["metadata"].encode()) <= fields.METADATA_BYTES
-        stored = orjson.loads(after["metadata"])
+        assert len(after.metadata_.encode()) <= fields.METADATA_BYTES
+        stored = orjson.loads(after.metadata_)
         assert fields.check_json_object(stored) == stored

@@ -2,7 +2,16 @@
 
 from dataclasses import replace
 
-from stateful.model import Account, ApiError, Expected, Ids, Operations, Request, Row, refuse
+from stateful.model import (
+    Account,
+    ApiError,
+    Expected,
+    Ids,
+    Operations,
+    Request,
+    Row,
+    raise_conflicts,
+)
 from stateful.resources import Resource, last_owner, same_email
 
 
@@ -42,13 +51,13 @@ class Organizations(Resource):
     preview = {"memberships": 0, "invitations": 0}
 
     def show(self, request: Request, ids: Ids, row: Row) -> Row:
-        return row | {"member_count": len(within(request.account, "members", ids))}
+        return row | {"member_count": len(ids_within(request.account, "members", ids))}
 
     def conflicts(self, request: Request, row: Row) -> list[str]:
         codes, owner = super().conflicts(request, row), request.body.get("owner_id")
         if owner is not None and (owner,) not in request.account.rows["users"]:
             codes.append("validation_failed")
-        members = within(request.account, "members", request.ids)
+        members = ids_within(request.account, "members", request.ids)
         if row["max_members"] is not None and row["max_members"] < len(members):
             codes.append("member_limit_reached")
         return codes
@@ -79,15 +88,15 @@ class Members(Resource):
         self.check_room(request.account, request.ids, user_id)
         return {"role": "member", "permissions": []} | given
 
-    def stamp(self, request: Request, row: Row, received: Row) -> Row:
+    def with_server_fields(self, request: Request, row: Row, received: Row) -> Row:
         return row | {"joined_at": request.time(received["joined_at"])}
 
     def check_room(self, account: Account, organization: Ids, user_id: str) -> None:
-        members = within(account, "members", organization)
+        members = ids_within(account, "members", organization)
         codes = ["already_member"] if (*organization, user_id) in members else []
         if account.rows["organizations"][organization]["max_members"] == len(members):
             codes.append("member_limit_reached")
-        refuse(codes)
+        raise_conflicts(codes)
 
     def conflicts(self, request: Request, row: Row) -> list[str]:
         return [] if row["role"] == "owner" else last_owner(request)
@@ -106,15 +115,17 @@ class Invitations(Resource):
 
     def conflicts(self, request: Request, row: Row) -> list[str]:
         account, rows = request.account, request.account.rows
-        members = [rows["users"][ids[1:]] for ids in within(account, "members", request.ids)]
+        members = [rows["users"][ids[1:]] for ids in ids_within(account, "members", request.ids)]
         if any(same_email(user, row["email"]) for user in members):
             return ["already_member"]
-        others = [rows["invitations"][ids] for ids in within(account, "invitations", request.ids)]
+        others = [
+            rows["invitations"][ids] for ids in ids_within(account, "invitations", request.ids)
+        ]
         statuses = [other["status"] for other in others if same_email(other, row["email"])]
         return ["invitation_pending"] if "pending" in statuses else []
 
-    def stamp(self, request: Request, row: Row, received: Row) -> Row:
-        row = super().stamp(request, row, received)
+    def with_server_fields(self, request: Request, row: Row, received: Row) -> Row:
+        row = super().with_server_fields(request, row, received)
         del row["version"], row["updated_at"]
         row |= {"status": "pending", "invited_by": request.actor[1], "accepted_at": None}
         row["_lifetime"] = row.pop("expires_in")
@@ -123,7 +134,7 @@ class Invitations(Resource):
 
     def issue_token(self, request: Request, row: Row) -> None:
         """The only one that is good from now on."""
-        token, expires_at = request.received["token"], request.received["expires_at"]
+        token, expires_at = request.response_body["token"], request.response_body["expires_at"]
         assert token not in request.model.tokens
         request.model.tokens.add(token)
         row["_token"] = token
@@ -136,7 +147,7 @@ class Invitations(Resource):
 
     def resend(self, request: Request) -> Expected:
         row = self.find(request)
-        refuse(["invitation_closed"] if row["status"] != "pending" else [])
+        raise_conflicts(["invitation_closed"] if row["status"] != "pending" else [])
         self.issue_token(request, row)
         self.record(request, "resent", request.ids)
         return Expected(body=self.show(request, request.ids, row))
@@ -146,7 +157,7 @@ class Invitations(Resource):
         row = self.find(request)
         if row["status"] == "revoked":
             raise ApiError(404, "not_found")
-        refuse(["invitation_closed"] if row["status"] != "pending" else [])
+        raise_conflicts(["invitation_closed"] if row["status"] != "pending" else [])
         row["status"] = "revoked"
         self.record(request, "revoked", request.ids)
         return Expected(204)
@@ -158,17 +169,22 @@ class Invitations(Resource):
         if user is not None and user["status"] == "suspended":
             raise ApiError(409, "user_suspended")
         MEMBERS.check_room(request.account, request.ids[:1], user["id"] if user else "")
-        received = request.received["member"]
+        received = request.response_body["member"]
         request.actor = ("user", user["id"] if user else received["user_id"])
         if user is None:
             given = {"email": row["email"], "email_verified": True}
             user = USERS.new_row(request, given | {"name": request.body.get("name")})
-            user = USERS.stamp(request, user, {"id": received["user_id"], "created_at": None})
+            user = USERS.with_server_fields(
+                request, user, {"id": received["user_id"], "created_at": None}
+            )
             USERS.add(request, (user["id"],), user)
         row |= {"status": "accepted", "accepted_at": request.time()}
         self.record(request, "accepted", request.ids)
         member = {"user_id": user["id"], "role": row["role"], "permissions": row["permissions"]}
-        member, ids = MEMBERS.stamp(request, member, received), (request.ids[0], user["id"])
+        member, ids = (
+            MEMBERS.with_server_fields(request, member, received),
+            (request.ids[0], user["id"]),
+        )
         MEMBERS.add(request, ids, member)
         shown = MEMBERS.show(request, ids, member)
         return Expected(body={"organization_id": ids[0], "member": shown})
@@ -186,7 +202,7 @@ class Invitations(Resource):
         raise ApiError(410, "invitation_closed")
 
 
-def within(account: Account, resource: str, organization: Ids) -> list[Ids]:
+def ids_within(account: Account, resource: str, organization: Ids) -> list[Ids]:
     """The identifiers of its members or invitations, the oldest first."""
     return [ids for ids in account.rows[resource] if ids[:1] == organization]
 

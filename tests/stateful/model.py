@@ -30,7 +30,7 @@ class ApiError(Exception):
         self.field = field
 
 
-def refuse(conflicts: list[str]) -> None:
+def raise_conflicts(conflicts: list[str]) -> None:
     if conflicts:
         raise ApiError(409, *conflicts)
 
@@ -90,7 +90,7 @@ class Request:
         return self.json or {}
 
     @property
-    def received(self) -> Any:
+    def response_body(self) -> Any:
         """The body of a response that must be a success."""
         assert self.response.is_success, f"{self.response} {self.response.text}"
         return self.response.json()
@@ -102,7 +102,7 @@ class Request:
         time = TimeBetween(earliest - tolerance, latest + tolerance)
         return time if shown is None else time.check(shown)
 
-    def record(self, action: str, resource_id: str, changes: Row | None = None) -> None:
+    def record_event(self, action: str, resource_id: str, changes: Row | None = None) -> None:
         """Adds an event, as the feed shows it."""
         event = {
             "action": action,

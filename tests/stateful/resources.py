@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from stateful.model import ApiError, Expected, Ids, Operations, Request, Row, refuse
+from stateful.model import ApiError, Expected, Ids, Operations, Request, Row, raise_conflicts
 from stateful.strategies import FIELDS
 from stateful.values import contains, merge_patch, moment, new_id, normalized, same_json, slug_of
 
@@ -74,7 +74,7 @@ class Resource:
         return row
 
     def record(self, request: Request, action: str, ids: Ids, changes: Row | None = None) -> None:
-        request.record(f"{self.name[:-1]}.{action}", ids[-1], changes)
+        request.record_event(f"{self.name[:-1]}.{action}", ids[-1], changes)
 
     def conflicts(self, request: Request, row: Row) -> list[str]:
         """The codes of what forbids such a row."""
@@ -87,7 +87,9 @@ class Resource:
         return {(name, value if name == "external_id" else value.lower()) for name, value in values}
 
     def create(self, request: Request) -> Expected:
-        row = self.stamp(request, self.new_row(request, request.body), request.received)
+        row = self.with_server_fields(
+            request, self.new_row(request, request.body), request.response_body
+        )
         ids = (*request.ids, row[self.key])
         self.add(request, ids, row)
         return Expected(201, self.show(request, ids, row), created_id=ids[-1])
@@ -97,7 +99,7 @@ class Resource:
         row |= {name: self.stored(name, given[name]) for name in row.keys() & given}
         if "slug" in row:
             row["slug"] = given.get("slug") or slug_of(row["name"])
-        refuse(self.conflicts(request, row))
+        raise_conflicts(self.conflicts(request, row))
         return row
 
     def stored(self, field: str, value: Any) -> Any:
@@ -105,7 +107,7 @@ class Resource:
             return self.defaults.get(field, {}) | value
         return normalized(field, value)
 
-    def stamp(self, request: Request, row: Row, received: Row) -> Row:
+    def with_server_fields(self, request: Request, row: Row, received: Row) -> Row:
         """With what the product alone decides; a time may be None, if it is not shown."""
         if "slug" in row:
             row["slug"] = row["slug"] or received["slug"]
@@ -130,10 +132,10 @@ class Resource:
             if not same_json(row[name], after[name]):
                 changes[name] = {"from": row[name], "to": after[name]}
         if changes:
-            refuse(self.conflicts(request, after))
+            raise_conflicts(self.conflicts(request, after))
             if "version" in row:
                 after["version"] += 1
-                after["updated_at"] = request.time(request.received["updated_at"])
+                after["updated_at"] = request.time(request.response_body["updated_at"])
             self.rows(request)[request.ids] = after
             status = changes.get("status", {}).get("to", "")
             self.record(request, self.status_actions.get(status, "updated"), request.ids, changes)
@@ -149,12 +151,12 @@ class Resource:
             counts["projects"] = len(rows["projects"])
             preview = {name: counts.get(name, count) for name, count in self.preview.items()}
             return Expected(body={"would_delete": preview})
-        refuse(last_owner(request))
+        raise_conflicts(last_owner(request))
         for ids in members:
-            request.record("member.removed", ids[-1])
+            request.record_event("member.removed", ids[-1])
             del rows["members"][ids]
         for ids in pending:
-            request.record("invitation.revoked", ids[-1])
+            request.record_event("invitation.revoked", ids[-1])
         for ids in invitations:
             del rows["invitations"][ids]
         del self.rows(request)[request.ids]
@@ -175,13 +177,13 @@ class Resource:
         query, rows = request.query, {}
         for ids, row in self.rows(request).items():
             shown = self.show(request, ids, row)
-            passes = all(self.passes(request, shown, *each) for each in query.items())
-            if ids[:-1] == request.ids and passes:
+            matches = all(self.matches(request, shown, *each) for each in query.items())
+            if ids[:-1] == request.ids and matches:
                 rows[ids] = shown
         sort, limit = query.get("sort", "-" + self.created_at), int(query.get("limit", "50"))
         field, descending = sort.lstrip("-"), sort.startswith("-")
-        places = [(_sort_key(field, row), ids) for ids, row in rows.items()]
-        places.sort(reverse=descending)
+        positions = [(_sort_key(field, row), ids) for ids, row in rows.items()]
+        positions.sort(reverse=descending)
         number = int(query.get("page", "1"))
         filters = {name: query[name] for name in query.keys() - {"page", "limit", "cursor"}}
         bound_to = (request.caller, request.path, filters)
@@ -189,18 +191,18 @@ class Resource:
             binding, number, last = request.model.cursors[query["cursor"]]
             if binding != bound_to:
                 raise ApiError(422, "validation_failed", field="cursor")
-            places = [place for place in places if place != last and (place < last) == descending]
+            positions = [each for each in positions if each != last and (each < last) == descending]
         else:
-            places = places[(number - 1) * limit :]
+            positions = positions[(number - 1) * limit :]
         pagination: Row = {"page": number, "limit": limit, "total": len(rows), "total_exact": True}
         pagination["next_cursor"] = None
-        if len(places) > limit:
-            pagination["next_cursor"] = cursor = request.received["pagination"]["next_cursor"]
-            request.model.cursors[cursor] = (bound_to, number + 1, places[limit - 1])
-        page = [rows[ids] for _, ids in places[:limit]]
+        if len(positions) > limit:
+            pagination["next_cursor"] = cursor = request.response_body["pagination"]["next_cursor"]
+            request.model.cursors[cursor] = (bound_to, number + 1, positions[limit - 1])
+        page = [rows[ids] for _, ids in positions[:limit]]
         return Expected(body={self.name: page, "pagination": pagination})
 
-    def passes(self, request: Request, row: Row, parameter: str, value: str) -> bool:
+    def matches(self, request: Request, row: Row, parameter: str, value: str) -> bool:
         """Whether a parameter of the query lets a row into the list."""
         if parameter == "q":
             texts, by_word = row | row.get("user", {}), self.searched_by_word and len(value) <= 2

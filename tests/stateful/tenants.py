@@ -33,18 +33,18 @@ class Tenants(Resource):
 
     def create(self, request: Request) -> Expected:
         """With its first key."""
-        row, key = self.new_row(request, request.body), request.received["api_key"]
-        row = self.stamp(request, row, request.received["tenant"])
+        row, key = self.new_row(request, request.body), request.response_body["api_key"]
+        row = self.with_server_fields(request, row, request.response_body["tenant"])
         assert key["scopes"] == ["*"]
         request.account = Account(key["secret"], ("api_key", new_id("key", key["id"])))
         request.model.accounts[row["id"]] = request.account
         self.add(request, (row["id"],), row)
-        request.record("api_key.created", key["id"])
+        request.record_event("api_key.created", key["id"])
         return Expected(201, {"tenant": row, "api_key": key}, created_id=row["id"])
 
     def get_own(self, request: Request) -> Expected:
         key = {"id": request.actor[1], "type": "api_key", "scopes": ["*"], "expires_at": None}
-        root_keys = request.received["root_keys"]
+        root_keys = request.response_body["root_keys"]
         assert [each["id"] for each in root_keys] == [key["id"]]
         tenant = self.rows(request)[str(request.caller),]
         return Expected(body={"tenant": tenant, "credential": key, "root_keys": root_keys})
