@@ -1,8 +1,7 @@
-"""The consumer: processes the stream for a service, in order, and acks after the commit.
+"""The consumer: processes the stream for a service, in its order, by one replica at a time.
 
-FastStream's subscriber fetches the batches. One replica processes at a time (advisory lock, on the
-connection that commits, so that who lost the lock cannot commit). Transient errors are retried; an
-event whose handler fails is tried by itself, and is a dead letter after MAX_TRIES.
+FastStream's subscriber fetches the batches while this replica leads: it has the advisory lock, on
+the connection that commits, so that who lost the lock cannot commit. Transient errors are retried.
 """
 
 import asyncio
@@ -25,8 +24,8 @@ from nats.errors import Error as NatsError
 from nats.errors import TimeoutError as NatsTimeoutError
 from nats.js.api import ConsumerConfig, ConsumerInfo
 
-from outbox import dead_letters
-from outbox.inbox import TRANSIENT, Handler, ReceivedEvent, is_transient, parse_event, process_once
+from outbox.batch import BatchProcessor
+from outbox.inbox import TRANSIENT, Handler
 from outbox.redelivery import Redelivery, give_back
 
 log = structlog.get_logger()
@@ -38,8 +37,7 @@ GATHER_SECONDS = 0.02
 STANDBY_SECONDS = 1.0
 PAUSE_SECONDS = 0.2
 CHECK_SECONDS = 1.0
-MAX_TRIES = 5
-RETRY_SECONDS = (1, 5, 15, 30)
+"""How often the leader looks at what was held back or requeued, and whether all is there."""
 
 _TRY_LOCK = "SELECT pg_try_advisory_lock($1)"
 _UNLOCK = "SELECT pg_advisory_unlock($1)"
@@ -115,7 +113,7 @@ class Consumer:
         (self._subscriber,) = router.subscribers
         self._js = broker.connection.jetstream(timeout=1)
         self._pool = pool
-        self._on_commit = on_commit
+        self._processor = BatchProcessor(self._handler, on_commit)
 
     def expect_redelivery(self) -> None:
         """A connection broke: some of what was sent may never have come."""
@@ -157,12 +155,15 @@ class Consumer:
             lead = self._leadership
             if lead is None or lead.ended.done():
                 await give_back(batch)
-                return
-            try:
-                await self._process(lead.conn, await lead.redelivery.in_order(batch))
-            except Exception as error:  # noqa: BLE001 - raised again by `_consume`
-                lead.end(error)
-        if len(batch) < BATCH:
+            else:
+                try:
+                    messages = await lead.redelivery.in_order(batch)
+                    await self._processor.process(lead.conn, messages)
+                except Exception as error:  # noqa: BLE001 - raised again by `_consume`
+                    lead.end(error)
+        if lead is None or lead.ended.done():
+            await asyncio.sleep(PAUSE_SECONDS)  # until FastStream is told to stop
+        elif len(batch) < BATCH:
             await asyncio.sleep(GATHER_SECONDS)
 
     async def _lead(self, conn: Connection) -> None:
@@ -194,66 +195,12 @@ class Consumer:
                 lead.ended.result()
                 return
             async with self._processing:
-                await self._process(lead.conn, await lead.redelivery.complete())
-                if done := await dead_letters.retry_requeued(lead.conn, self._handler):
-                    self._on_commit(done)
+                await self._processor.process(lead.conn, await lead.redelivery.complete())
+                await self._processor.retry_requeued(lead.conn)
             with contextlib.suppress(NatsTimeoutError):
                 await self.info()  # without a consumer FastStream would ask thousands of times
-
-    async def _process(self, conn: Connection, messages: Sequence[Msg]) -> None:
-        received = await _parse(messages)
-        try:
-            if received:
-                await self._process_all(conn, received)
-        finally:
-            await give_back(message for message, _ in received)
-
-    async def _process_all(
-        self, conn: Connection, received: Sequence[tuple[Msg, ReceivedEvent]]
-    ) -> None:
-        try:
-            await self._process_once(conn, [event for _, event in received])
-        except Exception as error:
-            if is_transient(error):
-                raise
-            # One of them is poison: find it.
-            for message, event in received:
-                await self._process_one(conn, message, event)
-            return
-        for message, _ in received:
-            await message.ack()
-
-    async def _process_one(self, conn: Connection, message: Msg, event: ReceivedEvent) -> None:
-        try:
-            await self._process_once(conn, [event])
-        except Exception as error:
-            if is_transient(error):
-                raise
-            tries = message.metadata.num_delivered or 1
-            log.exception("event_failed", event_id=event.id, type=event.type, tries=tries)
-            if tries < MAX_TRIES:
-                await message.nak(delay=RETRY_SECONDS[min(tries, len(RETRY_SECONDS)) - 1])
-                return
-            await dead_letters.add(conn, event, error, tries)
-        await message.ack()
-
-    async def _process_once(self, conn: Connection, events: Sequence[ReceivedEvent]) -> None:
-        self._on_commit(await process_once(conn, self._handler, events))
 
 
 async def _keep_messages(batch: NatsBatchMessage) -> list[Msg]:
     """FastStream's decoder: the handler gets the messages of nats-py, decoded once, as events."""
     return batch.raw_message
-
-
-async def _parse(messages: Sequence[Msg]) -> list[tuple[Msg, ReceivedEvent]]:
-    """Each with its event; a message that is no event is never sent again."""
-    received = []
-    for message in messages:
-        event = parse_event(message)
-        if event is None:
-            log.error("event_unreadable", subject=message.subject)
-            await message.term()
-        else:
-            received.append((message, event))
-    return received

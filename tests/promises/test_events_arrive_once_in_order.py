@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from asyncpg import DeadlockDetectedError
 from chassis import migrations, streams
 from chassis.broker import Broker
 from chassis.database import Pool, open_pool
@@ -43,6 +44,7 @@ class Pipeline:
     nats: NatsClient
     handled: list[str] = field(default_factory=list)
     poison: set[str] = field(default_factory=set)
+    deadlocks: int = 0
 
     async def record(
         self, count: int = 1, wake: Relay | None = None, *, commit: bool = True
@@ -62,6 +64,9 @@ class Pipeline:
         return [each.event_id for each in entries]
 
     async def handle(self, _: object, events: Sequence[ReceivedEvent]) -> None:
+        if self.deadlocks:
+            self.deadlocks -= 1
+            raise DeadlockDetectedError
         if any(each.id in self.poison for each in events):
             raise ValueError
         self.handled += [each.id for each in events]
@@ -270,10 +275,33 @@ async def test_published_events_are_kept_a_day(pipeline: Pipeline) -> None:
     assert await pipeline.pool.fetchval("SELECT event_id FROM outbox") == kept
 
 
+async def test_transient_errors_are_retried_in_order_and_count_as_no_try(
+    pipeline: Pipeline,
+) -> None:
+    pipeline.deadlocks = 3
+    ids = await pipeline.record(BATCH + 50)
+    async with pipeline.running_relay(), pipeline.running_consumer() as consumer:
+        await pipeline.assert_handled(ids)
+        delivered = (await consumer.info()).delivered
+    assert await pipeline.pool.fetchval("SELECT count(*) FROM dead_letters") == 0
+    assert delivered is not None
+    assert delivered.consumer_seq <= 4 * len(ids), "no batch is sent again and again meanwhile"
+
+
+async def test_a_consumer_that_stops_leaves_the_rest_to_another(pipeline: Pipeline) -> None:
+    async with pipeline.running_relay() as relay, pipeline.running_consumer() as consumer:
+        ids = await pipeline.record(20, relay)
+        await pipeline.assert_handled(ids)
+        await consumer.stop()
+        ids += await pipeline.record(20, relay)
+        async with pipeline.running_consumer():
+            await pipeline.assert_handled(ids)
+
+
 async def test_poison_stops_nobody_is_a_dead_letter_and_can_be_requeued(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("outbox.consumer.RETRY_SECONDS", (0.05,))
+    monkeypatch.setattr("outbox.batch.RETRY_SECONDS", (0.05,))
     ids = await pipeline.record(9)
     bad = ids[4]
     pipeline.poison = {bad}
