@@ -198,12 +198,12 @@ def import_layer() -> Iterator[str]:
 
 @region
 def docs_services() -> Iterator[str]:
-    yield "| service | owns | hears | calls |"
+    yield "| service | owns | consumes | calls |"
     yield "|---|---|---|---|"
     for each in SERVICES:
-        hears = "<br>".join(f"`{subject}`" for subject in each.consumes)
-        calls = "<br>".join(f"`{call}`" for call in each.calls) or "nobody"
-        yield f"| `{each.name}` | {each.summary} | {hears} | {calls} |"
+        consumed = "<br>".join(f"`{subject}`" for subject in each.consumes)
+        calls = "<br>".join(f"`{call}`" for call in each.calls) or "none"
+        yield f"| `{each.name}` | {each.summary} | {consumed} | {calls} |"
 
 
 FILES = (
