@@ -62,20 +62,26 @@ Handler = Callable[[Connection, Sequence[ReceivedEvent]], Awaitable[None]]
 """What a service does with new events, in one transaction."""
 
 
+_TEXTS = ("id", "source", "type", "subject", "time", "tenantid", "requestid", "traceparent")
+"""The members of the envelope that every event of ours has, as text."""
+
+
 def parse_event(message: Msg) -> ReceivedEvent | None:
-    """The event of a message; None when its body or its headers are no JSON."""
+    """The event of a message; None when it is no event of ours: it must stop nobody."""
     headers = message.headers or {}
     try:
+        event = orjson.loads(message.data)
         agent = headers.get(AGENT_HEADER)
-        return ReceivedEvent(
-            orjson.loads(message.data),
-            message.subject,
-            message.data,
-            headers.get(ADDRESS_HEADER),
-            orjson.loads(agent) if agent else None,
-        )
+        user_agent = orjson.loads(agent) if agent else None
     except orjson.JSONDecodeError:
         return None
+    if not isinstance(event, dict) or not isinstance(event.get("data"), dict):
+        return None
+    if not all(isinstance(event.get(name), str) for name in _TEXTS):
+        return None
+    return ReceivedEvent(
+        event, message.subject, message.data, headers.get(ADDRESS_HEADER), user_agent
+    )
 
 
 async def process_once(conn: Connection, handler: Handler, events: Sequence[ReceivedEvent]) -> int:
