@@ -13,7 +13,6 @@ from typing import Literal, TypedDict
 import structlog
 from asyncpg import Connection, Pool
 from chassis.broker import Broker
-from chassis.database import UNAVAILABLE
 from chassis.streams import consumer_config
 from contracts.topology import STREAM, Lock
 from faststream import AckPolicy
@@ -40,7 +39,6 @@ CHECK_SECONDS = 1.0
 """How often the leader looks at what was held back or requeued, and whether all is there."""
 
 _TRY_LOCK = "SELECT pg_try_advisory_lock($1)"
-_UNLOCK = "SELECT pg_advisory_unlock($1)"
 _TRANSIENT = (*TRANSIENT, NatsError)
 
 
@@ -133,7 +131,7 @@ class Consumer:
                     try:
                         await self._lead(conn)
                     finally:
-                        conn.terminate()  # and the lock with it
+                        conn.terminate()  # ends the lock without waiting for the server
             except _TRANSIENT as error:
                 log.warning("consumer_interrupted", error=type(error).__name__)
                 await asyncio.sleep(PAUSE_SECONDS)
@@ -183,8 +181,6 @@ class Consumer:
             with contextlib.suppress(NatsError):
                 await self._subscriber.stop()
             await lead.redelivery.give_back()
-            with contextlib.suppress(*UNAVAILABLE):  # the connection goes back to the pool
-                await conn.execute(_UNLOCK, Lock.CONSUMER)
 
     async def _consume(self, lead: _Leadership) -> None:
         await self.info()  # FastStream would try to create a consumer that is missing
