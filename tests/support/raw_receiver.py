@@ -82,7 +82,7 @@ def raw_receiver(script: Script, tls: ssl.SSLContext | None = None) -> Iterator[
         receiver.connections += 1
         receiver.open += 1
         try:
-            with suppress(OSError, asyncio.IncompleteReadError):
+            with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
                 await script(Peer(receiver, reader, writer))
         finally:
             receiver.open -= 1
