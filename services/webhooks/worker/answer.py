@@ -9,7 +9,7 @@ import httptools
 MAX_HEAD_BYTES = 64 * 1024
 """Of all heads together: 1xx answers come before the final one."""
 MAX_BODY_BYTES = 64 * 1024
-"""As it is on the wire, chunk sizes and trailers included."""
+"""Both as they are on the wire: with TLS, sizes of chunks, trailers."""
 KEPT_BODY_BYTES = 4096
 MAX_INTERIM_ANSWERS = 8
 
@@ -54,9 +54,9 @@ class Answer:
             return MAX_HEAD_BYTES - self._head_bytes
         return MAX_BODY_BYTES - self._body_bytes
 
-    def feed(self, data: memoryview) -> None:
-        """Takes what was read, at most `bytes_left`. Raises InvalidAnswerError."""
-        self._count(len(data))
+    def feed(self, data: memoryview, received: int) -> None:
+        """Takes what was in so many bytes received. Raises InvalidAnswerError."""
+        self._count(received)
         had_head = self.status is not None
         try:
             self._parser.feed_data(data)
@@ -66,17 +66,11 @@ class Answer:
             self._end(keeps_alive=False)
             return
         if self.status is not None and not had_head:
-            self._count(len(data))  # the read in which the head ends may have some of the body
+            self._count(received)  # what ends the head may have some of the body
         if self.bytes_left <= 0 and not self.is_complete:
             if self.status is None:
                 raise InvalidAnswerError
             self._end(keeps_alive=False)
-
-    def feed_eof(self) -> None:
-        """The receiver sends no more. Raises ConnectionResetError if there is no answer."""
-        if self.status is None:
-            raise ConnectionResetError
-        self._end(keeps_alive=False)
 
     def on_message_begin(self) -> None:
         """Called by the parser, as are the following."""

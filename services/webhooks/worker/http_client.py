@@ -13,6 +13,7 @@ from webhooks.worker.connect import Lookup, open_socket, system_lookup
 from webhooks.worker.connection import Connection
 from webhooks.worker.connection_pool import ConnectionPool
 from webhooks.worker.request import Target, WebhookRequest, encode_request, parse_target
+from webhooks.worker.tls import TlsSession
 
 
 class HttpClient:
@@ -53,16 +54,15 @@ class HttpClient:
         self._pool.close()
 
     async def _connect(self, target: Target) -> Connection:
-        is_tls = target.scheme == "https"
-        loop = asyncio.get_running_loop()
-        _, connection = await loop.create_connection(
-            lambda: Connection(self._pool.remove),
-            sock=await open_socket(
-                target.host, target.port, self._lookup, allow_private=self._allow_private
-            ),
-            ssl=self._tls if is_tls else None,
-            server_hostname=target.host if is_tls else None,
+        tls = TlsSession(self._tls, target.host) if target.scheme == "https" else None
+        sock = await open_socket(
+            target.host, target.port, self._lookup, allow_private=self._allow_private
         )
+        _, connection = await asyncio.get_running_loop().create_connection(
+            lambda: Connection(self._pool.remove, tls), sock=sock
+        )
+        if tls is not None:
+            await connection.start_tls()
         return connection
 
 

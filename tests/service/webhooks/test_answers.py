@@ -358,3 +358,20 @@ async def test_with_tls_it_is_the_same(tmp_path: Path) -> None:
         await wait_until_closed(receiver)
         assert (await send_to(client, receiver)).response_body == "ok"
         assert receiver.connections == 2
+
+
+async def test_tls_without_end_is_cut(tmp_path: Path) -> None:
+    """A server may send as many session tickets as it likes, and none of them is data."""
+    server_side, trusting = certificate(tmp_path, "hooks.example.com")
+    server_side.num_tickets = 2000
+
+    async def look_up(_host: str, _port: int) -> list[str]:
+        return ["127.0.0.1"]
+
+    with (
+        raw_receiver(answering(OK), server_side) as receiver,
+        closing(HttpClient(allow_private=True, lookup=look_up, tls=trusting)) as client,
+    ):
+        receiver.url = receiver.url.replace("127.0.0.1", "hooks.example.com")
+        assert (await send_to(client, receiver)).error == NOT_HTTP
+        await wait_until_closed(receiver)
