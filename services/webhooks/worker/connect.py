@@ -1,7 +1,7 @@
 """Where sockets are opened: only to addresses that webhooks may connect to, at every connection.
 
 Names are looked up for each new connection, in threads of our own: a name server that hangs blocks
-a thread and delays no other webhook. What is checked is the very address that is connected to.
+one thread for each name and delays no other webhook. What is checked is what is connected to.
 """
 
 import asyncio
@@ -18,6 +18,8 @@ Lookup = Callable[[str, int], Awaitable[list[str]]]
 """The addresses of a name, in the order to try. Raises OSError."""
 
 LOOKUP_THREADS = 256
+MAX_ADDRESSES = 16
+"""Of a name; a name server may return thousands."""
 NEXT_ADDRESS_SECONDS = 0.25
 """After which the next address is tried as well (RFC 8305)."""
 
@@ -34,7 +36,8 @@ async def open_socket(
 ) -> socket.socket:
     """A connected socket. Raises OSError: ConnectionNotAllowedError, or gaierror for a name."""
     found = [host] if _is_address(host) else await lookup(host, port)
-    allowed = [each for each in found if _is_allowed(each, allow_private=allow_private)]
+    tried = found[:MAX_ADDRESSES]
+    allowed = [each for each in tried if _is_allowed(each, allow_private=allow_private)]
     if not allowed:
         raise ConnectionNotAllowedError(NOT_ALLOWED)
     return await start_connection(
@@ -45,17 +48,36 @@ async def open_socket(
 
 
 def system_lookup() -> Lookup:
-    """The system's resolver, in threads."""
+    """The system's resolver, in threads; one look-up at a time of each name.
+
+    A name server that does not respond holds a thread for longer than an attempt takes.
+    """
     threads = ThreadPoolExecutor(LOOKUP_THREADS, thread_name_prefix="lookup")
+    running: dict[tuple[str, int], asyncio.Future[list[str]]] = {}
 
     def look_up(host: str, port: int) -> list[str]:
         found = socket.getaddrinfo(host.encode("ascii"), port, type=socket.SOCK_STREAM)
         return list(dict.fromkeys(str(each[4][0]) for each in found))
 
     async def lookup(host: str, port: int) -> list[str]:
-        return await asyncio.get_running_loop().run_in_executor(threads, look_up, host, port)
+        found = running.get((host, port))
+        if found is None:
+            loop = asyncio.get_running_loop()
+            found = running[host, port] = loop.run_in_executor(threads, look_up, host, port)
+            found.add_done_callback(lambda done: _forget(running, (host, port), done))
+        return await asyncio.shield(found)
 
     return lookup
+
+
+def _forget(
+    running: dict[tuple[str, int], asyncio.Future[list[str]]],
+    key: tuple[str, int],
+    done: asyncio.Future[list[str]],
+) -> None:
+    del running[key]
+    if not done.cancelled():
+        done.exception()  # perhaps nobody waits for it any more
 
 
 def _create_socket(info: AddrInfoType) -> socket.socket:

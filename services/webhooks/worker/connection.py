@@ -83,6 +83,8 @@ class Connection(asyncio.BufferedProtocol):
         """
         if self._transport is None or (self._is_new and self._tls is not None):
             return False
+        if self._transport.is_closing():
+            return True
         poll = select.poll()
         poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
         return bool(poll.poll(0))

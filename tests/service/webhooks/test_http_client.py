@@ -3,10 +3,12 @@
 import asyncio
 import socket
 import ssl
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -16,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from support.webhook_receiver import Receiver
-from webhooks.worker import attempt
+from webhooks.worker import attempt, connect
 from webhooks.worker.attempt import AttemptResult, send
 from webhooks.worker.http_client import HttpClient
 from webhooks.worker.request import WebhookRequest
@@ -100,6 +102,51 @@ async def test_of_several_addresses_only_the_allowed_are_connected_to() -> None:
         result = await send_to("https://example.com/", lambda: ["127.0.0.1", PUBLIC, "fd00::1"])
     assert result.outcome == "unreachable"
     assert connections == [PUBLIC]
+
+
+async def test_a_name_with_thousands_of_addresses_costs_no_more_than_another() -> None:
+    many = [f"93.184.{n // 250}.{n % 250 + 1}" for n in range(4000)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connect, "NEXT_ADDRESS_SECONDS", 0.0)
+        async with no_internet() as connections:
+            result = await send_to("https://example.com/", lambda: many)
+    assert result.outcome == "unreachable"
+    assert set(connections) == set(many[: connect.MAX_ADDRESSES])
+
+
+async def test_attempts_at_the_same_time_share_one_lookup_of_a_name(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long it takes: a name server that hangs cannot hold all threads."""
+    real = socket.getaddrinfo
+    release = threading.Event()
+    names: list[object] = []
+
+    def slow(host: object, *arguments: Any, **options: Any) -> Any:
+        if host not in {b"hooks.example.com", b"nobody.example.com"}:
+            return real(host, *arguments, **options)  # type: ignore[call-overload]
+        names.append(host)
+        release.wait(10)
+        if host == b"nobody.example.com":
+            raise socket.gaierror(socket.EAI_AGAIN, "Try again")
+        return real("127.0.0.1", *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    monkeypatch.setattr(attempt, "TIMEOUT_SECONDS", 0.3)
+    port = port_of(receiver)
+    with closing(HttpClient(allow_private=True)) as client:
+
+        async def send_all() -> set[str]:
+            urls = [f"http://{name}.example.com:{port}/in" for name in ("hooks", "nobody")] * 20
+            sending = (send(client, request_to(each), allow_private=True) for each in urls)
+            return {each.outcome for each in await asyncio.gather(*sending)}
+
+        assert await send_all() == {"timed_out"}
+        assert len(names) == 2
+        release.set()
+        monkeypatch.setattr(attempt, "TIMEOUT_SECONDS", 5)
+        assert await send_all() == {"succeeded", "unreachable"}
+        assert len(receiver.received) == 20
 
 
 async def test_an_address_that_does_not_respond_delays_the_next_a_moment(
