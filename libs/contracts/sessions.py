@@ -23,6 +23,7 @@ def _address(value: str) -> str:
 
 IpAddress = Annotated[
     str,
+    Field(max_length=64),
     AfterValidator(_address),
     WithJsonSchema({"type": "string", "examples": ["203.0.113.7"]}),
 ]
