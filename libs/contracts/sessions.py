@@ -129,11 +129,14 @@ class SessionCreated(EventData, type="session.created", service="identity"):
     session: Session
 
 
+RevocationReason = Literal[
+    "revoked", "user_suspended", "user_deleted", "project_deleted", "refresh_token_reused"
+]
+
+
 class SessionRevoked(EventData, type="session.revoked", service="identity"):
     """A session ended before its time; `reason` says why."""
 
     user_id: UserId
     session_id: SessionId
-    reason: Literal[
-        "revoked", "user_suspended", "user_deleted", "project_deleted", "refresh_token_reused"
-    ]
+    reason: RevocationReason

@@ -104,6 +104,8 @@ class ImportResult(Resource):
 
 
 class UpdateUser(Body):
+    """A changed email is unverified unless the same patch says otherwise."""
+
     email: Email = absent()
     email_verified: bool = absent()
     username: Handle | None = absent()
