@@ -112,7 +112,7 @@ CREATE_PROJECT = Call(
     body=CreateProject,
     result=Project,
     status=201,
-    problems=("slug_taken",),
+    problems=("slug_taken", "quota_exceeded"),
 )
 LIST_PROJECTS = Call("projects", "list_projects", query=ProjectsQuery, result=ProjectPage)
 GET_PROJECT = Call("projects", "get_project", result=Project, path=_PROJECT)

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from contracts.problems import Problem
 
-Quota = Annotated[int, Field(ge=0, le=1_000_000_000)]
+QuotaValue = Annotated[int, Field(ge=0, le=1_000_000_000)]
 QuotaName = Literal[
     "webhooks",
     "projects",

@@ -14,6 +14,7 @@ from chassis.case_folding import fold_case
 from chassis.database import TIME, Connection, violated
 from chassis.encryption import Keyring
 from chassis.listing import Listing, filters_of
+from chassis.quota import Quota
 from chassis.request import Reply, Request, reply_to
 from chassis.rows import changed_row, new_row, to_resource
 from chassis.statements import Statement
@@ -30,7 +31,6 @@ from contracts.invitations import (
 )
 from contracts.models import Body
 from contracts.problems import Problem, not_found
-from contracts.quotas import quota_exceeded
 from contracts.scopes import covers
 from outbox.crud import Crud
 from outbox.record import OutboxEntry, create_entry
@@ -40,7 +40,6 @@ from sqlalchemy import (
     case,
     delete,
     exists,
-    func,
     literal_column,
     or_,
     select,
@@ -68,7 +67,7 @@ CRUD = Crud(
     fixed={"email", "role", "permissions", "invited_by", "lifetime", "created_at", "accepted_at"},
     locks_key=True,
 )
-# The organization stays until the invitation is there, and no other one is counted meanwhile.
+# A shared lock: it keeps the organization from being deleted until the invitation is there.
 LOCK_ORGANIZATION = Statement(
     select(
         exists()
@@ -86,20 +85,16 @@ LOCK_ORGANIZATION = Statement(
         ORGANIZATIONS.c.tenant_id == bindparam("tenant_id"),
         ORGANIZATIONS.c.id == bindparam("organization_id"),
     )
-    .with_for_update(key_share=True, of=ORGANIZATIONS)
+    .with_for_update(read=True, key_share=True, of=ORGANIZATIONS)
 )
 """Whether a member has the email."""
 # The expression of an index: written out, as an index knows no parameters.
 _PENDING_UNTIL = case(
     (INVITATIONS.c.status == literal_column("'pending'"), INVITATIONS.c.expires_at)
 )
-COUNT_PENDING = Statement(
-    select(func.count()).select_from(
-        select(INVITATIONS.c.id)
-        .where(*_OF_ORGANIZATION, _now < _PENDING_UNTIL)
-        .limit(bindparam("at_most"))
-        .subquery()
-    )
+QUOTA = Quota(
+    "pending_invitations_per_organization",
+    select(INVITATIONS.c.id).where(*_OF_ORGANIZATION, _now < _PENDING_UNTIL),
 )
 EXPIRE = Statement(
     update(INVITATIONS)
@@ -195,11 +190,8 @@ async def create_invitation(conn: Connection, request: Request[CreateInvitation]
 
 
 async def _check_quota(conn: Connection, request: Request[Any, Any], now: datetime) -> None:
-    """Raises Problem (409). The organization is locked."""
     scope = {"tenant_id": request.tenant, "organization_id": request.path["id"]}
-    quota = request.quota("pending_invitations_per_organization")
-    if await COUNT_PENDING.fetch_value(conn, **scope, now=now, at_most=quota) >= quota:
-        raise quota_exceeded("pending_invitations_per_organization", quota)
+    await QUOTA.check(conn, request.quota(QUOTA.name), scope["organization_id"], **scope, now=now)
 
 
 def _pending(error: asyncpg.UniqueViolationError) -> Problem:
@@ -249,8 +241,6 @@ async def revoke_invitation(conn: Connection, request: Request) -> Reply:
 async def resend_invitation(conn: Connection, request: Request) -> Reply:
     """A new token with the same lifetime as before; the old token is not valid any more."""
     now = datetime.now(UTC)
-    scope = {"tenant_id": request.tenant, "organization_id": request.path["id"]}
-    await members.LOCK_ORGANIZATION.fetch_one(conn, **scope)
     row = await _lock(conn, request)
     if row.status not in ("pending", "expired"):
         raise Problem(

@@ -43,7 +43,13 @@ async def test_what_is_unique_is_refused_on_creation_and_update(client: Identity
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("adaİ", "adai"), ("straße", "strasse"), ("ma\u017fs", "mass"), ("\u0131van", "ivan"), ("ﬁn", "fin")],
+    [
+        ("adaİ", "adai"),
+        ("straße", "strasse"),
+        ("ma\u017fs", "mass"),
+        ("\u0131van", "ivan"),
+        ("ﬁn", "fin"),
+    ],
 )
 async def test_two_people_are_not_joined_by_folding(
     client: IdentityClient, one: str, other: str
