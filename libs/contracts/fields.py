@@ -4,7 +4,6 @@ Pure: a value comes in as JSON gave it and leaves normalised (NFC, trimmed, lowe
 contract says so) or is refused with a message that tells what to do.
 """
 
-import math
 import re
 import unicodedata
 from datetime import UTC, datetime, time
@@ -17,8 +16,6 @@ from pydantic.json_schema import WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 EMAIL_LENGTH = 254
-METADATA_BYTES = 16 * 1024
-METADATA_DEPTH = 8
 RAW_PER_CHARACTER = 4
 """Characters that a caller may write for one that is kept: NFC composes them, blanks are trimmed.
 Longer text is refused before anything else looks at it.
@@ -127,33 +124,6 @@ def last_instant(value: Any) -> datetime:
     return _instant(value)
 
 
-def check_json_object(value: dict[str, Any]) -> dict[str, Any]:  # noqa: C901 - a case each
-    """An object that PostgreSQL can keep: finite numbers, no NUL, no lone surrogates."""
-
-    def walk(node: Any, left: int) -> None:
-        if left < 0:
-            raise fault("too_deep", f"must not nest deeper than {METADATA_DEPTH} levels")
-        if isinstance(node, str):
-            if "\0" in node or not (
-                node.isascii() or all(not "\ud800" <= c <= "\udfff" for c in node)
-            ):
-                raise fault("invalid_text", "must not contain NUL or lone surrogates")
-        elif isinstance(node, float) and not math.isfinite(node):
-            raise fault("invalid_number", "must contain only finite numbers")
-        elif isinstance(node, int) and not isinstance(node, bool) and not -(2**63) <= node < 2**63:
-            raise fault("invalid_number", "must not contain integers beyond 64 bits")
-        elif isinstance(node, dict):
-            for key, member in node.items():
-                walk(key, left)
-                walk(member, left - 1)
-        elif isinstance(node, list):
-            for member in node:
-                walk(member, left - 1)
-
-    walk(value, METADATA_DEPTH)
-    return value
-
-
 def _digits(value: Any) -> Any:
     """Query numbers are plain digits: no sign, space, underscore or fraction."""
     if isinstance(value, str):
@@ -230,9 +200,6 @@ FromDay = Annotated[
 ]
 UntilDay = Annotated[
     datetime, BeforeValidator(last_instant), WithJsonSchema({"type": "string", "format": "date"})
-]
-Metadata = Annotated[
-    dict[str, Any], AfterValidator(check_json_object), Field(examples=[{"plan": "enterprise"}])
 ]
 Count = Annotated[int, BeforeValidator(_digits)]
 Flag = Annotated[bool, BeforeValidator(_flag)]

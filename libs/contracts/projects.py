@@ -6,8 +6,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from contracts.calls import Call
 from contracts.events import Changes, EventData
-from contracts.fields import Instant, Metadata, Name, Search, Slug, fault
+from contracts.fields import Instant, Name, Search, Slug, fault
 from contracts.ids import ProjectId
+from contracts.json_objects import Metadata
 from contracts.models import (
     Body,
     DeleteQuery,

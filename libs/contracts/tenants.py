@@ -7,8 +7,9 @@ from pydantic import Field
 from contracts.api_keys import ApiKey, ApiKeyPage, ApiKeyStatus, IssuedApiKey
 from contracts.calls import Call
 from contracts.events import Changes, EventData
-from contracts.fields import Instant, Metadata, Name, Search, Slug
+from contracts.fields import Instant, Name, Search, Slug
 from contracts.ids import ApiKeyId, TenantId
+from contracts.json_objects import Metadata
 from contracts.models import Body, DeleteQuery, ListQuery, Pagination, Resource, absent
 from contracts.quotas import QuotaName, QuotaValue
 from contracts.scopes import Scope

@@ -12,7 +12,6 @@ from contracts.fields import (
     FromDay,
     Handle,
     Instant,
-    Metadata,
     Name,
     Permissions,
     Role,
@@ -21,6 +20,7 @@ from contracts.fields import (
     UntilDay,
 )
 from contracts.ids import OrganizationId, UserId
+from contracts.json_objects import Metadata
 from contracts.models import Body, DeleteQuery, ListQuery, Pagination, Resource, absent
 from contracts.sessions import Session
 

@@ -23,7 +23,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSON
 from sqlalchemy.orm import registry
 from sqlalchemy.types import TypeEngine
 from sqlmodel import Field, SQLModel
@@ -77,7 +77,7 @@ class UserRow(Model, table=True):
     name: str | None = Field(sa_type=Text)
     external_id: str | None = id_field()
     status: str = Field(sa_type=Text)
-    metadata_: str = Field(sa_column=Column("metadata", JSONB, nullable=False))
+    metadata_: str = Field(sa_column=Column("metadata", JSON, nullable=False))
     last_sign_in_at: datetime | None = time_field()
     # Never null, for cursors. Not the year 1, which asyncpg takes for minus infinity.
     signed_in_order: datetime = _computed(
@@ -160,8 +160,8 @@ class OrganizationRow(Model, table=True):
     name: str = Field(sa_type=Text)
     slug: str = id_field()
     logo_url: str | None = Field(sa_type=Text)
-    settings: str = Field(sa_column=Column(JSONB, nullable=False))
-    metadata_: str = Field(sa_column=Column("metadata", JSONB, nullable=False))
+    settings: str = Field(sa_column=Column(JSON, nullable=False))
+    metadata_: str = Field(sa_column=Column("metadata", JSON, nullable=False))
     search: str = _computed(Text(), "lower((name || E'\\n' || slug) COLLATE \"default\")")
     max_members: int | None
     member_count: int

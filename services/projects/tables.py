@@ -19,7 +19,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSON, JSONB
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
@@ -65,8 +65,8 @@ class TenantRow(Model, table=True):
     name: str = Field(sa_type=Text)
     slug: str = id_field()
     status: str = Field(sa_type=Text)
-    settings: str = Field(sa_column=Column(JSONB, nullable=False))
-    quotas: str = Field(sa_column=Column(JSONB, nullable=False, server_default=text("'{}'")))
+    settings: str = Field(sa_column=Column(JSON, nullable=False))
+    quotas: str = Field(sa_column=Column(JSON, nullable=False, server_default=text("'{}'")))
     search: str = _name_and_slug()
     version: int
     created_at: datetime = time_field()
@@ -108,8 +108,8 @@ class ProjectRow(Model, table=True):
     environment: str = Field(sa_type=Text)
     allowed_origins: list[str] = Field(sa_column=Column(ARRAY(Text), nullable=False))
     allowed_redirects: list[str] = Field(sa_column=Column(ARRAY(Text), nullable=False))
-    settings: str = Field(sa_column=Column(JSONB, nullable=False))
-    metadata_: str = Field(sa_column=Column("metadata", JSONB, nullable=False))
+    settings: str = Field(sa_column=Column(JSON, nullable=False))
+    metadata_: str = Field(sa_column=Column("metadata", JSON, nullable=False))
     search: str = _name_and_slug()
     version: int
     created_at: datetime = time_field()

@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSON
 
 revision = "0005"
 down_revision = "0002"
@@ -10,7 +10,7 @@ down_revision = "0002"
 
 def upgrade() -> None:
     op.add_column(
-        "tenants", sa.Column("quotas", JSONB(), nullable=False, server_default=sa.text("'{}'"))
+        "tenants", sa.Column("quotas", JSON(), nullable=False, server_default=sa.text("'{}'"))
     )
     op.create_index(
         "api_keys_active",
