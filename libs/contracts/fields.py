@@ -6,7 +6,7 @@ contract says so) or is refused with a message that tells what to do.
 
 import re
 import unicodedata
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime, time, timedelta
 from typing import Annotated, Any
 
 import email_validator
@@ -32,10 +32,12 @@ _PLAIN_EMAIL = re.compile(
     r"(?=.{1,64}@)[A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*"
     r"@(?!.*--)(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63}"
 )
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _DATE_TIME = re.compile(
-    r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})"
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:)([0-9]{2})(\.[0-9]+)?"
+    r"(Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
 )
+_TIME_LENGTH = 64
 
 
 def fault(code: str, message: str) -> PydanticCustomError:
@@ -85,6 +87,8 @@ def _email(value: str) -> str:
     value = _clean(value, EMAIL_LENGTH)
     if len(value) > EMAIL_LENGTH:
         raise fault("invalid_email", f"must have at most {EMAIL_LENGTH} characters")
+    if len(value.rpartition("@")[0].encode(errors="replace")) > 64:
+        raise fault("invalid_email", "must have at most 64 octets before its @")
     if _PLAIN_EMAIL.fullmatch(value):
         local, _, domain = value.partition("@")
         return f"{local}@{domain.lower()}"
@@ -100,13 +104,27 @@ def _instant(value: Any) -> datetime:
     """RFC 3339 with an offset, to UTC."""
     if isinstance(value, datetime):
         return value
-    if not isinstance(value, str) or not _DATE_TIME.fullmatch(value):
+    is_text = isinstance(value, str) and len(value) <= _TIME_LENGTH
+    parts = _DATE_TIME.fullmatch(value.upper()) if is_text else None
+    if parts is None:
         raise fault("invalid_time", "must be an RFC 3339 time such as 2026-01-15T10:00:00Z")
+    minute, second, fraction, offset = parts.groups(default="")
+    is_leap = second == "60"
     try:
-        digits = re.sub(r"(\.\d{6})\d+", r"\1", value.upper().replace(" ", "T"))
-        return datetime.fromisoformat(digits).astimezone(UTC)
+        text = f"{minute}{'59' if is_leap else second}{fraction[:7]}{offset}"
+        instant = datetime.fromisoformat(text).astimezone(UTC)
+        if is_leap:
+            instant = _after_leap_second(instant)
     except (ValueError, OverflowError):
         raise fault("invalid_time", "is not a time that exists") from None
+    return instant
+
+
+def _after_leap_second(instant: datetime) -> datetime:
+    """A second later. A leap second is the last of a day (RFC 3339 5.6); computers have none."""
+    if (instant.hour, instant.minute) != (23, 59):
+        raise ValueError
+    return instant + timedelta(seconds=1)
 
 
 def first_instant(value: Any) -> datetime:
