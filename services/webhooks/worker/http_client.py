@@ -70,7 +70,7 @@ async def _used_again(connection: Connection, data: bytes, answer: Answer) -> bo
     """Whether the exchange took place; not if the connection turned out to have ended."""
     try:
         await connection.exchange(data, answer)
-    except ConnectionError:
+    except OSError:
         if answer.has_begun:
             raise
         return False
