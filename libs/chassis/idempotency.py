@@ -13,7 +13,7 @@ from sqlalchemy import Column, MetaData, Table, Text, bindparam, delete, func, i
 from sqlalchemy.dialects.postgresql import BIGINT
 
 from chassis.database import ID, TIME, Connection, Pool
-from chassis.encryption import Keyring
+from chassis.encryption import Keyring, SecretId
 from chassis.request import Reply, Request
 from chassis.statements import Statement
 
@@ -77,6 +77,11 @@ class StoredReply:
         return cls(owner, context.idempotency_key or "", fingerprint, keyring)
 
     @property
+    def _secret_id(self) -> SecretId:
+        kind_of_owner = self.owner.partition(":")[0]
+        return SecretId("idempotency", kind_of_owner, f"{self.owner}:{self.key}")
+
+    @property
     def _name(self) -> str:
         return f"idempotency:{self.owner}:{self.key}"
 
@@ -96,7 +101,7 @@ class StoredReply:
                     "idempotency_key_reused",
                     "This Idempotency-Key belongs to another request. Use a fresh one.",
                 )
-            return _decode(self.keyring.decrypt(row["answer"], self._name))
+            return _decode(self.keyring.decrypt(row["answer"], self._secret_id))
         if not row["is_locked"]:
             raise Problem(
                 "idempotency_in_flight",
@@ -111,7 +116,7 @@ class StoredReply:
             tenant_id=self.owner,
             key=self.key,
             fingerprint=self.fingerprint,
-            answer=self.keyring.encrypt(_encode(reply), self._name),
+            answer=self.keyring.encrypt(_encode(reply), self._secret_id),
         )
 
 

@@ -223,8 +223,11 @@ async def test_the_installations_own_secrets_stand_in_files_of_their_owner_alone
     own = json.loads((folder / "secrets.json").read_text())
     secrets = {
         "operator's key": own["operator_key"],
-        "hash key": own["hash_key"],
-        "encryption key": own["encryption_keys"].partition(":")[2],
+        **{
+            f"{name} of {service}": keys.partition(":")[2]
+            for name in ("hash_keys", "encryption_keys")
+            for service, keys in own[name].items()
+        },
         "password of Redis": own["redis"],
         **{f"PostgreSQL {role}": word for role, word in own["postgres"].items()},
         **{f"NATS {user}": word for user, word in own["nats"].items()},

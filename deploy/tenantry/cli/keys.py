@@ -85,18 +85,23 @@ def list_(
 def revoke(
     project: ProjectName,
     key_id: Annotated[str, typer.Argument(help="The id of the key: key_…")],
+    descendants: Annotated[
+        bool, typer.Option("--descendants", help="Also the keys that it made, and theirs.")
+    ] = False,
     url: Url = None,
     data: Data = None,
     as_json: Json = False,
 ) -> None:
     """Revoke an API key: from now on it is refused everywhere."""
     from tenantry_client import api
+    from tenantry_client.models import RevokeApiKeyQuery
 
     from tenantry.api_client import connect_as_tenant
     from tenantry.cli import output
 
+    query = RevokeApiKeyQuery(descendants=True) if descendants else RevokeApiKeyQuery()
     with connect_as_tenant(url, data) as tenant:
-        tenant(api.revoke_api_key(_find_project(tenant, project), key_id))
+        tenant(api.revoke_api_key(_find_project(tenant, project), key_id, query))
     if as_json:
         output.print_json({"id": key_id, "revoked": True})
     else:
