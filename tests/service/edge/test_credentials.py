@@ -21,6 +21,7 @@ from edge.auth.credentials import Credentials
 from edge.auth.principals import BearerCredential
 from nats.aio.client import Client
 from projects.rpc import HANDLERS
+from projects.tokens import token_keys
 from support.owner import TRACE, Owner, owner_of
 from support.waiting import until
 from tenantry.servers import Servers
@@ -53,6 +54,7 @@ async def edge(servers: Servers) -> AsyncIterator[Credentials]:
 @pytest.fixture(scope="session")
 async def projects(servers: Servers) -> AsyncIterator[Owner]:
     async with owner_of("projects", HANDLERS, servers) as owner:
+        await token_keys.maintain(owner.pool, owner.keyring)
         yield owner
 
 
