@@ -4,7 +4,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from contracts.api_keys import ApiKey, ApiKeyPage, ApiKeyStatus, IssuedApiKey
+from contracts.api_keys import (
+    ApiKey,
+    ApiKeyPage,
+    ApiKeyStatus,
+    IssuedApiKey,
+    RevokeApiKeyQuery,
+)
 from contracts.calls import Call
 from contracts.events import Changes, EventData
 from contracts.fields import Instant, Metadata, Name, Search, Slug
@@ -131,6 +137,7 @@ LIST_ROOT_KEYS = Call(
 REVOKE_ROOT_KEY = Call(
     "projects",
     "revoke_root_key",
+    query=RevokeApiKeyQuery,
     status=204,
     path=_ROOT_KEY,
     problems=("last_root_key",),
@@ -155,8 +162,9 @@ class FindCredential(Body):
 class FoundCredential(Resource):
     """Who is calling, and what may they do: all that an edge needs to know of a key.
 
-    `previous` says that the secret is the one before the last rotation; `expires_at` is then the
-    end of its overlap.
+    `secret_version` counts the secrets of the key, the newest one has it. `previous` says that the
+    secret looked up is the one before that; `expires_at` is then the end of its overlap, which
+    `previous_expires_at` always is.
     """
 
     key_id: str
@@ -167,6 +175,8 @@ class FoundCredential(Resource):
     tenant_status: Literal["active", "suspended", "deleting"]
     expires_at: Instant | None
     previous: bool
+    secret_version: int
+    previous_expires_at: Instant | None
 
 
 class KeyUse(Body):
@@ -204,6 +214,14 @@ class AccessToken(Resource):
     token_type: Literal["Bearer"] = "Bearer"
     expires_in: int = Field(examples=[900])
     scope: str = Field(examples=["users:read users:write"])
+
+
+TOKEN_ISSUER = "tenantry"
+TOKEN_AUDIENCE = "tenantry"
+TOKEN_TYPE = "at+jwt"
+"""RFC 9068: no other JWT is taken for an access token."""
+TOKEN_LIFETIME = 900
+"""Seconds that an access token lives at most."""
 
 
 class TokenKeys(Resource):

@@ -3,7 +3,7 @@
 The edge's look-ups know no tenant yet: it is the credential that decides it.
 """
 
-from chassis.database import Connection
+from chassis.database import ID, Connection
 from chassis.request import Reply, Request, reply_to
 from chassis.statements import Statement
 from chassis.unit_of_work import read_only
@@ -11,15 +11,14 @@ from contracts.api_keys import VerifyApiKey
 from contracts.problems import not_found
 from contracts.scopes import covers
 from contracts.tenants import FindCredential, FoundCredential
-from sqlalchemy import and_, bindparam, case, func, literal_column, or_, select
+from sqlalchemy import ARRAY, all_, and_, any_, bindparam, case, func, literal_column, or_, select
 
-from projects.keys.key_rows import COLUMNS, STATUS, hash_secret, to_api_key
+from projects.keys.key_rows import COLUMNS, STATUS, secret_hashes, to_api_key
 from projects.tables import API_KEYS, TENANTS, ApiKeyRow
 
-_IS_PREVIOUS = API_KEYS.c.secret_hash != bindparam("hash")
-_HAS_HASH = or_(
-    API_KEYS.c.secret_hash == bindparam("hash"), API_KEYS.c.previous_hash == bindparam("hash")
-)
+_HASHES = bindparam("hashes", type_=ARRAY(ID))
+_IS_PREVIOUS = API_KEYS.c.secret_hash != all_(_HASHES)
+_HAS_HASH = or_(API_KEYS.c.secret_hash == any_(_HASHES), API_KEYS.c.previous_hash == any_(_HASHES))
 _STATUS = case(
     (
         and_(
@@ -37,6 +36,8 @@ _FOUND = (
     API_KEYS.c.type,
     API_KEYS.c.scopes,
     TENANTS.c.status.label("tenant_status"),
+    API_KEYS.c.secret_version,
+    API_KEYS.c.previous_expires_at,
 )
 _WITH_TENANT = API_KEYS.join(TENANTS, TENANTS.c.id == API_KEYS.c.tenant_id)
 
@@ -68,12 +69,12 @@ GET_OF_TENANT = Statement(
 )
 
 
-@read_only()
+@read_only(reserved=True)
 async def find_credential(conn: Connection, request: Request[FindCredential]) -> Reply:
     wanted = request.body
     if wanted.secret_sha256 is not None:
         row = await GET_BY_HASH.fetch_one(
-            conn, hash=hash_secret(request.keyring, wanted.secret_sha256)
+            conn, hashes=secret_hashes(request.keyring, wanted.secret_sha256)
         )
     else:
         row = await GET_BY_ID.fetch_one(conn, id=wanted.key_id or "")
@@ -87,8 +88,8 @@ async def verify_api_key(conn: Connection, request: Request[VerifyApiKey]) -> Re
     """For a customer's own backend; knows the keys of the caller's tenant alone."""
     row = None
     if request.body.secret_sha256 is not None:
-        secret_hash = hash_secret(request.keyring, request.body.secret_sha256)
-        row = await GET_OF_TENANT.fetch_one(conn, tenant_id=request.tenant, hash=secret_hash)
+        hashes = secret_hashes(request.keyring, request.body.secret_sha256)
+        row = await GET_OF_TENANT.fetch_one(conn, tenant_id=request.tenant, hashes=hashes)
     if row is None:
         return reply_to(request, {"valid": False, "code": "not_found", "key": None})
     code = "valid" if row.status == "active" else row.status
