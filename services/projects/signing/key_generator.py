@@ -54,7 +54,7 @@ def _generate_all(algorithm: Algorithm, count: int) -> list[KeyMaterial]:
 
 def _give_way() -> None:
     """Linux has a priority for each thread."""
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 5)
 
 
 GENERATOR = KeyGenerator()

@@ -1,6 +1,6 @@
 """What an edge does with a credential by itself, on a real NATS with nobody or projects behind."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
@@ -8,10 +8,11 @@ import pytest
 from chassis.health import Health
 from chassis.nats_client import connect
 from chassis.rpc.server import Server
-from chassis.unit_of_work import UnitOfWork
+from chassis.unit_of_work import Handler, UnitOfWork
 from contracts import api_keys as key_calls
 from contracts import projects as project_calls
 from contracts import tenants as calls
+from contracts.calls import Call
 from contracts.context import Context
 from contracts.ids import new_id
 from contracts.problems import Problem
@@ -59,13 +60,15 @@ async def projects(servers: Servers) -> AsyncIterator[Owner]:
 
 
 @asynccontextmanager
-async def answering(owner: Owner, servers: Servers) -> AsyncIterator[None]:
+async def answering(
+    owner: Owner, servers: Servers, handlers: Mapping[Call, Handler] = HANDLERS
+) -> AsyncIterator[None]:
     """Projects answers its calls over NATS, as long as this lasts."""
     async with nats_as("projects", servers) as nats:
         server = Server(
             "projects", UnitOfWork(owner.pool, owner.keyring, lambda: None), owner.keyring
         )
-        await server.start(nats, HANDLERS, Health())
+        await server.start(nats, handlers, Health())
         # The first PING of nats-py overtakes the subscriptions that it flushes.
         await nats.flush()
         await nats.flush()
