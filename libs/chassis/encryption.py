@@ -50,7 +50,8 @@ class Keyring:
         """`encryption_keys` by their ids, `hash_keys` with the prefix of their hashes."""
         self._keys = encryption_keys
         self._hash_keys = hash_keys
-        self._ciphers: LRUCache[tuple[str, str, str], AESGCM] = LRUCache(DERIVED_KEYS)
+        self.ciphers: LRUCache[tuple[str, str, str], AESGCM] = LRUCache(DERIVED_KEYS)
+        """By encryption key, purpose and tenant."""
         self._derived: dict[str, tuple[bytes, ...]] = {}
 
     @classmethod
@@ -112,9 +113,9 @@ class Keyring:
         if version != DERIVED:
             return AESGCM(key)
         place = (name, secret.purpose, secret.tenant_id)
-        cipher = self._ciphers.get(place)
+        cipher = self.ciphers.get(place)
         if cipher is None:
             info = f"tenantry\0{secret.purpose}\0{secret.tenant_id}".encode()
             derived = HKDF(SHA256(), length=32, salt=None, info=info).derive(key)
-            cipher = self._ciphers[place] = AESGCM(derived)
+            cipher = self.ciphers[place] = AESGCM(derived)
         return cipher

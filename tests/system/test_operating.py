@@ -206,6 +206,25 @@ async def test_secrets_are_sealed_anew_under_the_first_key(stack: Stack, caller:
     assert back.json == done.json
 
 
+async def test_working_secrets_are_counted_by_their_hash_key(stack: Stack, caller: Api) -> None:
+    project = await caller("POST", "/v1/admin/projects", {"name": "Web"})
+    keys = f"/v1/admin/projects/{project.body['id']}/api-keys"
+
+    async def counted() -> int:
+        ran = await tenantry("keys", "hashes", "--json", data(stack))
+        found = {(each["service"], each["key"]): each["secrets"] for each in ran.json["hashes"]}
+        assert set(found) <= {("projects", "projects-1"), ("identity", "identity-1")}
+        return int(found["projects", "projects-1"])
+
+    before = await counted()
+    made = await caller("POST", keys, {"name": "k", "scopes": ["users:read"]})
+    assert await counted() == before + 1
+    await caller("POST", f"{keys}/{made.body['id']}/rotate", {"overlap": 60})
+    assert await counted() == before + 2
+    await caller("DELETE", f"{keys}/{made.body['id']}")
+    assert await counted() == before
+
+
 async def test_the_doctor_finds_a_running_product_well(stack: Stack) -> None:
     async def well() -> Ran | None:
         ran = await tenantry("doctor", "--json", data(stack))

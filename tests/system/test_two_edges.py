@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
+import jwt
 import pytest
 from aiohttp import ClientSession, DummyCookieJar
 from support.api import Api, new_tenant
-from support.stack import Stack, running_stack, second_edge
+from support.stack import Stack, running_stack, second_edge, tenantry
 from support.waiting import until
 
 SCOPES = ["users:read", "api_keys:read"]
@@ -187,6 +188,28 @@ async def test_keys_that_a_revoked_key_made_are_refused_by_every_edge(two: Two) 
     gone = await two.root("DELETE", f"{project}/api-keys/{maker['id']}?descendants=true")
     assert gone.status == 204
     await refused(edges)
+
+
+async def test_tokens_of_a_leaked_token_key_are_refused_by_every_edge(
+    stack: Stack, two: Two
+) -> None:
+    key = await two.new_key(await two.new_project())
+    edges = await two.known_at_both(await two.token(key, "users:read"))
+    data = f"--data={stack.data}"
+    before = await tenantry("keys", "rotate-token-key", data)
+    assert before.code == 1, "the next key is not known everywhere yet"
+    rotated = await tenantry("keys", "rotate-token-key", "--leaked", "--json", data)
+    began = time.monotonic()
+    for api in edges:
+
+        async def ended(api: Api = api) -> bool:
+            return (await api("GET", "/v1/admin/users")).status == 401
+
+        await until(ended, 10)
+    assert time.monotonic() - began < 4, "projects looks every two seconds, and announces it"
+    token = await two.token(key, "users:read")
+    assert jwt.get_unverified_header(token)["kid"] == rotated.json["active"]
+    await two.known_at_both(token)
 
 
 async def test_keys_of_a_deleted_project_are_refused_by_every_edge(two: Two) -> None:
