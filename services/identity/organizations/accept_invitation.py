@@ -7,7 +7,7 @@ closes the invitation checks the token again, so one of several requests succeed
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from chassis.database import ID, TIME, Connection, Pool
+from chassis.database import TIME, Connection, Pool
 from chassis.request import Reply, Request, reply_to
 from chassis.rows import changed_row, to_resource
 from chassis.statements import Statement
@@ -17,7 +17,7 @@ from contracts.invitations import AcceptInvitation, Invitation, InvitationAccept
 from contracts.problems import Problem
 from contracts.users import CreateUser
 from outbox.record import create_entry, with_outbox_entry
-from sqlalchemy import ARRAY, any_, bindparam, func, select, update
+from sqlalchemy import bindparam, func, select, update
 
 from identity.organizations.add_member import NewMember, create_member
 from identity.organizations.invitations import token_hashes
@@ -27,7 +27,7 @@ from identity.tables import INVITATIONS, USERS, InvitationRow, UserRow
 from identity.users.users import create_user_if_new
 
 _IS_OPEN = (
-    INVITATIONS.c.token_hash == any_(bindparam("token_hashes", type_=ARRAY(ID))),
+    INVITATIONS.c.token_hash == bindparam("token_hash"),
     INVITATIONS.c.status == "pending",
     INVITATIONS.c.expires_at > bindparam("now", type_=TIME),
 )
@@ -72,8 +72,9 @@ async def _get_invitation(
     pool: Pool, request: Request[AcceptInvitation], *, projects: ProjectsClient
 ) -> InvitationRow:
     """The open invitation of the token, of a tenant that is active."""
-    hashes = token_hashes(request.keyring, request.body.token)
-    invitation = await GET_BY_TOKEN.fetch_one(pool, token_hashes=hashes, now=datetime.now(UTC))
+    invitation, now = None, datetime.now(UTC)
+    for each in token_hashes(request.keyring, request.body.token):
+        invitation = invitation or await GET_BY_TOKEN.fetch_one(pool, token_hash=each, now=now)
     if invitation is None:
         raise _closed()
     if not await projects.tenant_exists(request.context, invitation.tenant_id):
@@ -105,7 +106,7 @@ async def accept_invitation(
         tenant_id=invitation.tenant_id,
         organization_id=organization_id,
         id=invitation.id,
-        token_hashes=[invitation.token_hash],
+        token_hash=invitation.token_hash,
         now=now,
         **entry.parameters(),
     )

@@ -7,14 +7,14 @@ even at the same moment: a client that repeats a lost request sends the same Ide
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from chassis.database import ID, TIME, Connection, Pool
+from chassis.database import TIME, Connection, Pool
 from chassis.request import Reply, Request, problem_reply, reply_to
 from chassis.statements import Statement
 from chassis.unit_of_work import single_statement
 from contracts.problems import Problem
 from contracts.sessions import RefreshSession
 from contracts.signing_keys import SignedToken
-from sqlalchemy import ARRAY, any_, bindparam, select, update
+from sqlalchemy import bindparam, select, update
 from sqlmodel import SQLModel
 
 from identity.last_active import expires_at_after
@@ -55,7 +55,7 @@ GET_BY_FAMILY = Statement(
         & (MEMBERS.c.user_id == SESSIONS.c.user_id)
         & (MEMBERS.c.organization_id == SESSIONS.c.organization_id),
     )
-    .where(SESSIONS.c.family_hash == any_(bindparam("family_hashes", type_=ARRAY(ID))), *IS_LIVE),
+    .where(SESSIONS.c.family_hash == bindparam("family_hash"), *IS_LIVE),
     SessionOfToken,
 )
 REPLACE_TOKEN = Statement(
@@ -97,9 +97,9 @@ async def _sign_token(
     if family is None:
         raise _invalid_token()
     family_hashes = refresh_tokens.family_hashes(keyring, family)
-    session = await GET_BY_FAMILY.fetch_one(
-        pool, family_hashes=family_hashes, now=datetime.now(UTC)
-    )
+    session, now = None, datetime.now(UTC)
+    for each in family_hashes:
+        session = session or await GET_BY_FAMILY.fetch_one(pool, family_hash=each, now=now)
     if session is None:
         raise _invalid_token()
     next_token = refresh_tokens.create_token(family)

@@ -3,7 +3,8 @@
 The edge's look-ups know no tenant yet: it is the credential that decides it.
 """
 
-from chassis.database import ID, Connection
+from chassis.database import Connection
+from chassis.encryption import Keyring
 from chassis.request import Reply, Request, reply_to
 from chassis.statements import Statement
 from chassis.unit_of_work import read_only
@@ -11,14 +12,15 @@ from contracts.api_keys import VerifyApiKey
 from contracts.problems import not_found
 from contracts.scopes import covers
 from contracts.tenants import FindCredential, FoundCredential
-from sqlalchemy import ARRAY, all_, and_, any_, bindparam, case, func, literal_column, or_, select
+from sqlalchemy import and_, bindparam, case, func, literal_column, or_, select
 
 from projects.keys.key_rows import COLUMNS, STATUS, secret_hashes, to_api_key
 from projects.tables import API_KEYS, TENANTS, ApiKeyRow
 
-_HASHES = bindparam("hashes", type_=ARRAY(ID))
-_IS_PREVIOUS = API_KEYS.c.secret_hash != all_(_HASHES)
-_HAS_HASH = or_(API_KEYS.c.secret_hash == any_(_HASHES), API_KEYS.c.previous_hash == any_(_HASHES))
+_IS_PREVIOUS = API_KEYS.c.secret_hash != bindparam("hash")
+_HAS_HASH = or_(
+    API_KEYS.c.secret_hash == bindparam("hash"), API_KEYS.c.previous_hash == bindparam("hash")
+)
 _STATUS = case(
     (
         and_(
@@ -69,13 +71,24 @@ GET_OF_TENANT = Statement(
 )
 
 
+async def find_by_secret(
+    conn: Connection, keyring: Keyring, secret_sha256: str
+) -> FoundCredential | None:
+    """The key of a secret. One statement for each hash key, the first one first: a list of hashes
+    would be planned again at each look-up, which costs more.
+    """
+    for each in secret_hashes(keyring, secret_sha256):
+        row = await GET_BY_HASH.fetch_one(conn, hash=each)
+        if row is not None:
+            return row
+    return None
+
+
 @read_only(reserved=True)
 async def find_credential(conn: Connection, request: Request[FindCredential]) -> Reply:
     wanted = request.body
     if wanted.secret_sha256 is not None:
-        row = await GET_BY_HASH.fetch_one(
-            conn, hashes=secret_hashes(request.keyring, wanted.secret_sha256)
-        )
+        row = await find_by_secret(conn, request.keyring, wanted.secret_sha256)
     else:
         row = await GET_BY_ID.fetch_one(conn, id=wanted.key_id or "")
     if row is None:
@@ -88,8 +101,8 @@ async def verify_api_key(conn: Connection, request: Request[VerifyApiKey]) -> Re
     """For a customer's own backend; knows the keys of the caller's tenant alone."""
     row = None
     if request.body.secret_sha256 is not None:
-        hashes = secret_hashes(request.keyring, request.body.secret_sha256)
-        row = await GET_OF_TENANT.fetch_one(conn, tenant_id=request.tenant, hashes=hashes)
+        for each in secret_hashes(request.keyring, request.body.secret_sha256):
+            row = row or await GET_OF_TENANT.fetch_one(conn, tenant_id=request.tenant, hash=each)
     if row is None:
         return reply_to(request, {"valid": False, "code": "not_found", "key": None})
     code = "valid" if row.status == "active" else row.status

@@ -22,7 +22,6 @@ from contracts.tenants import (
 )
 
 from projects.keys import credentials
-from projects.keys.key_rows import secret_hashes
 from projects.tokens import token_keys
 
 
@@ -70,8 +69,7 @@ async def _authenticate(conn: Connection, request: Request[IssueToken]) -> Found
     """The secret key with the client's id and secret, if it is active."""
     found = None
     if request.body.secret_sha256 is not None:
-        hashes = secret_hashes(request.keyring, request.body.secret_sha256)
-        found = await credentials.GET_BY_HASH.fetch_one(conn, hashes=hashes)
+        found = await credentials.find_by_secret(conn, request.keyring, request.body.secret_sha256)
     if (
         found is None
         or found.key_id != request.body.client_id
