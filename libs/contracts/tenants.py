@@ -13,20 +13,25 @@ from contracts.api_keys import (
 )
 from contracts.calls import Call
 from contracts.events import Changes, EventData
-from contracts.fields import Instant, Metadata, Name, Search, Slug
+from contracts.fields import Instant, Name, Search, Slug
 from contracts.ids import ApiKeyId, TenantId
+from contracts.json_objects import Metadata
 from contracts.models import Body, DeleteQuery, ListQuery, Pagination, Resource, absent
+from contracts.quotas import QuotaName, QuotaValue
 from contracts.scopes import Scope
 
 TenantStatus = Literal["active", "suspended"]
 
 
 class Tenant(Resource):
+    """`quotas` are those in which the tenant differs from the others."""
+
     id: TenantId
     name: Name
     slug: Slug
     status: Literal["active", "suspended", "deleting"] = Field(examples=["active"])
     settings: dict[str, Any] = Field(examples=[{"region": "eu"}])
+    quotas: dict[str, int] = Field(default={}, examples=[{"webhooks": 500}])
     version: int = Field(examples=[1])
     created_at: Instant
     updated_at: Instant
@@ -41,6 +46,7 @@ class CreateTenant(Body):
     name: Name
     slug: Slug | None = None
     settings: Metadata = {}
+    quotas: dict[QuotaName, QuotaValue] = {}
 
 
 class CreatedTenant(Resource):
@@ -51,11 +57,12 @@ class CreatedTenant(Resource):
 
 
 class UpdateTenant(Body):
-    """`status` and `slug` are the operator's to change."""
+    """`status`, `slug` and `quotas` are the operator's to change; a null quota is the usual one."""
 
     name: Name = absent()
     slug: Slug = absent()
     settings: dict[str, Any] = absent()
+    quotas: dict[QuotaName, QuotaValue | None] = absent()
     status: TenantStatus = absent()
 
 
@@ -130,6 +137,7 @@ CREATE_ROOT_KEY = Call(
     result=IssuedApiKey,
     status=201,
     path=_TENANT,
+    problems=("quota_exceeded",),
 )
 LIST_ROOT_KEYS = Call(
     "projects", "list_root_keys", query=RootKeysQuery, result=ApiKeyPage, path=_TENANT
@@ -164,7 +172,7 @@ class FoundCredential(Resource):
 
     `secret_version` counts the secrets of the key, the newest one has it. `previous` says that the
     secret looked up is the one before that; `expires_at` is then the end of its overlap, which
-    `previous_expires_at` always is.
+    `previous_expires_at` always is. `quotas` are those of the tenant.
     """
 
     key_id: str
@@ -177,6 +185,7 @@ class FoundCredential(Resource):
     previous: bool
     secret_version: int
     previous_expires_at: Instant | None
+    quotas: dict[str, int]
 
 
 class KeyUse(Body):

@@ -19,7 +19,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSON, JSONB
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
@@ -65,7 +65,8 @@ class TenantRow(Model, table=True):
     name: str = Field(sa_type=Text)
     slug: str = id_field()
     status: str = Field(sa_type=Text)
-    settings: str = Field(sa_column=Column(JSONB, nullable=False))
+    settings: str = Field(sa_column=Column(JSON, nullable=False))
+    quotas: str = Field(sa_column=Column(JSON, nullable=False, server_default=text("'{}'")))
     search: str = _name_and_slug()
     version: int
     created_at: datetime = time_field()
@@ -107,8 +108,8 @@ class ProjectRow(Model, table=True):
     environment: str = Field(sa_type=Text)
     allowed_origins: list[str] = Field(sa_column=Column(ARRAY(Text), nullable=False))
     allowed_redirects: list[str] = Field(sa_column=Column(ARRAY(Text), nullable=False))
-    settings: str = Field(sa_column=Column(JSONB, nullable=False))
-    metadata_: str = Field(sa_column=Column("metadata", JSONB, nullable=False))
+    settings: str = Field(sa_column=Column(JSON, nullable=False))
+    metadata_: str = Field(sa_column=Column("metadata", JSON, nullable=False))
     search: str = _name_and_slug()
     version: int
     created_at: datetime = time_field()
@@ -129,6 +130,13 @@ class ApiKeyRow(Model, table=True):
         Index("api_keys_by_project", "tenant_id", "project_id", "id"),
         # The keys that a key has made.
         Index("api_keys_by_maker", "tenant_id", "created_by"),
+        # Those that count for the quotas.
+        Index(
+            "api_keys_active",
+            "tenant_id",
+            "project_id",
+            postgresql_where=text("status = 'active'"),
+        ),
         # Who calls: by secret, by the secret before a rotation, by the id in a token.
         Index("api_keys_secret_key", "secret_hash", unique=True),
         Index("api_keys_previous_secret_key", "previous_hash", unique=True),

@@ -27,6 +27,7 @@ class Principal:
     credential: Any = None
     expires_at: str | None = None
     secret_version: int | None = None
+    quotas: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def is_operator(self) -> bool:
@@ -69,6 +70,7 @@ class ApiKey:
             credential="api_key",
             expires_at=expiry,
             secret_version=version - is_previous,
+            quotas=found["quotas"],
         )
         return cls(
             principal,

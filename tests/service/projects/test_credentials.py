@@ -23,6 +23,7 @@ async def test_a_key_is_found_by_its_secret_and_by_its_id(
         "previous": False,
         "secret_version": 1,
         "previous_expires_at": None,
+        "quotas": {},
     }
     by_id = await client.call(calls.FIND_CREDENTIAL, None, {"key_id": key["id"]})
     assert by_id.body == found
