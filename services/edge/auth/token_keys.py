@@ -6,7 +6,6 @@ key is published long before it signs. The edge holds nothing with which a token
 
 import asyncio
 import time
-from dataclasses import replace
 
 import jwt
 import orjson
@@ -60,9 +59,8 @@ class TokenKeys:
             log.warning("token_keys_not_fetched", code=problem.code)
 
     async def _fetch(self, context: Context) -> None:
-        anyone = replace(context, tenant_id=None, actor_id=None)
-        reply = await self._projects.call(TOKEN_KEYS, anyone)
+        reply = await self._projects.call(TOKEN_KEYS, context)
         if reply.status != 200:
             return
         keys = {each["kid"]: jwt.PyJWK(each).key for each in orjson.loads(reply.body)["keys"]}
-        self._keys = {k: key for k, key in keys.items() if isinstance(key, Ed25519PublicKey)}
+        self._keys = {kid: key for kid, key in keys.items() if isinstance(key, Ed25519PublicKey)}

@@ -6,6 +6,7 @@ of the process, and only so much is accepted as can be done before a caller's de
 
 import asyncio
 import os
+import sys
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -16,9 +17,9 @@ from contracts.signing_keys import Algorithm
 from projects.signing.key_material import KeyMaterial, generate
 
 THREADS = 2
-MAX_TOTAL = 8
+MAX_TOTAL = 12
 """Requests for RSA keys that are being done or wait."""
-MAX_PER_TENANT = 4
+MAX_PER_TENANT = 2
 
 
 class KeyGenerator:
@@ -53,8 +54,9 @@ def _generate_all(algorithm: Algorithm, count: int) -> list[KeyMaterial]:
 
 
 def _give_way() -> None:
-    """Linux has a priority for each thread."""
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 5)
+    """Linux alone has a priority for each thread."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 5)
 
 
 GENERATOR = KeyGenerator()

@@ -156,8 +156,10 @@ async def list_signing_keys(conn: Connection, request: Request[Body, ListQuery])
 async def _get_current(
     conn: Connection | Pool, scope: dict[str, str]
 ) -> tuple[SigningKeyRow, SigningKeyRow]:
-    """The active and the next key, read after the lock and so as they are now."""
+    """The active and the next key; after the lock they stay as they are. Raises Problem (404)."""
     found = {row.status: row for row in await GET_CURRENT.fetch_all(conn, **scope)}
+    if len(found) < 2:  # the project was deleted meanwhile
+        raise not_found()
     return found["active"], found["next"]
 
 
