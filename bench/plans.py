@@ -83,7 +83,7 @@ async def keep(product: Product, folder: Path, asked: list[tuple[str, str, str, 
             query=tuple(parse_qsl(parts.query)),
             path={"id": parts.path.split("/")[4]} if group == "members" else {},
         )
-        await function(explaining, validate_request(call, context, b"", Keyring(settings)))
+        await function(explaining, validate_request(call, context, b"", Keyring.of(settings)))
         await conn.close()
         head = f"=== {group}: {what}\n    {parts.path}?{parts.query}"
         text += [head, *explaining.plans, ""]
@@ -99,6 +99,7 @@ def _settings(environment: dict[str, str]) -> ServiceSettings:
     }
     return ServiceSettings(
         database_url=given["database_url"],
-        hash_key=SecretStr(given["hash_key"]),
-        encryption_keys=SecretStr(given["encryption_keys"]),
+        hash_keys=SecretStr(given["hash_keys"]),
+        # Audit has none, and lists of no service need any.
+        encryption_keys=SecretStr(given.get("encryption_keys", given["hash_keys"])),
     )

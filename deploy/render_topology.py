@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from string import Template
 
-from contracts.topology import EDGE_LISTENS, SERVICES, STREAM, Service
+from contracts.topology import EDGE_LISTENS, SERVICES, STREAM, TOKEN_KEYS_CHANGED, Service
 
 ROOT = Path(__file__).parents[1]
 MANIFESTS = "deploy/kubernetes"
@@ -19,6 +19,7 @@ _REGION = re.compile(
     re.MULTILINE,
 )
 
+_RUN_MAKE_ENV = "run make env, which adds what is missing"
 Region = Callable[[], Iterator[str]]
 REGIONS: dict[str, Region] = {}
 
@@ -61,7 +62,7 @@ def nats_users() -> Iterator[str]:
 
 @region
 def nats_edge() -> Iterator[str]:
-    yield from (f'          "{subject}"' for subject in EDGE_LISTENS)
+    yield from (f'          "{subject}"' for subject in (*EDGE_LISTENS, TOKEN_KEYS_CHANGED))
 
 
 @region
@@ -147,7 +148,10 @@ def compose_services() -> Iterator[str]:
         arguments = f"args: {{ SERVICE: {each.name} }}"
         yield f"    build: {{ context: ., dockerfile: deploy/Dockerfile, {arguments} }}"
         yield "    environment:"
-        yield "      <<: *keys"
+        yield f"      TENANTRY_HASH_KEYS: ${{TENANTRY_{upper}_HASH_KEYS:?{_RUN_MAKE_ENV}}}"
+        if each.encrypts:
+            variable = f"TENANTRY_{upper}_ENCRYPTION_KEYS"
+            yield f"      TENANTRY_ENCRYPTION_KEYS: ${{{variable}:?{_RUN_MAKE_ENV}}}"
         password = f"${{TENANTRY_NATS_PASSWORD_{upper}}}"
         yield f"      TENANTRY_NATS_URL: nats://{each.name}:{password}@nats:4222"
         yield f"      TENANTRY_DATABASE_URL: {_database(each.name, each.name)}"
@@ -155,6 +159,14 @@ def compose_services() -> Iterator[str]:
         yield f"    networks: [{networks}]"
         yield "    depends_on: *prepared"
         yield ""
+
+
+@region
+def compose_encryption_keys() -> Iterator[str]:
+    for each in SERVICES:
+        if each.encrypts:
+            variable = f"TENANTRY_{each.name.upper()}_ENCRYPTION_KEYS"
+            yield f"      {variable}: ${{{variable}}}"
 
 
 @region

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from contracts.topology import SERVICE_NAMES
+from contracts.topology import ENCRYPTING_SERVICES, SERVICE_NAMES
 
 from tenantry.data_folder.running import find_running
 from tenantry.errors import Misconfigured
@@ -22,8 +22,7 @@ KEY_VARIABLES = {"operator_key": "TENANTRY_OPERATOR_KEY", "api_key": "TENANTRY_A
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _SERVER_VARIABLES = (
     "TENANTRY_NATS_ADMIN_URL",
-    "TENANTRY_ENCRYPTION_KEYS",
-    "TENANTRY_HASH_KEY",
+    *(f"TENANTRY_{service.upper()}_ENCRYPTION_KEYS" for service in ENCRYPTING_SERVICES),
     *(f"TENANTRY_{service.upper()}_DATABASE_URL" for service in SERVICE_NAMES),
     *(f"TENANTRY_{service.upper()}_MIGRATION_URL" for service in SERVICE_NAMES),
 )
@@ -43,8 +42,8 @@ class Installation:
     migration_urls: dict[str, str]
     nats_admin_url: str | None
     redis_url: str | None
-    hash_key: str | None
-    encryption_keys: str | None
+    hash_keys: dict[str, str]
+    encryption_keys: dict[str, str]
 
     def database_url(self, service: str) -> str:
         url = self.database_urls.get(service)
@@ -57,12 +56,10 @@ class Installation:
     def nats_url(self) -> str:
         return self._required(self.nats_admin_url, "TENANTRY_NATS_ADMIN_URL")
 
-    def keys(self) -> tuple[str, str]:
-        """The hash key and the encryption keys."""
-        return (
-            self._required(self.hash_key, "TENANTRY_HASH_KEY"),
-            self._required(self.encryption_keys, "TENANTRY_ENCRYPTION_KEYS"),
-        )
+    def keys(self, service: str) -> str:
+        """The encryption keys of a service."""
+        keys = self.encryption_keys.get(service)
+        return self._required(keys, f"TENANTRY_{service.upper()}_ENCRYPTION_KEYS")
 
     def _required(self, value: str | None, variable: str) -> str:
         if value:
@@ -134,7 +131,7 @@ def _from_folder(folder: Path) -> Installation:
         migration_urls=running.migrations,
         nats_admin_url=running.nats_admin_url,
         redis_url=running.redis_url,
-        hash_key=secrets["hash_key"],
+        hash_keys=secrets["hash_keys"],
         encryption_keys=secrets["encryption_keys"],
     )
 
@@ -144,16 +141,16 @@ def _from_environment() -> Installation:
     return Installation(
         origin="the environment",
         folder=None,
-        database_urls=_service_urls("DATABASE_URL"),
-        migration_urls=_service_urls("MIGRATION_URL"),
+        database_urls=_of_services("DATABASE_URL"),
+        migration_urls=_of_services("MIGRATION_URL"),
         nats_admin_url=variables.get("TENANTRY_NATS_ADMIN_URL"),
         redis_url=variables.get("TENANTRY_REDIS_URL"),
-        hash_key=variables.get("TENANTRY_HASH_KEY"),
-        encryption_keys=variables.get("TENANTRY_ENCRYPTION_KEYS"),
+        hash_keys=_of_services("HASH_KEYS"),
+        encryption_keys=_of_services("ENCRYPTION_KEYS"),
     )
 
 
-def _service_urls(suffix: str) -> dict[str, str]:
+def _of_services(suffix: str) -> dict[str, str]:
     variables = {service: f"TENANTRY_{service.upper()}_{suffix}" for service in SERVICE_NAMES}
     return {name: os.environ[each] for name, each in variables.items() if os.environ.get(each)}
 

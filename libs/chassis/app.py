@@ -63,16 +63,27 @@ class App:
 
         self._tasks.append(asyncio.create_task(watched(), name=name))
 
-    def every(self, seconds: float, name: str, step: Callable[[], Awaitable[object]]) -> None:
-        """Runs `step` again and again; a step that fails is logged and the next one goes on."""
+    def every(
+        self,
+        seconds: float,
+        name: str,
+        step: Callable[[], Awaitable[object]],
+        *,
+        at_once: bool = False,
+    ) -> None:
+        """Runs `step` again and again, first after `seconds` or `at_once`; a step that fails is
+        logged and the next one goes on.
+        """
 
         async def repeat() -> None:
-            while True:
+            if not at_once:
                 await asyncio.sleep(seconds)
+            while True:
                 try:
                     await step()
                 except Exception as error:  # noqa: BLE001 - the next round does it
                     log.warning("step_failed", task=name, error=type(error).__name__)
+                await asyncio.sleep(seconds)
 
         self.background(name, repeat)
 

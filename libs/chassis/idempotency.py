@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, BIGINT
 
 from chassis.database import ID, TIME, Connection, Pool
-from chassis.encryption import Keyring
+from chassis.encryption import Keyring, SecretId
 from chassis.request import Reply, Request
 from chassis.statements import Statement
 
@@ -112,6 +112,11 @@ class StoredReply:
         return cls(owner, context.idempotency_key or "", fingerprint, keyring)
 
     @property
+    def _secret_id(self) -> SecretId:
+        kind_of_owner = self.owner.partition(":")[0]
+        return SecretId("idempotency", kind_of_owner, f"{self.owner}:{self.key}")
+
+    @property
     def _name(self) -> str:
         return f"idempotency:{self.owner}:{self.key}"
 
@@ -133,7 +138,7 @@ class StoredReply:
                 )
             if not row["answer"]:
                 raise Problem("not_found", "The answer to this request was erased with a person.")
-            return _decode(self.keyring.decrypt(row["answer"], self._name))
+            return _decode(self.keyring.decrypt(row["answer"], self._secret_id))
         if not row["is_locked"]:
             raise Problem(
                 "idempotency_in_flight",
@@ -148,7 +153,7 @@ class StoredReply:
             tenant_id=self.owner,
             key=self.key,
             fingerprint=self.fingerprint,
-            answer=self.keyring.encrypt(_encode(reply), self._name),
+            answer=self.keyring.encrypt(_encode(reply), self._secret_id),
             mentions=_mentions(reply),
         )
 

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from asyncpg import Record
-from sqlalchemy import ARRAY, Column, Integer, Text, bindparam, func, select, tuple_, update
+from sqlalchemy import ARRAY, Column, Integer, Text, bindparam, func, or_, select, tuple_, update
 
 from chassis.database import Connection
-from chassis.encryption import Keyring
+from chassis.encryption import DERIVED, Keyring, SecretId
 from chassis.statements import Statement
 
 BATCH = 500
@@ -21,7 +21,7 @@ class KeyRotation:
     """The rotation of one encrypted column, null where there is no secret any more.
 
     `start` maps the columns that name a row, in order, to values that come before all others.
-    `associated_data` is that of a row's secret. The statements read the rows of all tenants: they
+    `secret_id` names the secret of a row. The statements read the rows of all tenants: they
     share the installation's encryption keys.
     """
 
@@ -29,16 +29,21 @@ class KeyRotation:
         self,
         encrypted: Column[Any],
         start: Mapping[Column[Any], Any],
-        associated_data: Callable[[Record], str],
+        secret_id: Callable[[Record], SecretId],
     ) -> None:
         key = tuple(start)
         self._names = tuple(column.name for column in key)
         self._start = tuple(start.values())
         self._encrypted = encrypted.name
-        self._associated_data = associated_data
+        self._secret_id = secret_id
         outdated = (
             select(*key, encrypted)
-            .where(func.split_part(encrypted, ".", 1) != bindparam("active", type_=Text))
+            .where(
+                or_(
+                    func.split_part(encrypted, ".", 1) != bindparam("active", type_=Text),
+                    func.split_part(encrypted, ".", 2) != DERIVED,
+                )
+            )
             .order_by(*key)
         )
         after = tuple_(*(bindparam(f"after_{each.name}", type_=each.type) for each in key))
@@ -63,7 +68,7 @@ class KeyRotation:
         )
 
     async def __call__(self, conn: Connection, keyring: Keyring) -> int:
-        """Encrypts again what another key than the first has encrypted; returns how many secrets.
+        """Encrypts again what the first key has not, or not by a derived one; returns how many.
 
         Raises KeyError if a key of that id is not among the given ones.
         """
@@ -85,8 +90,7 @@ class KeyRotation:
             if rows:
                 values = {f"{name}s": [row[name] for row in rows] for name in self._names}
                 encrypted = [
-                    keyring.reencrypt(row[self._encrypted], self._associated_data(row))
-                    for row in rows
+                    keyring.reencrypt(row[self._encrypted], self._secret_id(row)) for row in rows
                 ]
                 await self.update.execute(conn, **values, encrypted=encrypted)
         return rows

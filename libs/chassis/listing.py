@@ -235,24 +235,31 @@ def filters_of(query: ListQuery, *without: str) -> dict[str, Any]:
     return found
 
 
-def cursor_binding(request: Request[Any, Any]) -> bytes:
-    """The key that signs a cursor: all of the request but which part of the list it wants."""
+def cursor_binding(request: Request[Any, Any]) -> list[bytes]:
+    """The keys of a cursor, bound to all of the request but which part of the list it wants: the
+    first one signs, any of them verifies.
+    """
     rest = [pair for pair in request.context.query if pair[0] not in ("page", "cursor", "limit")]
     parts = [request.call.subject, request.context.tenant_id, request.context.path, sorted(rest)]
-    return hmac.new(request.keyring.derive("cursor"), orjson.dumps(parts), hashlib.sha256).digest()
+    text = orjson.dumps(parts)
+    keys = request.keyring.derive("cursor")
+    return [hmac.new(key, text, hashlib.sha256).digest() for key in keys]
 
 
-def encode_cursor(place: Any, binding: bytes) -> str:
+def encode_cursor(place: Any, binding: Sequence[bytes]) -> str:
     text = orjson.dumps(place)
-    seal = hmac.new(binding, text, hashlib.sha256).digest()[:12]
-    return _encoded(seal + text)
+    return _encoded(_seal(binding[0], text) + text)
+
+
+def _seal(key: bytes, text: bytes) -> bytes:
+    return hmac.new(key, text, hashlib.sha256).digest()[:12]
 
 
 def _encoded(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
-def decode_cursor(cursor: str, binding: bytes) -> tuple[int, list[Any]]:
+def decode_cursor(cursor: str, binding: Sequence[bytes]) -> tuple[int, list[Any]]:
     try:
         data = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True)
     except ValueError:
@@ -261,7 +268,7 @@ def decode_cursor(cursor: str, binding: bytes) -> tuple[int, list[Any]]:
     # Base64 reads several texts as the same bytes: only the one that was given is a cursor.
     if (
         not text
-        or not hmac.compare_digest(hmac.new(binding, text, hashlib.sha256).digest()[:12], seal)
+        or not any(hmac.compare_digest(_seal(key, text), seal) for key in binding)
         or cursor != _encoded(data)
     ):
         raise invalid(

@@ -16,6 +16,9 @@ from chassis.settings import ServiceSettings, load
 from chassis.telemetry import POOL_SIZE, POOL_USED
 from chassis.unit_of_work import Handler, UnitOfWork
 
+RESERVED_CONNECTIONS = 4
+"""Beside those of the pool, for handlers that never wait for others."""
+
 
 class Service(App):
     """One running service: its connections, and what runs in it."""
@@ -24,7 +27,8 @@ class Service(App):
         super().__init__(name, settings)
         self.settings = settings
         self.pool = pool
-        self.keyring = Keyring(settings)
+        self._pools = [pool]
+        self.keyring = Keyring.of(settings)
         self.health.add("database", self._check_database)
         POOL_SIZE.set(pool.get_max_size())
         POOL_USED.set_function(lambda: pool.get_size() - pool.get_idle_size())
@@ -33,7 +37,10 @@ class Service(App):
         self, handlers: Mapping[Call, Handler], after_commit: Callable[[], None]
     ) -> None:
         """Answers these calls from now on."""
-        server = Server(self.name, UnitOfWork(self.pool, self.keyring, after_commit), self.keyring)
+        reserved = await open_pool(self.settings.database_url, RESERVED_CONNECTIONS)
+        self._pools.append(reserved)
+        unit_of_work = UnitOfWork(self.pool, self.keyring, after_commit, reserved)
+        server = Server(self.name, unit_of_work, self.keyring)
         await server.start(self.nats, handlers, self.health)
         self.on_stop(server.stop)
         self.every(600, "purge_idempotency", self._purge_idempotency)
@@ -43,7 +50,8 @@ class Service(App):
         app = Starlette(routes=self.health.routes())
         http = HttpServer(app, self.settings.http_host, self.settings.http_port)
         code = await self.run(http, lambda: start(self))
-        self.pool.terminate()
+        for pool in self._pools:
+            pool.terminate()
         return code
 
     async def _purge_idempotency(self) -> None:

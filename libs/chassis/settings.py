@@ -7,9 +7,9 @@ import base64
 import binascii
 import os
 import sys
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
-from pydantic import SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from chassis.nats_client import parse_nats_urls
@@ -38,38 +38,84 @@ class ProcessSettings(BaseSettings):
 
 
 class ServiceSettings(ProcessSettings):
-    """What every service with a database needs besides.
+    """What every service with a database needs besides, its keys being its own alone.
 
-    `hash_key`: base64 of at least 32 bytes, keys the hashes of secrets. `encryption_keys`:
-    `id:base64` of 32 bytes each, separated by commas; the first encrypts, all decrypt.
+    `hash_keys`: `id:base64` of at least 32 bytes each, separated by commas, key the hashes of
+    secrets; the first hashes, all verify. `encryption_keys`: the same with 32 bytes each; the first
+    encrypts, all decrypt; a service that does not `encrypt` needs none. `hash_key` is that of
+    version 0.1, base64 without an id: where it is set, it is the last of the hash keys.
     """
+
+    encrypts: ClassVar[bool] = True
 
     database_url: str
     database_pool: int = 10
-    hash_key: SecretStr
-    encryption_keys: SecretStr
+    hash_key: SecretStr | None = None
+    hash_keys: SecretStr | None = Field(default=None, validate_default=True)
+    encryption_keys: SecretStr | None = Field(default=None, validate_default=True)
 
     @field_validator("hash_key")
     @classmethod
-    def _strong(cls, value: SecretStr) -> SecretStr:
+    def _strong(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None or not value.get_secret_value():
+            return None
         key = decode_key(value.get_secret_value())
         if len(key) < 32 or is_guessable(key):
             raise ValueError("must be the base64 of at least 32 random bytes")
         return value
 
+    @field_validator("hash_keys")
+    @classmethod
+    def _hashing(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value is not None:
+            parse_keys(value.get_secret_value())
+        elif info.data.get("hash_key", value) is None:
+            raise ValueError(f"is required: {KEYS_FORM}")
+        return value
+
     @field_validator("encryption_keys")
     @classmethod
-    def _keyed(cls, value: SecretStr) -> SecretStr:
-        names = set()
-        for entry in value.get_secret_value().split(","):
-            name, _, text = entry.partition(":")
-            key = decode_key(text)
-            if not name or "." in name or len(key) != 32 or is_guessable(key):
-                raise ValueError("must be id:base64 of 32 random bytes, separated by commas")
-            if name in names:
-                raise ValueError(f"names two keys {name}: one of them could not be used")
-            names.add(name)
+    def _encrypting(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            parse_encryption_keys(value.get_secret_value())
+        elif cls.encrypts:
+            raise ValueError(f"is required: {KEYS_FORM}")
         return value
+
+    def all_hash_keys(self) -> list[tuple[str, bytes]]:
+        """The prefix of the hashes of each key, and the key; the first one hashes."""
+        keys: list[tuple[str, bytes]] = []
+        if self.hash_keys is not None:
+            named = parse_keys(self.hash_keys.get_secret_value())
+            keys += [(f"{name}.", key) for name, key in named.items()]
+        if self.hash_key is not None:
+            keys.append(("", decode_key(self.hash_key.get_secret_value())))
+        return keys
+
+
+KEYS_FORM = "id:base64 of 32 random bytes, separated by commas"
+
+
+def parse_keys(text: str) -> dict[str, bytes]:
+    """The keys by their ids, in order. Raises ValueError, with no key in it."""
+    keys: dict[str, bytes] = {}
+    for entry in text.split(","):
+        name, _, encoded = entry.partition(":")
+        key = decode_key(encoded)
+        if not name or "." in name or len(key) < 32 or is_guessable(key):
+            raise ValueError(f"must be {KEYS_FORM}")
+        if name in keys:
+            raise ValueError(f"names two keys {name}: one of them could not be used")
+        keys[name] = key
+    return keys
+
+
+def parse_encryption_keys(text: str) -> dict[str, bytes]:
+    """The same of keys of AES-256, which have 32 bytes exactly."""
+    keys = parse_keys(text)
+    if any(len(key) != 32 for key in keys.values()):
+        raise ValueError(f"must be {KEYS_FORM}")
+    return keys
 
 
 def decode_key(encoded: str) -> bytes:

@@ -34,13 +34,15 @@ class Handler:
     `kind`: `read` runs without a transaction, `pool` too and gets the pool instead of a connection,
     `write` runs in a transaction, `single` without one if `condition` holds for the body:
     PostgreSQL runs one statement as a transaction, which saves the round trips of BEGIN and COMMIT.
-    With an Idempotency-Key every write is a transaction.
+    With an Idempotency-Key every write is a transaction. What `is_reserved` never waits for the
+    places and connections of others.
     """
 
     function: Function
     kind: Literal["pool", "read", "write", "single"]
     prepare: Prepare | None = None
     condition: Condition = lambda *_: True
+    is_reserved: bool = False
 
     def bind(self, **dependencies: Any) -> "Handler":
         """The handler with keyword arguments for `prepare`, or else for the function."""
@@ -50,12 +52,14 @@ class Handler:
 
 
 def read_only(
-    *, prepare: Prepare | None = None, on_pool: bool = False
+    *, prepare: Prepare | None = None, on_pool: bool = False, reserved: bool = False
 ) -> Callable[[Function], Handler]:
     """Declares a handler that changes nothing. With `on_pool` it gets the pool: it holds a
     connection only while one of its statements runs, and may call another service in between.
+    `reserved`: it has connections and places that no other handler can take.
     """
-    return partial(Handler, kind="pool" if on_pool else "read", prepare=prepare)
+    kind: Literal["pool", "read"] = "pool" if on_pool else "read"
+    return partial(Handler, kind=kind, prepare=prepare, is_reserved=reserved)
 
 
 def transactional(*, prepare: Prepare | None = None) -> Callable[[Function], Handler]:
@@ -74,10 +78,19 @@ def single_statement(
 
 
 class UnitOfWork:
-    """Runs handlers on the pool. `after_commit` is called after every committed write."""
+    """Runs handlers on the pool, or on that for reserved ones if there is one. `after_commit` is
+    called after every committed write.
+    """
 
-    def __init__(self, pool: Pool, keyring: Keyring, after_commit: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        keyring: Keyring,
+        after_commit: Callable[[], None],
+        reserved_pool: Pool | None = None,
+    ) -> None:
         self._pool = pool
+        self._reserved_pool = reserved_pool or pool
         self._keyring = keyring
         self._after_commit = after_commit
 
@@ -85,6 +98,9 @@ class UnitOfWork:
         """The handler's reply, committed. Raises Problem, and the errors of the database."""
         if handler.kind == "pool":
             return await handler.function(self._pool, request)
+        if handler.is_reserved:
+            async with self._reserved_pool.acquire() as conn:
+                return await handler.function(conn, request)
         if handler.kind == "read":
             return await self._run(_work(handler, request, await self._prepare(handler, request)))
         if request.context.idempotency_key is not None:

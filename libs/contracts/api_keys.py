@@ -6,9 +6,9 @@ from pydantic import Field
 
 from contracts.calls import Call
 from contracts.events import EventData
-from contracts.fields import Instant, Name
+from contracts.fields import Flag, Instant, Name
 from contracts.ids import ApiKeyId, ProjectId
-from contracts.models import Body, ListQuery, Pagination, Resource
+from contracts.models import Body, ListQuery, Pagination, Query, Resource
 from contracts.scopes import Scope, Scopes
 
 ApiKeyType = Literal["secret", "publishable"]
@@ -63,6 +63,12 @@ class ApiKeysQuery(ListQuery):
     type: ApiKeyType | None = None
 
 
+class RevokeApiKeyQuery(Query):
+    """`descendants=true` revokes the keys that it made too, and those that they made."""
+
+    descendants: Flag = False
+
+
 class RotateApiKey(Body):
     """For `overlap` seconds the old secret works beside the new one."""
 
@@ -104,7 +110,7 @@ CREATE_API_KEY = Call(
 LIST_API_KEYS = Call(
     "projects", "list_api_keys", query=ApiKeysQuery, result=ApiKeyPage, path=_PROJECT
 )
-REVOKE_API_KEY = Call("projects", "revoke_api_key", status=204, path=_KEY)
+REVOKE_API_KEY = Call("projects", "revoke_api_key", query=RevokeApiKeyQuery, status=204, path=_KEY)
 ROTATE_API_KEY = Call(
     "projects",
     "rotate_api_key",

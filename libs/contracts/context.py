@@ -18,7 +18,8 @@ class Context:
 
     `tenant_id` is None for the operator and for callers without a credential; `deadline` is
     seconds since the epoch; `path` the identifiers of the URL; `query` its decoded pairs in order;
-    `quotas` are those that differ from `contracts.quotas`.
+    `quotas` are those that differ from `contracts.quotas`. `secret_version` says which secret of
+    the API key `actor_id` the caller showed.
     """
 
     tenant_id: str | None = None
@@ -27,6 +28,7 @@ class Context:
     scopes: tuple[str, ...] | list[str] = ()
     credential: Literal["api_key", "access_token"] | None = None
     credential_expires_at: str | None = None
+    secret_version: int | None = None
     quotas: dict[str, int] = field(default_factory=dict)
     request_id: str
     traceparent: str

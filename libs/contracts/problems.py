@@ -93,6 +93,15 @@ def not_found() -> Problem:
     return Problem("not_found", "There is no such resource. Check the identifier.")
 
 
+def unauthenticated() -> Problem:
+    """One and the same answer, whatever is wrong with the credential."""
+    return Problem(
+        "unauthenticated",
+        "Send `Authorization: Bearer <credential>` with a secret API key that is active, "
+        "or an access token made for one.",
+    )
+
+
 def invalid(field: str, message: str, code: str = "invalid_value") -> Problem:
     """A 422 about one field, found only after the form was valid."""
     error = {"field": field, "code": code, "message": message}

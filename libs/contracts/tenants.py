@@ -4,7 +4,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from contracts.api_keys import ApiKey, ApiKeyPage, ApiKeyStatus, IssuedApiKey
+from contracts.api_keys import (
+    ApiKey,
+    ApiKeyPage,
+    ApiKeyStatus,
+    IssuedApiKey,
+    RevokeApiKeyQuery,
+)
 from contracts.calls import Call
 from contracts.events import Changes, EventData
 from contracts.fields import Instant, Name, Search, Slug
@@ -139,6 +145,7 @@ LIST_ROOT_KEYS = Call(
 REVOKE_ROOT_KEY = Call(
     "projects",
     "revoke_root_key",
+    query=RevokeApiKeyQuery,
     status=204,
     path=_ROOT_KEY,
     problems=("last_root_key",),
@@ -163,8 +170,9 @@ class FindCredential(Body):
 class FoundCredential(Resource):
     """Who is calling, and what may they do: all that an edge needs to know of a key.
 
-    `quotas` are those of the tenant. `previous` says that the secret is the one before the last
-    rotation; `expires_at` is then the end of its overlap.
+    `secret_version` counts the secrets of the key, the newest one has it. `previous` says that the
+    secret looked up is the one before that; `expires_at` is then the end of its overlap, which
+    `previous_expires_at` always is. `quotas` are those of the tenant.
     """
 
     key_id: str
@@ -175,6 +183,8 @@ class FoundCredential(Resource):
     tenant_status: Literal["active", "suspended", "deleting"]
     expires_at: Instant | None
     previous: bool
+    secret_version: int
+    previous_expires_at: Instant | None
     quotas: dict[str, int]
 
 
@@ -213,6 +223,14 @@ class AccessToken(Resource):
     token_type: Literal["Bearer"] = "Bearer"
     expires_in: int = Field(examples=[900])
     scope: str = Field(examples=["users:read users:write"])
+
+
+TOKEN_ISSUER = "tenantry"
+TOKEN_AUDIENCE = "tenantry"
+TOKEN_TYPE = "at+jwt"
+"""RFC 9068: no other JWT is taken for an access token."""
+TOKEN_LIFETIME = 900
+"""Seconds that an access token lives at most."""
 
 
 class TokenKeys(Resource):

@@ -26,8 +26,10 @@ class Service:
     `consumes`: the subjects that its durable consumer delivers, in order. `calls`: the calls of
     other services that it may send, `<service>.<call>`. `erases_tenants`: it keeps rows of tenants
     and confirms their erasure. `is_append_only`: its runtime role gets its rights table by table.
-    `reaches_internet`: its network lets it out. `environment`: settings beside those that all
-    services have, as docker-compose.yml gives them. `max_replicas` is for the autoscaler.
+    `reaches_internet`: its network lets it out. `encrypts`: it stores what only it can decrypt, so
+    that it has encryption keys beside the hash keys that each has. `environment`: settings beside
+    those that all services have, as docker-compose.yml gives them. `max_replicas` is for the
+    autoscaler.
     """
 
     name: str
@@ -37,10 +39,13 @@ class Service:
     erases_tenants: bool = True
     is_append_only: bool = False
     reaches_internet: bool = False
+    encrypts: bool = True
     environment: tuple[str, ...] = ()
     max_replicas: int = 8
 
 
+# That of an installation of version 0.1, which had one for all.
+_OLDEST_HASH_KEY = "TENANTRY_HASH_KEY: ${TENANTRY_HASH_KEY:-}"
 _TENANT_MESSAGES = f"{LIFECYCLE_PREFIX}.projects.tenant.>"
 
 SERVICES = (
@@ -50,12 +55,14 @@ SERVICES = (
         consumes=(f"{EVENTS_PREFIX}.projects.project.deleted", _TENANT_MESSAGES),
         # Private keys never leave projects; public ones verify; a suspended tenant takes nobody in.
         calls=("projects.sign_token", "projects.get_jwks", "projects.get_tenant"),
+        environment=(_OLDEST_HASH_KEY,),
     ),
     Service(
         "projects",
         "Tenants, projects and keys.",
         consumes=(f"{LIFECYCLE_PREFIX}.*.tenant.erased",),
         erases_tenants=False,
+        environment=(_OLDEST_HASH_KEY,),
     ),
     Service(
         "webhooks",
@@ -73,11 +80,13 @@ SERVICES = (
             f"{LIFECYCLE_PREFIX}.projects.api_key.>",
         ),
         is_append_only=True,
+        encrypts=False,
         environment=("TENANTRY_AUDIT_RETENTION_DAYS:",),
         max_replicas=4,
     ),
 )
 SERVICE_NAMES = tuple(each.name for each in SERVICES)
+ENCRYPTING_SERVICES = tuple(each.name for each in SERVICES if each.encrypts)
 ERASING_SERVICES = tuple(each.name for each in SERVICES if each.erases_tenants)
 """They confirm that a tenant is erased; projects, which owns the tenants, waits for all of them."""
 
@@ -89,6 +98,10 @@ EDGE_LISTENS = (
 """What makes a credential that the edge remembers invalid."""
 
 
+TOKEN_KEYS_CHANGED = f"{LIFECYCLE_PREFIX}.projects.token_keys.changed"
+"""The keys that verify access tokens changed: edges fetch them again. An empty message."""
+
+
 class Lock(IntEnum):
     """Advisory locks of PostgreSQL; each service's database has its own."""
 
@@ -97,6 +110,7 @@ class Lock(IntEnum):
     CLAIM_DELIVERIES = 5_021_977_317
     IMPORT_USERS = 5_021_977_318
     FOLD_COUNTERS = 5_021_977_319
+    TOKEN_KEYS = 5_021_977_330
     QUOTA = 5_021_977_320
     MIGRATION = 7_306_841_512
 

@@ -29,6 +29,8 @@ from edge.routers import ROUTERS, ROUTES
 from edge.settings import EdgeSettings
 
 FLUSH_USE_SECONDS = 5.0
+REFRESH_KEYS_SECONDS = 60.0
+"""Should an announcement be missed: projects publishes a key for minutes before it signs."""
 
 
 def make_app(gateway: Gateway, health: Health) -> FastAPI:
@@ -102,6 +104,8 @@ async def serve(settings: EdgeSettings) -> int:
         process.broker.include_router(subscribers.router)
         await process.broker.start()
         process.on_reconnect(credentials.forget_all)
+        refresh_keys = credentials.tokens.keys.refresh
+        process.every(REFRESH_KEYS_SECONDS, "refresh_token_keys", refresh_keys, at_once=True)
         watch_services(process.health, process.nats)
         process.every(FLUSH_USE_SECONDS, "flush_use", credentials.usage.flush)
         process.on_stop(credentials.usage.flush)

@@ -17,7 +17,6 @@ from contracts.context import Context
 from contracts.problems import Problem, invalid
 from starlette.responses import Response, StreamingResponse
 
-from edge.auth.principals import BearerCredential
 from edge.gateway import ANSWER_SECONDS, AuthorizedRequest, Gateway
 from edge.http.responses import reply_response
 from edge.limits.concurrency import ConcurrencyLimit, SlotResponse
@@ -44,6 +43,8 @@ async def export_events(gateway: Gateway, request: AuthorizedRequest) -> Respons
             yield reply.body
             if _NEXT_HEADER not in reply.headers:
                 return
+            if not await gateway.is_still_valid(request):
+                raise ConnectionError("the credential has ended")
             context = _with_parameter(request.context, "before", reply.headers[_NEXT_HEADER])
             reply = await call_service(gateway.nats, calls.EXPORT_EVENTS, context)
             if reply.status != 200:
@@ -100,7 +101,9 @@ async def _server_sent_events(
                 orjson.dumps(event),
             )
             sent = time.monotonic()
-        if time.monotonic() - started > _MAX_SECONDS or not await _is_valid(gateway, request):
+        if time.monotonic() - started > _MAX_SECONDS:
+            return
+        if not await gateway.is_still_valid(request):
             return
         if time.monotonic() - sent > _KEEP_ALIVE_SECONDS:
             yield b": alive\n\n"
@@ -119,17 +122,6 @@ async def _get_page(gateway: Gateway, request: AuthorizedRequest) -> dict[str, A
     except Problem:
         return None
     return orjson.loads(reply.body) if reply.status == 200 else None
-
-
-async def _is_valid(gateway: Gateway, request: AuthorizedRequest) -> bool:
-    """Whether the credential of the request would still be taken."""
-    context = replace(request.context, query=(), deadline=time.time() + ANSWER_SECONDS)
-    try:
-        credential = BearerCredential.from_header(request.http.headers["authorization"])
-        await gateway.credentials.authenticate(credential, context.ip_address, context)
-    except Problem as problem:
-        return problem.status >= 500
-    return True
 
 
 def _with_parameter(context: Context, name: str, value: str) -> Context:

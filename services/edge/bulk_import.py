@@ -14,7 +14,7 @@ from weakref import WeakSet, WeakValueDictionary
 
 import orjson
 from chassis.request import Reply
-from contracts.problems import Problem
+from contracts.problems import Problem, unauthenticated
 from starlette.responses import Response, StreamingResponse
 
 from edge.gateway import ANSWER_SECONDS, AuthorizedRequest, Gateway
@@ -70,6 +70,8 @@ async def import_users(gateway: Gateway, request: AuthorizedRequest) -> Response
         key = request.context.idempotency_key
         body = {"first": part.first, "digest": digest, "lines": part.lines}
         async with lock:
+            if not await gateway.is_still_valid(request):
+                raise unauthenticated()
             context = replace(
                 request.context,
                 deadline=time.time() + ANSWER_SECONDS,

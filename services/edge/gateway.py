@@ -5,7 +5,7 @@ Bodies are passed on as bytes in both directions: the owner validates, once.
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -40,6 +40,8 @@ _seconds = cache(REQUEST_SECONDS.labels)
 
 ANSWER_SECONDS = 1.8
 """A response within 2 s, whatever hangs behind the edge."""
+RECHECK_SECONDS = 0.5
+"""A credential is checked again before a body is used that took longer than this to come."""
 
 
 @dataclass(slots=True)
@@ -121,6 +123,7 @@ class Gateway:
         context.scopes = principal.scopes
         context.credential = principal.credential
         context.credential_expires_at = principal.expires_at
+        context.secret_version = principal.secret_version
         context.quotas = {**self._quotas, **principal.quotas}
         metadata.actor = principal.key_id or principal.actor_type
         self._check_access(route, principal, context)
@@ -130,6 +133,7 @@ class Gateway:
             context.if_match = request.headers.get("if-match")
             if not route.endpoint.reads_body:
                 body = await read_body(request, route.endpoint.media_type)
+                await self._check_after_body(request, context)
             context.deadline = time.time() + ANSWER_SECONDS
         return AuthorizedRequest(route, request, principal, context, body)
 
@@ -156,6 +160,26 @@ class Gateway:
             raise
         await self._count(principal.key_id or "operator", metadata)
         return principal
+
+    async def _check_after_body(self, request: Request, context: Context) -> None:
+        """Raises Problem (401, 403) when the credential ended while a slow body was read."""
+        began = context.deadline - ANSWER_SECONDS
+        if context.actor_type == "api_key" and time.time() - began > RECHECK_SECONDS:
+            context.deadline = time.time() + ANSWER_SECONDS
+            await self._authenticate_again(request, context)
+
+    async def is_still_valid(self, request: AuthorizedRequest) -> bool:
+        """Whether the credential of a request that takes long would still be taken."""
+        context = replace(request.context, query=(), deadline=time.time() + ANSWER_SECONDS)
+        try:
+            await self._authenticate_again(request.http, context)
+        except Problem as problem:
+            return problem.status >= 500
+        return True
+
+    async def _authenticate_again(self, request: Request, context: Context) -> None:
+        credential = BearerCredential.from_header(request.headers["authorization"])
+        await self.credentials.authenticate(credential, context.ip_address, context)
 
     async def _count(self, bucket: str, metadata: RequestMetadata) -> None:
         grant = await self._limits.take(bucket)

@@ -1,8 +1,10 @@
-"""Events that the edge receives: a key or a tenant changed, so its cached credentials go."""
+"""Messages that the edge receives: what makes credentials that it remembers invalid, and that the
+keys of access tokens changed.
+"""
 
 from typing import Annotated
 
-from contracts.topology import EDGE_LISTENS
+from contracts.topology import EDGE_LISTENS, TOKEN_KEYS_CHANGED
 from faststream import Context
 from faststream.nats import NatsRouter
 from pydantic import BaseModel
@@ -22,6 +24,11 @@ async def forget_credentials(
     change: TenantChange, credentials: Annotated[Credentials, Context()]
 ) -> None:
     credentials.forget_tenant(change.tenantid)
+
+
+@router.subscriber(TOKEN_KEYS_CHANGED)
+async def refresh_token_keys(credentials: Annotated[Credentials, Context()]) -> None:
+    await credentials.tokens.keys.refresh()
 
 
 for subject in EDGE_LISTENS:

@@ -3,10 +3,11 @@
 from chassis.service import Service, run_service
 from outbox.register import register
 
-from projects.keys import key_usage
+from projects.keys import descendants, key_usage
 from projects.rpc import HANDLERS
 from projects.signing import key_retirement
 from projects.subscribers import consumer, router
+from projects.tokens.token_keys import MAINTENANCE_SECONDS, Maintenance
 
 
 async def start(service: Service) -> None:
@@ -14,6 +15,13 @@ async def start(service: Service) -> None:
     relay = register(service, router, consumer)
     pool = service.pool
     service.every(3600, "purge_refusals", lambda: key_usage.PURGE_REFUSALS.execute(pool))
+    service.every(
+        descendants.CONTINUE_SECONDS,
+        "continue_revocation",
+        lambda: descendants.continue_revocation(pool, relay.wake),
+    )
+    token_keys = Maintenance(service)
+    service.every(MAINTENANCE_SECONDS, "maintain_token_keys", token_keys.step, at_once=True)
     service.every(60, "retire_signing_keys", lambda: key_retirement.retire_due_keys(pool))
     await service.serve_calls(HANDLERS, relay.wake)
 

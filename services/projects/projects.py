@@ -5,7 +5,7 @@ from typing import Any
 
 import asyncpg
 import orjson
-from chassis.database import Connection, violated
+from chassis.database import Connection, Pool, violated
 from chassis.listing import Listing, filters_of
 from chassis.merge_patch import apply_patch, encoded_object, merge
 from chassis.quota import Quota
@@ -33,7 +33,7 @@ from sqlalchemy import bindparam, func, select
 
 from projects.keys import api_keys
 from projects.signing import signing_keys
-from projects.tables import API_KEYS, PROJECTS, SIGNING_KEYS, ProjectRow
+from projects.tables import API_KEYS, PROJECTS, SIGNING_KEYS, ProjectRow, SigningKeyRow
 
 # The signing keys are deleted with the row; the API keys stay, revoked.
 CRUD = Crud(ProjectRow, Project, locks_key=True)
@@ -73,16 +73,21 @@ LIST = Listing(
 )
 
 
-@transactional()
-async def create_project(conn: Connection, request: Request[CreateProject]) -> Reply:
-    body, project_id = request.body, new_id("prj")
+async def _generate_keys(_: Pool, request: Request[CreateProject]) -> list[SigningKeyRow]:
+    """The first two signing keys of the new project."""
+    encoded_object(request.body.metadata, "metadata")  # refused before it costs more
+    algorithm = request.body.settings.signing_algorithm
+    return await signing_keys.generate_next_keys(
+        request.keyring, algorithm, 2, tenant_id=request.tenant, project_id=new_id("prj")
+    )
+
+
+@transactional(prepare=_generate_keys)
+async def create_project(
+    conn: Connection, request: Request[CreateProject], keys: list[SigningKeyRow]
+) -> Reply:
+    body, project_id, now = request.body, keys[0].project_id, datetime.now(UTC)
     metadata = encoded_object(body.metadata, "metadata")
-    owner = {"tenant_id": request.tenant, "project_id": project_id}
-    algorithm = body.settings.signing_algorithm
-    keys = [
-        await signing_keys.generate_next_key(request.keyring, algorithm, **owner) for _ in range(2)
-    ]
-    now = datetime.now(UTC)
     row = new_row(
         ProjectRow,
         tenant_id=request.tenant,

@@ -10,7 +10,7 @@ from contracts.calls import Call
 from projects import projects, tenants
 from projects.keys import api_keys, credentials, key_usage, root_keys
 from projects.signing import jwks, signing_keys
-from projects.tokens import access_tokens, session_tokens
+from projects.tokens import access_tokens, session_tokens, token_keys
 
 HANDLERS: dict[Call, Handler] = {
     calls.CREATE_TENANT: tenants.create_tenant,
@@ -26,7 +26,7 @@ HANDLERS: dict[Call, Handler] = {
     calls.RECORD_REFUSAL: key_usage.record_refusal,
     calls.RECORD_USE: key_usage.record_use,
     calls.ISSUE_TOKEN: access_tokens.issue_token,
-    calls.TOKEN_KEYS: access_tokens.get_token_keys,
+    calls.TOKEN_KEYS: token_keys.get_token_keys,
     project_calls.CREATE_PROJECT: projects.create_project,
     project_calls.LIST_PROJECTS: projects.list_projects,
     project_calls.GET_PROJECT: projects.get_project,

@@ -128,6 +128,8 @@ class ApiKeyRow(Model, table=True):
         _of_a_tenant(),
         # The keys of a project, newest first, and the root keys of a tenant.
         Index("api_keys_by_project", "tenant_id", "project_id", "id"),
+        # The keys that a key has made.
+        Index("api_keys_by_maker", "tenant_id", "created_by"),
         # Those that count for the quotas.
         Index(
             "api_keys_active",
@@ -159,6 +161,23 @@ class ApiKeyRow(Model, table=True):
     previous_hash: str | None = id_field()
     previous_expires_at: datetime | None = time_field()
     previous_last_used_at: datetime | None = time_field()
+    # Counts the rotations: an access token names the secret that it was made for by it.
+    secret_version: int = Field(default=1, sa_column_kwargs={"server_default": text("1")})
+
+
+class KeyRevocationRow(Model, table=True):
+    """A revoked key whose descendants are still being revoked; `context` is who asked for it."""
+
+    __tablename__: ClassVar[str] = "key_revocations"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["tenant_id", "key_id"], ["api_keys.tenant_id", "api_keys.id"], ondelete="CASCADE"
+        ),
+    )
+
+    tenant_id: str = id_field(primary_key=True)
+    key_id: str = id_field(primary_key=True)
+    context: str = Field(sa_type=Text)
 
 
 class RefusalRow(Model, table=True):
@@ -228,9 +247,36 @@ class SigningKeyRow(Model, table=True):
     retires_at: datetime | None = time_field()
 
 
+class TokenKeyRow(Model, table=True):
+    """A key that signs access tokens: active, next, or retiring. Deleted once it is retired.
+
+    The private half is encrypted, and null once the key will never sign again.
+    """
+
+    __tablename__: ClassVar[str] = "token_keys"
+    __table_args__ = (
+        Index(
+            "token_keys_status_key",
+            "status",
+            unique=True,
+            postgresql_where=text("status <> 'retiring'"),
+        ),
+    )
+
+    id: str = id_field(primary_key=True)
+    status: str = Field(sa_type=Text)
+    public_jwk: str = Field(sa_column=Column(JSONB, nullable=False))
+    private_key: str | None = Field(sa_type=Text)
+    created_at: datetime = time_field()
+    activated_at: datetime | None = time_field()
+    retires_at: datetime | None = time_field()
+
+
 TENANTS = table(TenantRow)
 ERASURES = table(ErasureRow)
 PROJECTS = table(ProjectRow)
 API_KEYS = table(ApiKeyRow)
+KEY_REVOCATIONS = table(KeyRevocationRow)
 REFUSALS = table(RefusalRow)
 SIGNING_KEYS = table(SigningKeyRow)
+TOKEN_KEYS = table(TokenKeyRow)

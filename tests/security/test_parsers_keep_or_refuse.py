@@ -110,7 +110,7 @@ def test_a_pattern_matches_all_one_family_or_one_type(pattern: str) -> None:
         assert {name.partition(".")[0] for name in found} == {pattern.partition(".")[0]}
 
 
-BINDING = b"b" * 32
+BINDING = [b"b" * 32]
 
 
 @EXAMPLES

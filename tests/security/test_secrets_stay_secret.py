@@ -11,6 +11,7 @@ from pathlib import Path
 import asyncpg
 import psutil
 import pytest
+from contracts.topology import SERVICE_NAMES
 from redis.asyncio import Redis
 from security.figures import FIGURES
 from security.sample_tenant import SampleTenant, made
@@ -212,6 +213,24 @@ async def test_nothing_that_was_written_has_a_secret_in_it(
     assert not found, found
 
 
+def test_a_process_has_no_key_of_another_in_its_environment(stack: Stack) -> None:
+    found: dict[str, dict[str, str]] = {}
+    for name in ("edge", *SERVICE_NAMES):
+        environment = psutil.Process(stack.ready["processes"][name]).environ()
+        found[name] = {key: value for key, value in environment.items() if "_KEY" in key}
+    assert {name: set(keys) for name, keys in found.items()} == {
+        "edge": {"TENANTRY_OPERATOR_KEY"},
+        "audit": {"TENANTRY_HASH_KEYS"},
+        **{
+            name: {"TENANTRY_HASH_KEYS", "TENANTRY_ENCRYPTION_KEYS"}
+            for name in ("identity", "projects", "webhooks")
+        },
+    }
+    named = [value for keys in found.values() for value in keys.values()]
+    values = [value.partition(":")[2] or value for value in named]
+    assert len(values) == len(set(values)) == 8
+
+
 async def test_the_installations_own_secrets_stand_in_files_of_their_owner_alone(
     stack: Stack, anyone: Api
 ) -> None:
@@ -223,8 +242,11 @@ async def test_the_installations_own_secrets_stand_in_files_of_their_owner_alone
     own = json.loads((folder / "secrets.json").read_text())
     secrets = {
         "operator's key": own["operator_key"],
-        "hash key": own["hash_key"],
-        "encryption key": own["encryption_keys"].partition(":")[2],
+        **{
+            f"{name} of {service}": keys.partition(":")[2]
+            for name in ("hash_keys", "encryption_keys")
+            for service, keys in own[name].items()
+        },
         "password of Redis": own["redis"],
         **{f"PostgreSQL {role}": word for role, word in own["postgres"].items()},
         **{f"NATS {user}": word for user, word in own["nats"].items()},

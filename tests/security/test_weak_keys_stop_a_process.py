@@ -7,30 +7,36 @@ import sys
 from pathlib import Path
 
 import pytest
+from audit.settings import AuditSettings
 from chassis.settings import ProcessSettings, ServiceSettings, load
 from edge.settings import EdgeSettings
 from webhooks.settings import WebhooksSettings
 
+LONG = base64.b64encode(bytes(range(33))).decode()
 STRONG = base64.b64encode(bytes(range(32))).decode()
 SERVICE = {
     "TENANTRY_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing",
-    "TENANTRY_HASH_KEY": STRONG,
+    "TENANTRY_HASH_KEYS": f"h1:{STRONG}",
     "TENANTRY_ENCRYPTION_KEYS": f"k1:{STRONG}",
 }
 EDGE = {"TENANTRY_OPERATOR_KEY": STRONG}
+WEAK_KEYS = [
+    "", STRONG, f":{STRONG}", "k1:", "k1:c2hvcnQ=", f"k1:{STRONG},", f"k1:{STRONG},k1:{STRONG}",
+    f"k.1:{STRONG}", f"k1:{'A' * 43}=",
+]  # fmt: skip
 WEAK = {
-    "TENANTRY_HASH_KEY": ["", "secret", "not base64!" * 5, "c2hvcnQ=", "A" * 43 + "="],
-    "TENANTRY_ENCRYPTION_KEYS": [
-        "", STRONG, f":{STRONG}", "k1:", "k1:c2hvcnQ=", f"k1:{STRONG},", f"k1:{STRONG},k1:{STRONG}",
-        f"k.1:{STRONG}", f"k1:{'A' * 43}=", f"k1:{STRONG}AAAA",
-    ],
+    "TENANTRY_HASH_KEYS": WEAK_KEYS,
+    "TENANTRY_ENCRYPTION_KEYS": [*WEAK_KEYS, f"k1:{LONG}"],
     "TENANTRY_OPERATOR_KEY": ["", "admin", "x" * 31, "x" * 64, "changeme" * 4],
 }  # fmt: skip
-NEEDED = {"edge": EDGE, "projects": SERVICE, "webhooks": SERVICE}
+AUDIT = {name: value for name, value in SERVICE.items() if name != "TENANTRY_ENCRYPTION_KEYS"}
+"""Audit stores nothing that it would have to decrypt."""
+NEEDED = {"edge": EDGE, "projects": SERVICE, "webhooks": SERVICE, "audit": AUDIT}
 SETTINGS: dict[str, type[ProcessSettings]] = {
     "edge": EdgeSettings,
     "projects": ServiceSettings,
     "webhooks": WebhooksSettings,
+    "audit": AuditSettings,
 }
 CASES = [
     (process, name, value)
@@ -91,7 +97,7 @@ async def start(process: str, environment: dict[str, str]) -> tuple[int, str]:
 
 
 async def test_all_that_is_wrong_is_named_at_once() -> None:
-    code, said = await start("projects", {"TENANTRY_HASH_KEY": "secret"})
+    code, said = await start("projects", {"TENANTRY_HASH_KEYS": "secret"})
     assert code == 78
     assert {line.partition(":")[0] for line in said.splitlines()} == set(SERVICE)
     assert await start("edge", {}) == (78, "TENANTRY_OPERATOR_KEY: Field required\n")
@@ -103,8 +109,27 @@ def test_keys_may_stand_in_files(
     for name, value in SERVICE.items():
         (tmp_path / name.lower()).write_text(f"{value}\n")
     monkeypatch.setenv("TENANTRY_SECRETS_DIR", str(tmp_path))
-    assert load(ServiceSettings).hash_key.get_secret_value() == STRONG
-    (tmp_path / "tenantry_hash_key").write_text("weak")
+    assert load(ServiceSettings).all_hash_keys() == [("h1.", bytes(range(32)))]
+    (tmp_path / "tenantry_hash_keys").write_text("weak")
+    with pytest.raises(SystemExit):
+        load(ServiceSettings)
+    assert capsys.readouterr().err.startswith("TENANTRY_HASH_KEYS: ")
+
+
+def test_the_hash_key_of_version_0_1_alone_is_enough_and_hashes_as_it_did(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = SERVICE | {"TENANTRY_HASH_KEY": STRONG}
+    del named["TENANTRY_HASH_KEYS"]
+    for name, value in named.items():
+        monkeypatch.setenv(name, value)
+    assert load(ServiceSettings).all_hash_keys() == [("", bytes(range(32)))]
+    monkeypatch.setenv("TENANTRY_HASH_KEYS", f"h1:{LONG}")
+    prefixes = [prefix for prefix, _ in load(ServiceSettings).all_hash_keys()]
+    assert prefixes == ["h1.", ""], "the older one verifies"
+    monkeypatch.setenv("TENANTRY_HASH_KEY", "")
+    assert len(load(ServiceSettings).all_hash_keys()) == 1
+    monkeypatch.setenv("TENANTRY_HASH_KEY", "weak")
     with pytest.raises(SystemExit):
         load(ServiceSettings)
     assert capsys.readouterr().err.startswith("TENANTRY_HASH_KEY: ")

@@ -30,7 +30,7 @@ from outbox.record import create_message
 from tenantry.servers import Servers
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-HASH_KEY = "aGFzaC1rZXktZm9yLXRlc3RzLW9ubHktMzItYnl0ZXMh"
+HASH_KEYS = "h1:aGFzaC1rZXktZm9yLXRlc3RzLW9ubHktMzItYnl0ZXMh"
 ENCRYPTION_KEYS = "k1:" + "a2V5LWZvci10ZXN0cy1vbmx5LW9mLTMyLWJ5dGVzISE="
 
 
@@ -51,7 +51,7 @@ class Owner:
     ) -> None:
         self.pool = pool
         self.settings = settings
-        self.keyring = Keyring(settings)
+        self.keyring = Keyring.of(settings)
         self._unit_of_work = UnitOfWork(pool, self.keyring, lambda: None)
         self._handlers = handlers
 
@@ -111,7 +111,7 @@ async def owner_of(
     await asyncio.to_thread(migrations.upgrade, service, servers.migration_url(service))
     settings = kind(
         database_url=servers.database_url(service),
-        hash_key=HASH_KEY,
+        hash_keys=HASH_KEYS,
         encryption_keys=ENCRYPTION_KEYS,
     )
     pool = await open_pool(settings.database_url, 10)

@@ -181,7 +181,7 @@ async def test_an_export_without_a_file_goes_to_standard_output(stack: Stack) ->
         (("audit", "verify"), {}, 2, "TENANTRY_AUDIT_DATABASE_URL"),
         (("audit", "verify", "--file=/dev/null", "--checkpoint=x"), {}, 2, "hexadecimal"),
         (("events", "republish", "--since=soon"), {}, 2, "2h"),
-        (("keys", "rewrap"), {}, 2, "TENANTRY_HASH_KEY"),
+        (("keys", "rewrap"), {}, 2, "TENANTRY_PROJECTS_ENCRYPTION_KEYS"),
         (("migrate",), {}, 2, "TENANTRY_IDENTITY_MIGRATION_URL"),
         (("bootstrap",), {}, 2, "TENANTRY_NATS_ADMIN_URL"),
         (("bootstrap",), {"TENANTRY_NATS_ADMIN_URL": "nats://127.0.0.1:1"}, 1, "JetStream"),

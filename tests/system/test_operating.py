@@ -184,22 +184,45 @@ async def give_up(stack: Stack, tenant: str, event_id: str) -> None:
 async def test_secrets_are_sealed_anew_under_the_first_key(stack: Stack, caller: Api) -> None:
     await caller("POST", "/v1/admin/projects", {"name": "Web"})
     secrets = json.loads((folder(stack) / "secrets.json").read_text())
-    named = {"TENANTRY_HASH_KEY": secrets["hash_key"]}
+    named: dict[str, str] = {}
     for service, url in stack.ready["databases"].items():
         named[f"TENANTRY_{service.upper()}_DATABASE_URL"] = url
     old = secrets["encryption_keys"]
 
-    async def rewrap(keys: str) -> Any:
-        return await tenantry("keys", "rewrap", "--json", TENANTRY_ENCRYPTION_KEYS=keys, **named)
+    async def rewrap(form: str) -> Any:
+        """`form` has {} for the keys of the service."""
+        for service in ("projects", "webhooks"):
+            keys = form.format(old[service])
+            named[f"TENANTRY_{service.upper()}_ENCRYPTION_KEYS"] = keys
+        return await tenantry("keys", "rewrap", "--json", **named)
 
     missing = await rewrap(f"k2:{OTHER_KEY}")
     assert (missing.code, missing.error["code"]) == (1, "key_missing")
-    assert "k1" in missing.error["message"]
-    done = await rewrap(f"k2:{OTHER_KEY},{old}")
-    assert done.json["rewrapped"]["projects"] >= 2
+    assert "projects-1" in missing.error["message"]
+    done = await rewrap(f"k2:{OTHER_KEY},{{}}")
+    assert done.json["rewrapped"]["projects"] >= 4, "signing keys and token keys"
     assert (await rewrap(f"k2:{OTHER_KEY}")).json["rewrapped"] == {"projects": 0, "webhooks": 0}
-    back = await rewrap(f"{old},k2:{OTHER_KEY}")
+    back = await rewrap(f"{{}},k2:{OTHER_KEY}")
     assert back.json == done.json
+
+
+async def test_working_secrets_are_counted_by_their_hash_key(stack: Stack, caller: Api) -> None:
+    project = await caller("POST", "/v1/admin/projects", {"name": "Web"})
+    keys = f"/v1/admin/projects/{project.body['id']}/api-keys"
+
+    async def counted() -> int:
+        ran = await tenantry("keys", "hashes", "--json", data(stack))
+        found = {(each["service"], each["key"]): each["secrets"] for each in ran.json["hashes"]}
+        assert set(found) <= {("projects", "projects-1"), ("identity", "identity-1")}
+        return int(found["projects", "projects-1"])
+
+    before = await counted()
+    made = await caller("POST", keys, {"name": "k", "scopes": ["users:read"]})
+    assert await counted() == before + 1
+    await caller("POST", f"{keys}/{made.body['id']}/rotate", {"overlap": 60})
+    assert await counted() == before + 2
+    await caller("DELETE", f"{keys}/{made.body['id']}")
+    assert await counted() == before
 
 
 async def test_the_doctor_finds_a_running_product_well(stack: Stack) -> None:
@@ -220,12 +243,15 @@ async def test_the_doctor_finds_a_running_product_well(stack: Stack) -> None:
 
 async def test_the_doctor_says_what_a_bare_installation_lacks(bare: Servers) -> None:
     named = environment(bare)
-    wrong = {"TENANTRY_HASH_KEY": "weak", "TENANTRY_ENCRYPTION_KEYS": "k1:weak"}
+    wrong = {
+        "TENANTRY_AUDIT_HASH_KEYS": "weak",
+        "TENANTRY_PROJECTS_ENCRYPTION_KEYS": "k1:weak",
+    }
     first = await tenantry("doctor", "--json", **named, **wrong)
     assert first.code == 1
     fixes = unwell(first, "failed")
-    assert "base64" in fixes["hash key"]
-    assert "TENANTRY_ENCRYPTION_KEYS" in fixes["encryption keys"]
+    assert "TENANTRY_AUDIT_HASH_KEYS" in fixes["hash keys of audit"]
+    assert "base64" in fixes["encryption keys of projects"]
     assert all("tenantry migrate" in fixes[f"schema of {service}"] for service in SERVICE_NAMES)
     assert "tenantry bootstrap" in fixes["stream EVENTS"]
     assert "TENANTRY_URL" in fixes["API"]

@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
+import jwt
 import pytest
 from aiohttp import ClientSession, DummyCookieJar
 from support.api import Api, new_tenant
-from support.stack import Stack, running_stack, second_edge
+from support.stack import Stack, running_stack, second_edge, tenantry
 from support.waiting import until
 
 SCOPES = ["users:read", "api_keys:read"]
@@ -151,6 +152,64 @@ async def test_a_rotated_secret_without_overlap_is_refused_by_every_edge(two: Tw
     rotated = await two.root("POST", path, {})
     await refused(edges)
     await two.known_at_both(rotated.body["secret"])
+
+
+async def test_a_token_ends_with_the_secret_that_it_was_made_for_at_every_edge(two: Two) -> None:
+    project = await two.new_project()
+    key = await two.new_key(project)
+    rotate = f"{project}/api-keys/{key['id']}/rotate"
+    edges = await two.known_at_both(await two.token(key, "users:read"))
+    rotated = await two.root("POST", rotate, {})
+    await refused(edges)
+    # With an overlap it goes on as long as the secret does, and no longer.
+    edges = await two.known_at_both(await two.token(rotated.body, "users:read"))
+    rotated = await two.root("POST", rotate, {"overlap": 2})
+    began = time.monotonic()
+    assert (await edges[1]("GET", "/v1/admin/users")).status == 200
+    newest = await two.known_at_both(await two.token(rotated.body, "users:read"))
+    for api in edges:
+
+        async def ended(api: Api = api) -> bool:
+            return (await api("GET", "/v1/admin/users")).status == 401
+
+        await until(ended, 5)
+    assert time.monotonic() - began > 1
+    for api in newest:
+        assert (await api("GET", "/v1/admin/users")).status == 200
+
+
+async def test_keys_that_a_revoked_key_made_are_refused_by_every_edge(two: Two) -> None:
+    project = await two.new_project()
+    maker = await two.new_key(project, scopes=["api_keys:write", "users:read"])
+    as_maker = two.root.as_key(maker["secret"])
+    body = {"name": "made", "scopes": ["users:read"]}
+    made = await as_maker("POST", f"{project}/api-keys", body)
+    edges = await two.known_at_both(made.body["secret"])
+    gone = await two.root("DELETE", f"{project}/api-keys/{maker['id']}?descendants=true")
+    assert gone.status == 204
+    await refused(edges)
+
+
+async def test_tokens_of_a_leaked_token_key_are_refused_by_every_edge(
+    stack: Stack, two: Two
+) -> None:
+    key = await two.new_key(await two.new_project())
+    edges = await two.known_at_both(await two.token(key, "users:read"))
+    data = f"--data={stack.data}"
+    before = await tenantry("keys", "rotate-token-key", data)
+    assert before.code == 1, "the next key is not known everywhere yet"
+    rotated = await tenantry("keys", "rotate-token-key", "--leaked", "--json", data)
+    began = time.monotonic()
+    for api in edges:
+
+        async def ended(api: Api = api) -> bool:
+            return (await api("GET", "/v1/admin/users")).status == 401
+
+        await until(ended, 10)
+    assert time.monotonic() - began < 4, "projects looks every two seconds, and announces it"
+    token = await two.token(key, "users:read")
+    assert jwt.get_unverified_header(token)["kid"] == rotated.json["active"]
+    await two.known_at_both(token)
 
 
 async def test_keys_of_a_deleted_project_are_refused_by_every_edge(two: Two) -> None:

@@ -2,9 +2,11 @@
 
 import os
 import stat
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from chassis.settings import decode_key
+from chassis.settings import KEYS_FORM, parse_encryption_keys, parse_keys
+from contracts.topology import ENCRYPTING_SERVICES, SERVICE_NAMES
 
 from tenantry.checks.result import CheckResult, failed, ok, skipped, warning
 from tenantry.installation import KEY_VARIABLES, Installation
@@ -14,36 +16,42 @@ _NEW_KEY = "`openssl rand -base64 32`"
 
 
 def check_configuration(installation: Installation) -> list[CheckResult]:
-    results = [_check_hash_key(installation), _check_encryption_keys(installation)]
+    results = [*_check_hash_keys(installation), *_check_encryption_keys(installation)]
     if (folder := installation.folder) is not None:
         return [*results, *map(_check_privacy, (folder, folder / "secrets.json"))]
     return [*results, _check_operator_key(), *_check_development_flags()]
 
 
-def _check_hash_key(installation: Installation) -> CheckResult:
-    name = "TENANTRY_HASH_KEY"
-    if installation.hash_key is None:
-        return skipped("configuration", "hash key", name)
-    if len(decode_key(installation.hash_key)) < 32:
-        fix = f"It must be the base64 of at least 32 random bytes, as {_NEW_KEY} makes; set {name}."
-        return failed("configuration", "hash key", "weak or not base64", fix)
-    return ok("configuration", "hash key", "32 bytes or more")
+def _check_hash_keys(installation: Installation) -> Iterator[CheckResult]:
+    for service in SERVICE_NAMES:
+        keys = installation.hash_keys.get(service)
+        yield _check_keys(service, "hash keys", keys, parse_keys, "{} hashes, {} verify")
 
 
-def _check_encryption_keys(installation: Installation) -> CheckResult:
-    name = "TENANTRY_ENCRYPTION_KEYS"
-    if installation.encryption_keys is None:
-        return skipped("configuration", "encryption keys", name)
-    pairs = [entry.partition(":") for entry in installation.encryption_keys.split(",")]
-    names = [key_id for key_id, _, _ in pairs]
-    if not all(key_id and len(decode_key(key)) == 32 for key_id, _, key in pairs):
-        fix = f"Set {name} to id:base64 of 32 bytes each ({_NEW_KEY}), separated by commas."
-        return failed("configuration", "encryption keys", "not id:base64 of 32 bytes", fix)
-    if len(set(names)) != len(names):
-        fix = f"Give every key of {name} an id of its own: what it encrypted carries the id."
-        return failed("configuration", "encryption keys", "two have the same id", fix)
-    detail = f"{names[0]} encrypts, {', '.join(names)} decrypt"
-    return ok("configuration", "encryption keys", detail)
+def _check_encryption_keys(installation: Installation) -> Iterator[CheckResult]:
+    for service in ENCRYPTING_SERVICES:
+        keys = installation.encryption_keys.get(service)
+        detail = "{} encrypts, {} decrypt"
+        yield _check_keys(service, "encryption keys", keys, parse_encryption_keys, detail)
+
+
+def _check_keys(
+    service: str,
+    what: str,
+    keys: str | None,
+    parse: Callable[[str], dict[str, bytes]],
+    detail: str,
+) -> CheckResult:
+    variable = f"TENANTRY_{service.upper()}_{what.replace(' ', '_').upper()}"
+    of = f"{what} of {service}"
+    if keys is None:
+        return skipped("configuration", of, variable)
+    try:
+        names = list(parse(keys))
+    except ValueError as error:
+        fix = f"Set {variable} to {KEYS_FORM} ({_NEW_KEY} makes one), each with an id of its own."
+        return failed("configuration", of, str(error), fix)
+    return ok("configuration", of, detail.format(names[0], ", ".join(names)))
 
 
 def _check_operator_key() -> CheckResult:

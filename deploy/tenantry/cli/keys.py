@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 app = group(
     "API keys of a project (needs a key of its tenant: TENANTRY_API_KEY or --data), "
-    "and the rotation of encryption keys."
+    "and the rotation of the installation's own keys."
 )
 
 _COLUMNS = ("id", "name", "type", "prefix", "scopes", "status", "expires_at", "last_used_at")
@@ -85,18 +85,23 @@ def list_(
 def revoke(
     project: ProjectName,
     key_id: Annotated[str, typer.Argument(help="The id of the key: key_…")],
+    descendants: Annotated[
+        bool, typer.Option("--descendants", help="Also the keys that it made, and theirs.")
+    ] = False,
     url: Url = None,
     data: Data = None,
     as_json: Json = False,
 ) -> None:
     """Revoke an API key: from now on it is refused everywhere."""
     from tenantry_client import api
+    from tenantry_client.models import RevokeApiKeyQuery
 
     from tenantry.api_client import connect_as_tenant
     from tenantry.cli import output
 
+    query = RevokeApiKeyQuery(descendants=True) if descendants else RevokeApiKeyQuery()
     with connect_as_tenant(url, data) as tenant:
-        tenant(api.revoke_api_key(_find_project(tenant, project), key_id))
+        tenant(api.revoke_api_key(_find_project(tenant, project), key_id, query))
     if as_json:
         output.print_json({"id": key_id, "revoked": True})
     else:
@@ -105,7 +110,7 @@ def revoke(
 
 @app.command()
 def rewrap(data: Data = None, as_json: Json = False) -> None:
-    """Encrypt all stored secrets again with the first of TENANTRY_ENCRYPTION_KEYS.
+    """Encrypt all stored secrets again with the first encryption key of their service.
 
     Works on the databases of projects and webhooks, also while the services run. If it was
     interrupted, run it again.
@@ -126,6 +131,47 @@ def rewrap(data: Data = None, as_json: Json = False) -> None:
         "All stored secrets use the first key now. Stored answers of idempotent requests go within "
         "24 hours: keep the older keys in the list until then."
     )
+
+
+@app.command()
+def rotate_token_key(
+    leaked: Annotated[
+        bool, typer.Option("--leaked", help="Refuse all tokens of the old key at once.")
+    ] = False,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Sign access tokens with the next key; tokens of the old one work until they end.
+
+    Works on the database of projects. It happens by itself every 90 days.
+    """
+    import asyncio
+
+    from tenantry.cli import output
+    from tenantry.installation import find_installation
+    from tenantry.operations.token_keys import rotate_token_key
+
+    kid = asyncio.run(rotate_token_key(find_installation(data), leaked=leaked))
+    if as_json:
+        output.print_json({"active": kid})
+    else:
+        output.print_line(f"{kid} signs access tokens now.", "green")
+
+
+@app.command()
+def hashes(data: Data = None, as_json: Json = False) -> None:
+    """Show how many working secrets each hash key has hashed; one with none can be removed."""
+    import asyncio
+
+    from tenantry.cli import output
+    from tenantry.installation import find_installation
+    from tenantry.operations.hash_usage import count_by_hash_key
+
+    rows = asyncio.run(count_by_hash_key(find_installation(data)))
+    if as_json:
+        output.print_json({"hashes": rows})
+    else:
+        output.print_table(rows, ("service", "key", "secrets"))
 
 
 def _find_project(tenant: "Client", name: str) -> str:

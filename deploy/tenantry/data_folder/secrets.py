@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from contracts.topology import SERVICE_NAMES
+from contracts.topology import ENCRYPTING_SERVICES, SERVICE_NAMES
 
 from tenantry.atomic_file import write_json
 
@@ -24,14 +24,20 @@ class DemoTenant:
 
 @dataclass
 class Secrets:
+    """Keys and passwords by service, role or user.
+
+    `hash_key` is that of a folder of version 0.1, which had one for all services.
+    """
+
     path: Path
     operator_key: str
-    hash_key: str
-    encryption_keys: str
+    hash_keys: dict[str, str]
+    encryption_keys: dict[str, str]
     postgres: dict[str, str]
     nats: dict[str, str]
     redis: str
     demo: DemoTenant = field(default_factory=DemoTenant)
+    hash_key: str | None = None
 
     def save(self) -> None:
         content = asdict(self)
@@ -42,24 +48,46 @@ class Secrets:
 def load_or_create(path: Path) -> Secrets:
     if path.exists():
         content: dict[str, Any] = json.loads(path.read_text())
+        is_older = _complete(content)
         demo = DemoTenant(content["demo"]["tenant_id"], content["demo"]["api_key"])
         found = Secrets(**{**content, "path": path, "demo": demo})
         # A user of NATS that is newer than the folder needs a password too.
         if missing := set(NATS_USERS) - set(found.nats):
             found.nats |= _passwords(missing)
+        if missing or is_older:
             found.save()
         return found
     created = Secrets(
         path=path,
         operator_key=f"tnt_op_{secrets.token_urlsafe(32)}",
-        hash_key=_key(),
-        encryption_keys=f"k1:{_key()}",
+        hash_keys=_new_hash_keys(),
+        encryption_keys=_new_encryption_keys(),
         postgres=_passwords(POSTGRES_ROLES),
         nats=_passwords(NATS_USERS),
         redis=_password(),
     )
     created.save()
     return created
+
+
+def _complete(content: dict[str, Any]) -> bool:
+    """Adds the keys of each service to the content of a file of version 0.1, if it is one."""
+    if "hash_keys" in content:
+        return False
+    content["hash_keys"] = _new_hash_keys()
+    oldest = content["encryption_keys"]
+    content["encryption_keys"] = {
+        service: f"{new},{oldest}" for service, new in _new_encryption_keys().items()
+    }
+    return True
+
+
+def _new_hash_keys() -> dict[str, str]:
+    return {service: f"{service}-1:{_key()}" for service in SERVICE_NAMES}
+
+
+def _new_encryption_keys() -> dict[str, str]:
+    return {service: f"{service}-1:{_key()}" for service in ENCRYPTING_SERVICES}
 
 
 def _key() -> str:

@@ -16,6 +16,8 @@ from tenantry.processes.supervisor import ChildSpec
 from tenantry.servers import Servers
 from tenantry.servers.ports import HOST
 
+_HASHED_SECRETS = ("identity", "projects")
+"""They look up what the hash key of version 0.1 has hashed."""
 PASSED_ON = (
     "PATH",
     "HOME",
@@ -84,11 +86,15 @@ def _python_program(
 
 
 def _service_settings(name: str, servers: Servers) -> dict[str, str]:
+    secrets = servers.secrets
     env = {
-        "TENANTRY_HASH_KEY": servers.secrets.hash_key,
+        "TENANTRY_HASH_KEYS": secrets.hash_keys[name],
         "TENANTRY_DATABASE_URL": servers.database_url(name),
-        "TENANTRY_ENCRYPTION_KEYS": servers.secrets.encryption_keys,
     }
+    if secrets.hash_key is not None and name in _HASHED_SECRETS:
+        env["TENANTRY_HASH_KEY"] = secrets.hash_key
+    if name in secrets.encryption_keys:
+        env["TENANTRY_ENCRYPTION_KEYS"] = secrets.encryption_keys[name]
     if name == "webhooks":
         env["TENANTRY_WEBHOOKS_ALLOW_PRIVATE"] = os.environ.get(
             "TENANTRY_WEBHOOKS_ALLOW_PRIVATE", "true"

@@ -7,7 +7,8 @@ queue; a call past its deadline is dropped. Only this file decides how failures 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, partial
 
 import asyncpg
 import orjson
@@ -39,8 +40,15 @@ HEADROOM = 64 * 1024
 """Bytes of a NATS message that are kept for the headers of a reply."""
 
 
+@dataclass(slots=True)
+class Places:
+    """How many more calls may be handled now."""
+
+    free: int
+
+
 class Server:
-    """Answers the calls of one service, at most `limit` at a time."""
+    """Answers the calls of one service, at most `limit` at a time, and as many reserved ones."""
 
     def __init__(
         self, service: str, unit_of_work: UnitOfWork, keyring: Keyring, limit: int = 256
@@ -48,7 +56,8 @@ class Server:
         self._name = service
         self._unit_of_work = unit_of_work
         self._keyring = keyring
-        self._free = limit
+        self._places = Places(limit)
+        self._reserved_places = Places(limit)
         self._tasks: set[asyncio.Task[None]] = set()
         self._nats: NatsClient | None = None
         self._max_reply = 0
@@ -85,21 +94,23 @@ class Server:
             await asyncio.wait(self._tasks, timeout=5)
 
     def _accept(self, call: Call, handler: Handler) -> Callable[[NatsRequest], Awaitable[None]]:
+        places = self._reserved_places if handler.is_reserved else self._places
+
         async def accept(request: NatsRequest) -> None:
-            if self._free <= 0:
+            if places.free <= 0:
                 busy = Problem("service_unavailable", "Too busy. Try again soon.", retry_after=1)
                 await _respond(request, problem_reply(busy, None))
                 return
-            self._free -= 1
+            places.free -= 1
             task = asyncio.create_task(self._handle(call, handler, request))
             self._tasks.add(task)
-            task.add_done_callback(self._done)
+            task.add_done_callback(partial(self._done, places))
 
         return accept
 
-    def _done(self, task: asyncio.Task[None]) -> None:
+    def _done(self, places: Places, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        self._free += 1
+        places.free += 1
 
     async def _handle(self, call: Call, handler: Handler, request: NatsRequest) -> None:
         started = time.perf_counter()

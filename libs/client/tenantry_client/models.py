@@ -2,7 +2,14 @@
 
 from typing import Literal
 
-from contracts.api_keys import ApiKey, ApiKeysQuery, ApiKeyVerdict, CreateApiKey, RotateApiKey
+from contracts.api_keys import (
+    ApiKey,
+    ApiKeysQuery,
+    ApiKeyVerdict,
+    CreateApiKey,
+    RevokeApiKeyQuery,
+    RotateApiKey,
+)
 from contracts.audit import AuditEvent, AuditFilters, AuditQuery, ExportedEvent, FeedQuery
 from contracts.events import Event, EventData
 from contracts.invitations import AcceptInvitation, CreateInvitation, Invitation, InvitationsQuery
@@ -112,6 +119,7 @@ __all__ = [
     "ProjectsQuery",
     "RefreshSession",
     "Replay",
+    "RevokeApiKeyQuery",
     "RootKeysQuery",
     "RotateApiKey",
     "RotateSigningKey",

@@ -11,14 +11,14 @@ from collections.abc import Awaitable, Callable
 import orjson
 from cachetools import TTLCache
 from contracts.context import Context
-from contracts.problems import Problem
+from contracts.problems import Problem, unauthenticated
 from contracts.secrets import digest, is_secret
 from contracts.tenants import FIND_CREDENTIAL
 from nats.aio.client import Client
 
-from edge.auth.access_tokens import AccessTokens
+from edge.auth.access_tokens import AccessToken, AccessTokens
 from edge.auth.api_key_usage import ApiKeyUsage
-from edge.auth.principals import ApiKey, BearerCredential, Principal, unauthenticated
+from edge.auth.principals import ApiKey, BearerCredential, Principal
 from edge.projects_client import ProjectsClient
 
 CACHE_SECONDS = 5.0
@@ -36,7 +36,7 @@ class Credentials:
         self._operator = digest(operator_key)
         self._projects = ProjectsClient()
         self._keys: TTLCache[str, ApiKey] = TTLCache(CACHE_SIZE, CACHE_SECONDS)
-        self._tokens = AccessTokens(self._projects)
+        self.tokens = AccessTokens(self._projects)
         self._changes = 0
         self.usage = ApiKeyUsage(self._projects)
 
@@ -73,26 +73,34 @@ class Credentials:
         if key is not None:
             principal = key.principal
         else:
-            token = self._tokens.get(credential)
+            token = self.tokens.get(credential)
             if token is None:
                 await before_lookup()
             if token is None and is_secret(credential.value):
                 key = await self._find_key(name, {"secret_sha256": name}, context)
                 principal = key.principal
             else:
-                token = token or await self._tokens.verify(credential, context)
-                if token.expires_at <= time.time():
-                    raise unauthenticated()
-                key = self._keys.get(token.key_id)
-                if key is None:
-                    key = await self._find_key(token.key_id, {"key_id": token.key_id}, context)
+                token = token or await self.tokens.verify(credential, context)
+                key = await self._key_of_token(token, context)
                 principal = token.principal(key)
+                key = key.of_version(token.claims.ver)
         if key.refusal is not None or key.expires_at <= time.time():
             raise self._refusal(key, principal, address, context)
         self.usage.record_use(
             key.principal.tenant_id, key.principal.key_id, previous=key.is_previous
         )
         return principal
+
+    async def _key_of_token(self, token: AccessToken, context: Context) -> ApiKey:
+        claims = token.claims
+        if claims.exp <= time.time():
+            raise unauthenticated()
+        key = self._keys.get(claims.sub)
+        if key is None:
+            key = await self._find_key(claims.sub, {"key_id": claims.sub}, context)
+        if key.principal.tenant_id != claims.tid:
+            raise unauthenticated()
+        return key
 
     def _refusal(
         self, key: ApiKey, principal: Principal, address: str | None, context: Context

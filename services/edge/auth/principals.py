@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from contracts.context import ActorType
-from contracts.problems import Problem
+from contracts.problems import unauthenticated
 from contracts.secrets import digest
 
 MAX_CREDENTIAL = 4096
@@ -15,7 +15,10 @@ MAX_CREDENTIAL = 4096
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who makes a request and what they may do; `key_id` is None for the operator."""
+    """Who makes a request and what they may do; `key_id` is None for the operator.
+
+    `secret_version` says which secret of the key was shown.
+    """
 
     actor_type: ActorType
     tenant_id: str | None = None
@@ -23,6 +26,7 @@ class Principal:
     scopes: tuple[str, ...] = ()
     credential: Any = None
     expires_at: str | None = None
+    secret_version: int | None = None
     quotas: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -35,13 +39,16 @@ class ApiKey:
     """An API key as the projects service describes it: its principal, or why it is refused.
 
     `refusal` is `unknown` for what is no secret key of a living tenant, else a reason that is
-    recorded for the tenant; `expires_at` in seconds since the epoch.
+    recorded for the tenant; times in seconds since the epoch. `secret_version` is that of its
+    newest secret; the one before that works until `previous_expires_at`.
     """
 
     principal: Principal
     refusal: str | None
     expires_at: float
     is_previous: bool
+    secret_version: int
+    previous_expires_at: float
 
     @classmethod
     def from_found(cls, found: Mapping[str, Any]) -> "ApiKey":
@@ -53,19 +60,39 @@ class ApiKey:
             refusal = found["status"]
         elif found["tenant_status"] == "suspended":
             refusal = "tenant_suspended"
-        expiry = found["expires_at"]
-        expires_at = math.inf if expiry is None else datetime.fromisoformat(expiry).timestamp()
-        scopes = tuple(found["scopes"])
+        expiry, previous_expiry = found["expires_at"], found.get("previous_expires_at")
+        version, is_previous = found.get("secret_version", 1), found["previous"]
         principal = Principal(
-            "api_key",
-            found["tenant_id"],
-            found["key_id"],
-            scopes,
-            "api_key",
-            expiry,
-            found["quotas"],
+            actor_type="api_key",
+            tenant_id=found["tenant_id"],
+            key_id=found["key_id"],
+            scopes=tuple(found["scopes"]),
+            credential="api_key",
+            expires_at=expiry,
+            secret_version=version - is_previous,
+            quotas=found["quotas"],
         )
-        return cls(principal, refusal, expires_at, found["previous"])
+        return cls(
+            principal,
+            refusal,
+            math.inf if expiry is None else _seconds(expiry),
+            is_previous,
+            version,
+            0.0 if previous_expiry is None else _seconds(previous_expiry),
+        )
+
+    def of_version(self, version: int) -> "ApiKey":
+        """The same key as a caller has it who shows a secret of that version."""
+        if version == self.secret_version:
+            return self
+        if version == self.secret_version - 1:
+            ends = min(self.expires_at, self.previous_expires_at)
+            return replace(self, expires_at=ends, is_previous=True)
+        return replace(self, refusal=self.refusal or "expired")
+
+
+def _seconds(instant: str) -> float:
+    return datetime.fromisoformat(instant).timestamp()
 
 
 @dataclass(slots=True)
@@ -82,12 +109,3 @@ class BearerCredential:
         if scheme.lower() != "bearer" or not value or len(value) > MAX_CREDENTIAL:
             raise unauthenticated()
         return cls(value, digest(value))
-
-
-def unauthenticated() -> Problem:
-    """One and the same answer, whatever is wrong with the credential."""
-    return Problem(
-        "unauthenticated",
-        "Send `Authorization: Bearer <credential>` with a secret API key that is active, "
-        "or an access token made for one.",
-    )

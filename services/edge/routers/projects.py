@@ -25,6 +25,9 @@ API_KEYS_WRITE = [Security(tenant, scopes=["api_keys:write"])]
 SIGNING_KEYS_READ = [Security(tenant, scopes=["signing_keys:read"])]
 SIGNING_KEYS_WRITE = [Security(tenant, scopes=["signing_keys:write"])]
 _API_KEYS = "/v1/admin/projects/{id}/api-keys"
+_REVOKE_API_KEY = """\
+Every edge refuses it within a second. With `descendants=true` the keys that it made, and those that
+they made, are revoked too: the first thousand at once, more within seconds."""
 _SIGNING_KEYS = "/v1/admin/projects/{id}/signing-keys"
 
 
@@ -92,6 +95,7 @@ router.get("/admin/projects/{id}/api-keys", summary="List API keys", dependencie
 router.delete(
     "/admin/projects/{id}/api-keys/{key_id}",
     summary="Revoke an API key",
+    description=_REVOKE_API_KEY,
     dependencies=API_KEYS_WRITE,
 )(Endpoint(api_keys.REVOKE_API_KEY))
 router.post(

@@ -33,7 +33,8 @@ _CREATE_ROOT_KEY = """\
 A further key for everything, beside those that there are. To replace a leaked one: make another,
 hand it over, revoke the leaked one."""
 _REVOKE_ROOT_KEY = """\
-Every edge refuses it within a second. The last one that works stays: make another first."""
+Every edge refuses it within a second. The last one that works stays: make another first. With
+`descendants=true` the keys that it made, and those that they made, are revoked too."""
 
 
 Optional = str | SkipJsonSchema[None]  # a form has no null

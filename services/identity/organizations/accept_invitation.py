@@ -21,7 +21,7 @@ from outbox.record import create_entry, record, with_outbox_entry
 from sqlalchemy import bindparam, select, update
 
 from identity.organizations.add_member import NewMember, create_member
-from identity.organizations.invitations import hash_token
+from identity.organizations.invitations import token_hashes
 from identity.organizations.members import LOCK_ORGANIZATION
 from identity.projects_client import ProjectsClient
 from identity.sessions.sessions import revoke_all_of_user
@@ -78,8 +78,9 @@ async def _get_invitation(
     pool: Pool, request: Request[AcceptInvitation], *, projects: ProjectsClient
 ) -> InvitationRow:
     """The open invitation of the token, of a tenant that is active."""
-    token_hash = hash_token(request.keyring, request.body.token)
-    invitation = await GET_BY_TOKEN.fetch_one(pool, token_hash=token_hash, now=datetime.now(UTC))
+    invitation, now = None, datetime.now(UTC)
+    for each in token_hashes(request.keyring, request.body.token):
+        invitation = invitation or await GET_BY_TOKEN.fetch_one(pool, token_hash=each, now=now)
     if invitation is None:
         raise _closed()
     if not await projects.tenant_exists(request.context, invitation.tenant_id):

@@ -133,9 +133,9 @@ LIST = Listing(
 )
 
 
-def hash_token(keyring: Keyring, token: str) -> str:
-    """What is stored of a token."""
-    return keyring.hash("invitation", token)
+def token_hashes(keyring: Keyring, token: str) -> list[str]:
+    """What is stored of a token, by the first hash key or an older one."""
+    return keyring.hashes("invitation", token)
 
 
 def _create_token() -> str:
@@ -172,7 +172,7 @@ async def create_invitation(conn: Connection, request: Request[CreateInvitation]
         role=new.role,
         permissions=new.permissions,
         status="pending",
-        token_hash=hash_token(request.keyring, token),
+        token_hash=token_hashes(request.keyring, token)[0],
         invited_by=request.context.actor_id,
         lifetime=new.expires_in,
         expires_at=now + timedelta(seconds=new.expires_in),
@@ -252,7 +252,7 @@ async def resend_invitation(conn: Connection, request: Request) -> Reply:
     pending = changed_row(
         row,
         status="pending",
-        token_hash=hash_token(request.keyring, token),
+        token_hash=token_hashes(request.keyring, token)[0],
         expires_at=now + timedelta(seconds=row.lifetime),
     )
     invitation = CRUD.shown(pending)

@@ -163,8 +163,8 @@ async def create_session(
         ends_at=ends_at,
         idle_timeout=signed.session_idle_timeout,
         organization_id=new.organization_id,
-        family_hash=refresh_tokens.hash_family(request.keyring, family),
-        refresh_hash=refresh_tokens.hash_token(request.keyring, refresh_token),
+        family_hash=refresh_tokens.family_hashes(request.keyring, family)[0],
+        refresh_hash=refresh_tokens.token_hashes(request.keyring, refresh_token)[0],
     )
     session = to_session(row, now)
     data = {"user_id": user_id, "session": session}

@@ -67,12 +67,15 @@ REPLACE_TOKEN = Statement(
         *IS_LIVE,
     )
     .values(
+        family_hash=bindparam("next_family_hash", type_=SESSIONS.c.family_hash.type),
         refresh_hash=bindparam("next_hash", type_=SESSIONS.c.refresh_hash.type),
         last_active_at=bindparam("now", type_=TIME),
         expires_at=expires_at_after(bindparam("now", type_=TIME)),
     )
 )
-"""Updates nothing if the token that was used is not the newest any more."""
+"""Updates nothing if the token that was used is not the newest any more. What an older hash key has
+hashed is hashed by the first one from now on.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,7 @@ class _Prepared:
     """The session of the token. `signed` is None if the token is not the newest one."""
 
     session: SessionOfToken
-    used_hash: str
+    family_hash: str
     next_token: str
     signed: SignedToken | None
 
@@ -93,14 +96,15 @@ async def _sign_token(
     family = refresh_tokens.family_of(token)
     if family is None:
         raise _invalid_token()
-    family_hash = refresh_tokens.hash_family(keyring, family)
-    session = await GET_BY_FAMILY.fetch_one(pool, family_hash=family_hash, now=datetime.now(UTC))
+    family_hashes = refresh_tokens.family_hashes(keyring, family)
+    session, now = None, datetime.now(UTC)
+    for each in family_hashes:
+        session = session or await GET_BY_FAMILY.fetch_one(pool, family_hash=each, now=now)
     if session is None:
         raise _invalid_token()
-    used_hash = refresh_tokens.hash_token(keyring, token)
     next_token = refresh_tokens.create_token(family)
-    if session.refresh_hash != used_hash:
-        return _Prepared(session, used_hash, next_token, None)
+    if session.refresh_hash not in refresh_tokens.token_hashes(keyring, token):
+        return _Prepared(session, family_hashes[0], next_token, None)
     claims = create_claims(
         tenant_id=session.tenant_id,
         user_id=session.user_id,
@@ -114,7 +118,7 @@ async def _sign_token(
         )
     except Problem as problem:
         raise _invalid_token() if problem.code == "not_found" else problem from None
-    return _Prepared(session, used_hash, next_token, signed)
+    return _Prepared(session, family_hashes[0], next_token, signed)
 
 
 @single_statement(prepare=_sign_token)
@@ -128,8 +132,9 @@ async def refresh_session(
             conn,
             tenant_id=session.tenant_id,
             session_id=session.id,
-            used_hash=prepared.used_hash,
-            next_hash=refresh_tokens.hash_token(request.keyring, prepared.next_token),
+            used_hash=session.refresh_hash,
+            next_family_hash=prepared.family_hash,
+            next_hash=refresh_tokens.token_hashes(request.keyring, prepared.next_token)[0],
             now=datetime.now(UTC),
         )
         if replaced:

@@ -32,11 +32,13 @@ def family_of(token: str) -> str | None:
     return rest[:_FAMILY_LENGTH]
 
 
-def hash_family(keyring: Keyring, family: str) -> str:
-    """What is stored of a family: it finds the session of a token."""
-    return keyring.hash("refresh_family", family)
+def family_hashes(keyring: Keyring, family: str) -> list[str]:
+    """What is stored of a family, by the first hash key or an older one: it finds the session of a
+    token.
+    """
+    return keyring.hashes("refresh_family", family)
 
 
-def hash_token(keyring: Keyring, token: str) -> str:
-    """What is stored of the newest token."""
-    return keyring.hash("refresh_token", token)
+def token_hashes(keyring: Keyring, token: str) -> list[str]:
+    """What is stored of the newest token, by the first hash key or an older one."""
+    return keyring.hashes("refresh_token", token)

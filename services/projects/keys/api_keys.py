@@ -14,7 +14,13 @@ from chassis.request import Reply, Request, reply_to
 from chassis.rows import changed_row
 from chassis.statements import Statement, assignments
 from chassis.unit_of_work import read_only, transactional
-from contracts.api_keys import ApiKeyRotated, ApiKeysQuery, CreateApiKey, RotateApiKey
+from contracts.api_keys import (
+    ApiKeyRotated,
+    ApiKeysQuery,
+    CreateApiKey,
+    RevokeApiKeyQuery,
+    RotateApiKey,
+)
 from contracts.models import Body
 from contracts.problems import Problem, invalid, not_found
 from contracts.scopes import covers
@@ -22,17 +28,19 @@ from contracts.secrets import KeyKind, digest, new_secret, shown_prefix
 from outbox.record import OutboxEntry, create_entry, with_outbox_entry
 from sqlalchemy import bindparam, literal_column, null, select, update
 
+from projects.keys.descendants import revoke_descendants
 from projects.keys.key_rows import (
     COLUMNS,
     STATUS,
     LockedApiKey,
-    hash_secret,
     insert_api_key,
     new_api_key,
     revoke_locked,
     revoked_entry,
+    secret_hashes,
     to_api_key,
 )
+from projects.keys.makers import check_outlived
 from projects.tables import API_KEYS, PROJECTS, ApiKeyRow
 
 _OF_PROJECT = (
@@ -65,7 +73,7 @@ REVOKE_ALL = Statement(
     .returning(*COLUMNS),
     ApiKeyRow,
 )
-_ROTATED = ("prefix", "secret_hash", "rotated_at", "previous_expires_at")
+_ROTATED = ("prefix", "secret_hash", "secret_version", "rotated_at", "previous_expires_at")
 ROTATE = Statement(
     with_outbox_entry(
         update(API_KEYS)
@@ -108,6 +116,7 @@ async def create_api_key(conn: Connection, request: Request[CreateApiKey]) -> Re
         raise not_found()
     _check_body(body)
     _check_caller_holds(request, body.scopes)
+    await check_outlived(conn, request, body.expires_at)
     scope = {"tenant_id": request.tenant, "project_id": project_id}
     await QUOTA.check(conn, request.quota(QUOTA.name), project_id, **scope)
     row, secret = new_api_key(
@@ -162,11 +171,13 @@ async def _lock(conn: Connection, request: Request[Any, Any]) -> LockedApiKey:
 
 
 @transactional()
-async def revoke_api_key(conn: Connection, request: Request) -> Reply:
+async def revoke_api_key(conn: Connection, request: Request[Body, RevokeApiKeyQuery]) -> Reply:
     row = await _lock(conn, request)
     if row.status == "revoked":
         raise not_found()
     await revoke_locked(conn, request, row)
+    if request.query.descendants:
+        await revoke_descendants(conn, request.context, row.id)
     return reply_to(request)
 
 
@@ -177,7 +188,7 @@ async def revoke_all_of_project(
     rows = await REVOKE_ALL.fetch_all(
         conn, tenant_id=request.tenant, project_id=project_id, now=datetime.now(UTC)
     )
-    return [revoked_entry(request, row) for row in rows]
+    return [revoked_entry(request.context, row) for row in rows]
 
 
 @transactional()
@@ -187,11 +198,13 @@ async def rotate_api_key(conn: Connection, request: Request[RotateApiKey]) -> Re
     if row.status != "active":
         raise Problem("key_not_active", f"The key is {row.status}. Create a new one instead.")
     _check_caller_holds(request, row.scopes)
+    await check_outlived(conn, request, row.expires_at)
     secret, now = new_secret(_kind(row.type, row.environment)), datetime.now(UTC)
     rotated = changed_row(
         row,
         prefix=shown_prefix(secret),
-        secret_hash=hash_secret(request.keyring, digest(secret)),
+        secret_hash=secret_hashes(request.keyring, digest(secret))[0],
+        secret_version=row.secret_version + 1,
         rotated_at=now,
         previous_expires_at=now + timedelta(seconds=request.body.overlap),
         previous_last_used_at=None,

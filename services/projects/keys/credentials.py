@@ -4,6 +4,7 @@ The edge's look-ups know no tenant yet: it is the credential that decides it.
 """
 
 from chassis.database import Connection
+from chassis.encryption import Keyring
 from chassis.request import Reply, Request, reply_to
 from chassis.rows import to_resource
 from chassis.statements import Statement
@@ -14,7 +15,7 @@ from contracts.scopes import covers
 from contracts.tenants import FindCredential, FoundCredential
 from sqlalchemy import and_, bindparam, case, func, literal_column, or_, select
 
-from projects.keys.key_rows import COLUMNS, STATUS, hash_secret, to_api_key
+from projects.keys.key_rows import COLUMNS, STATUS, secret_hashes, to_api_key
 from projects.tables import API_KEYS, TENANTS, ApiKeyRow
 
 _IS_PREVIOUS = API_KEYS.c.secret_hash != bindparam("hash")
@@ -38,6 +39,8 @@ _FOUND = (
     API_KEYS.c.type,
     API_KEYS.c.scopes,
     TENANTS.c.status.label("tenant_status"),
+    API_KEYS.c.secret_version,
+    API_KEYS.c.previous_expires_at,
     TENANTS.c.quotas,
 )
 _WITH_TENANT = API_KEYS.join(TENANTS, TENANTS.c.id == API_KEYS.c.tenant_id)
@@ -70,13 +73,24 @@ GET_OF_TENANT = Statement(
 )
 
 
-@read_only()
+async def find_by_secret(
+    conn: Connection, keyring: Keyring, secret_sha256: str
+) -> FoundCredential | None:
+    """The key of a secret. One statement for each hash key, the first one first: a list of hashes
+    would be planned again at each look-up, which costs more.
+    """
+    for each in secret_hashes(keyring, secret_sha256):
+        row = await GET_BY_HASH.fetch_one(conn, hash=each)
+        if row is not None:
+            return row
+    return None
+
+
+@read_only(reserved=True)
 async def find_credential(conn: Connection, request: Request[FindCredential]) -> Reply:
     wanted = request.body
     if wanted.secret_sha256 is not None:
-        row = await GET_BY_HASH.fetch_one(
-            conn, hash=hash_secret(request.keyring, wanted.secret_sha256)
-        )
+        row = await find_by_secret(conn, request.keyring, wanted.secret_sha256)
     else:
         row = await GET_BY_ID.fetch_one(conn, id=wanted.key_id or "")
     if row is None:
@@ -89,8 +103,8 @@ async def verify_api_key(conn: Connection, request: Request[VerifyApiKey]) -> Re
     """For a customer's own backend; knows the keys of the caller's tenant alone."""
     row = None
     if request.body.secret_sha256 is not None:
-        secret_hash = hash_secret(request.keyring, request.body.secret_sha256)
-        row = await GET_OF_TENANT.fetch_one(conn, tenant_id=request.tenant, hash=secret_hash)
+        for each in secret_hashes(request.keyring, request.body.secret_sha256):
+            row = row or await GET_OF_TENANT.fetch_one(conn, tenant_id=request.tenant, hash=each)
     if row is None:
         return reply_to(request, {"valid": False, "code": "not_found", "key": None})
     code = "valid" if row.status == "active" else row.status

@@ -12,6 +12,7 @@ from chassis.request import Request
 from chassis.rows import changed_row, new_row, to_resource
 from chassis.statements import Statement, assignments, parameters
 from contracts.api_keys import ApiKey, ApiKeyCreated, ApiKeyRevoked, CreateApiKey
+from contracts.context import Context
 from contracts.ids import new_id
 from contracts.secrets import KeyKind, digest, new_secret, shown_prefix
 from outbox.record import OutboxEntry, create_entry, with_outbox_entry
@@ -41,8 +42,10 @@ class LockedApiKey(SQLModel):
     type: str
     scopes: list[str]
     status: str
+    expires_at: datetime | None
     previous_expires_at: datetime | None
     previous_last_used_at: datetime | None
+    secret_version: int
     environment: str
 
 
@@ -73,9 +76,11 @@ def to_api_key(row: ApiKeyRow | LockedApiKey) -> dict[str, Any]:
     return to_resource(row, ApiKey, previous_secret=previous)
 
 
-def hash_secret(keyring: Keyring, secret_sha256: str) -> str:
-    """What is stored of a secret, from the digest by which the edge names it."""
-    return keyring.hash("api_key", secret_sha256)
+def secret_hashes(keyring: Keyring, secret_sha256: str) -> list[str]:
+    """What is stored of a secret, by the first hash key or an older one, from the digest by which
+    the edge names it.
+    """
+    return keyring.hashes("api_key", secret_sha256)
 
 
 def new_api_key(
@@ -97,7 +102,7 @@ def new_api_key(
         prefix=shown_prefix(secret),
         scopes=body.scopes,
         status="active",
-        secret_hash=hash_secret(request.keyring, digest(secret)),
+        secret_hash=secret_hashes(request.keyring, digest(secret))[0],
         created_by=request.context.actor_id,
         created_at=datetime.now(UTC),
         expires_at=body.expires_at,
@@ -107,6 +112,7 @@ def new_api_key(
         previous_hash=None,
         previous_expires_at=None,
         previous_last_used_at=None,
+        secret_version=1,
     )
     return row, secret
 
@@ -128,10 +134,10 @@ async def revoke_locked(
 ) -> None:
     """Revokes a key whose row the caller has locked, and records it, in one statement."""
     revoked = changed_row(row, status="revoked", revoked_at=datetime.now(UTC))
-    entry = revoked_entry(request, revoked)
+    entry = revoked_entry(request.context, revoked)
     await REVOKE.execute(conn, **vars(revoked), **entry.parameters())
 
 
-def revoked_entry(request: Request[Any, Any], row: ApiKeyRow | LockedApiKey) -> OutboxEntry:
+def revoked_entry(context: Context, row: ApiKeyRow | LockedApiKey) -> OutboxEntry:
     data = {"api_key": to_api_key(row)}
-    return create_entry(request.context, ApiKeyRevoked, row.id, data, tenant_id=row.tenant_id)
+    return create_entry(context, ApiKeyRevoked, row.id, data, tenant_id=row.tenant_id)

@@ -3,6 +3,8 @@
 A tenant always keeps one that works: whoever revokes one locks the tenant's row.
 """
 
+from dataclasses import replace
+
 import orjson
 from chassis.database import Connection
 from chassis.listing import Listing, filters_of
@@ -10,12 +12,13 @@ from chassis.quota import Quota
 from chassis.request import Reply, Request, reply_to
 from chassis.statements import Statement
 from chassis.unit_of_work import read_only, transactional
-from contracts.api_keys import CreateApiKey
+from contracts.api_keys import CreateApiKey, RevokeApiKeyQuery
 from contracts.models import Body
 from contracts.problems import Problem, not_found
 from contracts.tenants import CreateRootKey, RootKeysQuery
 from sqlalchemy import bindparam, func, literal_column, select
 
+from projects.keys.descendants import revoke_descendants
 from projects.keys.key_rows import (
     COLUMNS,
     STATUS,
@@ -88,7 +91,7 @@ async def list_root_keys(conn: Connection, request: Request[Body, RootKeysQuery]
 
 
 @transactional()
-async def revoke_root_key(conn: Connection, request: Request) -> Reply:
+async def revoke_root_key(conn: Connection, request: Request[Body, RevokeApiKeyQuery]) -> Reply:
     """Never the last one that works: nobody could call for the tenant any more."""
     scope = {"tenant_id": request.path["id"]}
     if await LOCK_TENANT.fetch_value(conn, **scope) is None:
@@ -101,4 +104,7 @@ async def revoke_root_key(conn: Connection, request: Request) -> Reply:
             "last_root_key", "This is the tenant's last root key. Make another one first."
         )
     await revoke_locked(conn, request, row)
+    if request.query.descendants:
+        context = replace(request.context, tenant_id=row.tenant_id)
+        await revoke_descendants(conn, context, row.id)
     return reply_to(request)

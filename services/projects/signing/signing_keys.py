@@ -3,12 +3,11 @@
 A project has exactly one active and one next key. Whoever changes them locks the project's row.
 """
 
-import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
-from chassis.database import Connection
+from chassis.database import Connection, Pool
 from chassis.encryption import Keyring
 from chassis.listing import Listing, filters_of
 from chassis.request import Reply, Request, reply_to
@@ -29,6 +28,7 @@ from outbox.record import OutboxEntry, create_entry, with_outbox_entry
 from sqlalchemy import and_, bindparam, case, func, insert, null, or_, select, update
 
 from projects.signing import jwks, key_material
+from projects.signing.key_generator import GENERATOR
 from projects.tables import PROJECTS, SIGNING_KEYS, SigningKeyRow
 
 STATUS = case(
@@ -97,11 +97,23 @@ def to_signing_key(row: SigningKeyRow) -> dict[str, Any]:
     return to_resource(row, SigningKey, json_columns=("public_jwk",))
 
 
-async def generate_next_key(
-    keyring: Keyring, algorithm: Algorithm, *, tenant_id: str, project_id: str
+async def generate_next_keys(
+    keyring: Keyring, algorithm: Algorithm, count: int, *, tenant_id: str, project_id: str
+) -> list[SigningKeyRow]:
+    """The rows of new next keys, not yet stored. Raises Problem: 429, 503 (see `KeyGenerator`)."""
+    materials = await GENERATOR.generate(algorithm, count, tenant_id)
+    scope = {"tenant_id": tenant_id, "project_id": project_id}
+    return [_next_key(keyring, algorithm, material, **scope) for material in materials]
+
+
+def _next_key(
+    keyring: Keyring,
+    algorithm: Algorithm,
+    material: key_material.KeyMaterial,
+    *,
+    tenant_id: str,
+    project_id: str,
 ) -> SigningKeyRow:
-    """The row of a new next key, not yet stored. Generated in a thread, beside the event loop."""
-    material = await asyncio.to_thread(key_material.generate, algorithm)
     kid = new_id("sgk")
     public_jwk = key_material.to_jwk(material.public, kid, algorithm)
     return new_row(
@@ -112,7 +124,7 @@ async def generate_next_key(
         algorithm=algorithm,
         status="next",
         public_jwk=orjson.dumps(public_jwk).decode(),
-        private_key=keyring.encrypt(material.private, key_material.associated_data(kid)),
+        private_key=keyring.encrypt(material.private, key_material.secret_id(tenant_id, kid)),
         created_at=datetime.now(UTC),
         activated_at=None,
         retires_at=None,
@@ -142,22 +154,33 @@ async def list_signing_keys(conn: Connection, request: Request[Body, ListQuery])
 
 
 async def _get_current(
-    conn: Connection, scope: dict[str, str]
+    conn: Connection | Pool, scope: dict[str, str]
 ) -> tuple[SigningKeyRow, SigningKeyRow]:
-    """The active and the next key, read after the lock and so as they are now."""
+    """The active and the next key; after the lock they stay as they are. Raises Problem (404)."""
     found = {row.status: row for row in await GET_CURRENT.fetch_all(conn, **scope)}
+    if len(found) < 2:  # the project was deleted meanwhile
+        raise not_found()
     return found["active"], found["next"]
 
 
-@transactional()
-async def rotate_signing_key(conn: Connection, request: Request[RotateSigningKey]) -> Reply:
+async def _generate_next(pool: Pool, request: Request[RotateSigningKey]) -> SigningKeyRow:
+    scope = _scope(request)
+    settings = await GET_SETTINGS.fetch_value(pool, **scope)
+    if settings is None:
+        raise not_found()
+    if not request.body.force:
+        _check_known_everywhere((await _get_current(pool, scope))[1], datetime.now(UTC))
+    algorithm = request.body.algorithm or orjson.loads(settings)["signing_algorithm"]
+    (new,) = await generate_next_keys(request.keyring, algorithm, 1, **scope)
+    return new
+
+
+@transactional(prepare=_generate_next)
+async def rotate_signing_key(
+    conn: Connection, request: Request[RotateSigningKey], new: SigningKeyRow
+) -> Reply:
     """Next becomes active, active retires, and a new key is published as next."""
     scope = _scope(request)
-    before = await GET_SETTINGS.fetch_value(conn, **scope)
-    if before is None:
-        raise not_found()
-    algorithm = request.body.algorithm or orjson.loads(before)["signing_algorithm"]
-    new = await generate_next_key(request.keyring, algorithm, **scope)
     settings = await LOCK_PROJECT.fetch_value(conn, **scope)
     if settings is None:
         raise not_found()
@@ -203,19 +226,26 @@ def _check_known_everywhere(next_key: SigningKeyRow, now: datetime) -> None:
         raise jwks.rotation_too_soon(earliest, reason)
 
 
-@transactional()
-async def revoke_signing_key(conn: Connection, request: Request) -> Reply:
+async def _generate_replacement(pool: Pool, request: Request) -> SigningKeyRow | None:
+    """None for a key that is neither active nor next: it will never be so again."""
+    scope, kid = _scope(request), request.path["kid"]
+    row = await GET.fetch_one(pool, **scope, id=kid)
+    if row is None:
+        raise not_found()
+    if row.status not in ("active", "next"):
+        return None
+    settings = orjson.loads(await GET_SETTINGS.fetch_value(pool, **scope) or b"{}")
+    algorithm = settings.get("signing_algorithm", row.algorithm)
+    (new,) = await generate_next_keys(request.keyring, algorithm, 1, **scope)
+    return new
+
+
+@transactional(prepare=_generate_replacement)
+async def revoke_signing_key(
+    conn: Connection, request: Request, new: SigningKeyRow | None
+) -> Reply:
     """The key leaves the key set at once; an active or next key is replaced."""
     scope, kid = _scope(request), request.path["kid"]
-    before = await GET.fetch_one(conn, **scope, id=kid)
-    if before is None:
-        raise not_found()
-    new = None
-    # A key that is neither active nor next will never be so again.
-    if before.status in ("active", "next"):
-        settings = orjson.loads(await GET_SETTINGS.fetch_value(conn, **scope) or b"{}")
-        algorithm = settings.get("signing_algorithm", before.algorithm)
-        new = await generate_next_key(request.keyring, algorithm, **scope)
     if await LOCK_PROJECT.fetch_value(conn, **scope) is None:
         raise not_found()
     row = await GET.fetch_one(conn, **scope, id=kid)

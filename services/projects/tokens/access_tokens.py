@@ -3,46 +3,26 @@
 Short-lived and stateless: no row is written. An edge verifies them alone, with the public key.
 """
 
-import hashlib
 import time
-from functools import lru_cache
 
 import jwt
 from chassis.database import Connection
-from chassis.encryption import Keyring
 from chassis.request import Reply, Request, reply_to
 from chassis.unit_of_work import read_only
 from contracts.ids import new_id
 from contracts.problems import Problem
 from contracts.scopes import SCOPES, covers
-from contracts.tenants import FoundCredential, IssueToken
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from contracts.tenants import (
+    TOKEN_AUDIENCE,
+    TOKEN_ISSUER,
+    TOKEN_LIFETIME,
+    TOKEN_TYPE,
+    FoundCredential,
+    IssueToken,
+)
 
 from projects.keys import credentials
-from projects.keys.key_rows import hash_secret
-
-ISSUER = "tenantry"
-LIFETIME = 900
-
-
-@lru_cache(maxsize=4)
-def _private_key(seed: bytes) -> tuple[Ed25519PrivateKey, str]:
-    """The key of this installation and its id."""
-    key = Ed25519PrivateKey.from_private_bytes(seed)
-    public = key.public_key().public_bytes_raw()
-    return key, hashlib.sha256(public).hexdigest()[:16]
-
-
-def _private_key_of(keyring: Keyring) -> tuple[Ed25519PrivateKey, str]:
-    return _private_key(keyring.derive("access-token"))
-
-
-@read_only()
-async def get_token_keys(_: Connection, request: Request) -> Reply:
-    """The public key as a JSON Web Key Set."""
-    key, kid = _private_key_of(request.keyring)
-    jwk = jwt.algorithms.OKPAlgorithm.to_jwk(key.public_key(), as_dict=True)
-    return reply_to(request, {"keys": [jwk | {"kid": kid, "use": "sig", "alg": "EdDSA"}]})
+from projects.tokens import token_keys
 
 
 @read_only()
@@ -57,24 +37,27 @@ async def issue_token(conn: Connection, request: Request[IssueToken]) -> Reply:
     found = await _authenticate(conn, request)
     scopes = _granted_scopes(found.scopes, request.body.scope)
     now = int(time.time())
-    expires_at = now + LIFETIME
+    expires_at = now + TOKEN_LIFETIME
     if found.expires_at is not None:
         expires_at = min(expires_at, int(found.expires_at.timestamp()))
     if expires_at <= now:
         raise _invalid_client()
     scope = " ".join(scopes)
     claims = {
-        "iss": ISSUER,
+        "iss": TOKEN_ISSUER,
+        "aud": TOKEN_AUDIENCE,
         "sub": found.key_id,
         "tid": found.tenant_id,
+        "ver": found.secret_version - found.previous,
         "scope": scope,
         "iat": now,
         "exp": expires_at,
         "jti": new_id("jti"),
     }
-    key, kid = _private_key_of(request.keyring)
+    kid, key = await token_keys.get_active(conn, request.keyring)
+    headers = {"typ": TOKEN_TYPE, "kid": kid}
     value = {
-        "access_token": jwt.encode(claims, key, algorithm="EdDSA", headers={"kid": kid}),
+        "access_token": jwt.encode(claims, key, algorithm="EdDSA", headers=headers),
         "token_type": "Bearer",
         "expires_in": expires_at - now,
         "scope": scope,
@@ -86,8 +69,7 @@ async def _authenticate(conn: Connection, request: Request[IssueToken]) -> Found
     """The secret key with the client's id and secret, if it is active."""
     found = None
     if request.body.secret_sha256 is not None:
-        secret_hash = hash_secret(request.keyring, request.body.secret_sha256)
-        found = await credentials.GET_BY_HASH.fetch_one(conn, hash=secret_hash)
+        found = await credentials.find_by_secret(conn, request.keyring, request.body.secret_sha256)
     if (
         found is None
         or found.key_id != request.body.client_id

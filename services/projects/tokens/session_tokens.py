@@ -6,7 +6,7 @@ from functools import lru_cache
 import jwt
 import orjson
 from chassis.database import Connection
-from chassis.encryption import Keyring
+from chassis.encryption import Keyring, SecretId
 from chassis.request import Reply, Request, reply_to
 from chassis.statements import Statement
 from chassis.unit_of_work import read_only
@@ -54,8 +54,8 @@ GET_ACTIVE_KEY = Statement(
 
 
 @lru_cache(maxsize=1024)
-def _private_key(keyring: Keyring, kid: str, encrypted: str) -> key_material.PrivateKey:
-    return key_material.load(keyring.decrypt(encrypted, key_material.associated_data(kid)))
+def _private_key(keyring: Keyring, secret: SecretId, encrypted: str) -> key_material.PrivateKey:
+    return key_material.load(keyring.decrypt(encrypted, secret))
 
 
 @read_only()
@@ -80,7 +80,8 @@ async def sign_token(conn: Connection, request: Request[SignToken]) -> Reply:
         "iat": now,
         "exp": now + lifetime,
     }
-    key = _private_key(request.keyring, row.id, row.private_key)
+    secret = key_material.secret_id(request.tenant, row.id)
+    key = _private_key(request.keyring, secret, row.private_key)
     token = jwt.encode(claims, key, algorithm=row.algorithm, headers={"kid": row.id})
     return reply_to(
         request,

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from chassis.key_rotation import KeyRotation
 
-from webhooks.endpoints.secrets import associated_data
+from webhooks.endpoints.secrets import secret_id
 from webhooks.tables import SECRETS
 
 reencrypt_secrets = KeyRotation(
@@ -14,5 +14,5 @@ reencrypt_secrets = KeyRotation(
         SECRETS.c.webhook_id: "",
         SECRETS.c.created_at: datetime.min.replace(tzinfo=UTC),
     },
-    lambda row: associated_data(row["webhook_id"]),
+    lambda row: secret_id(row["tenant_id"], row["webhook_id"]),
 )

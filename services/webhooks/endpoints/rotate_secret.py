@@ -14,7 +14,7 @@ from sqlalchemy import bindparam, delete, update
 
 from webhooks.endpoints.secrets import (
     create_secret,
-    encrypt_secret,
+    secret_id,
     with_outbox_entry_and_secret,
 )
 from webhooks.endpoints.webhooks import WEBHOOK
@@ -61,7 +61,7 @@ async def rotate_secret(conn: Connection, request: Request) -> Reply:
         conn,
         **key,
         now=now,
-        encrypted=encrypt_secret(request.keyring, secret, row.id),
+        encrypted=request.keyring.encrypt(secret, secret_id(request.tenant, row.id)),
         **entry.parameters(),
     )
     return reply_to(request, {**webhook, "secret": format_secret(secret)})

@@ -3,7 +3,7 @@
 import os
 from typing import Any
 
-from chassis.encryption import Keyring
+from chassis.encryption import SecretId
 from outbox.record import with_outbox_entry
 from sqlalchemy import CTE, ColumnElement, Select, Text, bindparam, insert, select
 
@@ -16,19 +16,9 @@ def create_secret() -> bytes:
     return os.urandom(SECRET_BYTES)
 
 
-def encrypt_secret(keyring: Keyring, secret: bytes, webhook_id: str) -> str:
-    """The secret as it is stored."""
-    return keyring.encrypt(secret, associated_data(webhook_id))
-
-
-def decrypt_secret(keyring: Keyring, encrypted: str, webhook_id: str) -> bytes:
-    """The secret that signs. Raises as `Keyring.decrypt` does."""
-    return keyring.decrypt(encrypted, associated_data(webhook_id))
-
-
-def associated_data(webhook_id: str) -> str:
+def secret_id(tenant_id: str, webhook_id: str) -> SecretId:
     """What an encrypted secret is bound to."""
-    return f"webhook:{webhook_id}"
+    return SecretId("webhook", tenant_id, webhook_id)
 
 
 def with_outbox_entry_and_secret(changed: CTE, created_at: ColumnElement[Any]) -> Select[Any]:

@@ -31,7 +31,7 @@ from sqlalchemy import bindparam, delete, insert, select
 
 from webhooks.endpoints.secrets import (
     create_secret,
-    encrypt_secret,
+    secret_id,
     with_outbox_entry_and_secret,
 )
 from webhooks.queue import pending
@@ -97,7 +97,7 @@ async def create_webhook(
     await CREATE.execute(
         conn,
         **vars(row),
-        encrypted=encrypt_secret(request.keyring, secret, row.id),
+        encrypted=request.keyring.encrypt(secret, secret_id(request.tenant, row.id)),
         **entry.parameters(),
     )
     return reply_to(request, {**webhook, "secret": format_secret(secret)}, created=row.id)

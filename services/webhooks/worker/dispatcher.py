@@ -17,7 +17,7 @@ from chassis.database import CONFLICTS, UNAVAILABLE, Connection, Pool
 from chassis.encryption import Keyring
 from chassis.telemetry import DELIVERIES, DELIVERY_WAIT
 
-from webhooks.endpoints.secrets import decrypt_secret
+from webhooks.endpoints.secrets import secret_id
 from webhooks.queue.claim import MAX_CLAIMED, ClaimedDelivery, claim, release, wake
 from webhooks.queue.ready import WEBHOOK_LIMIT, ReadyWebhook, ReadyWebhooks
 from webhooks.rules.circuit_breaker import CircuitBreaker
@@ -160,10 +160,8 @@ class Dispatcher:
 
     async def _attempt(self, delivery: ClaimedDelivery) -> None:
         try:
-            secrets = [
-                decrypt_secret(self._keyring, encrypted, delivery.webhook_id)
-                for encrypted in delivery.secrets
-            ]
+            secret = secret_id(delivery.tenant_id, delivery.webhook_id)
+            secrets = [self._keyring.decrypt(each, secret) for each in delivery.secrets]
             request = WebhookRequest(
                 delivery.webhook_id,
                 delivery.url,

@@ -12,7 +12,7 @@ from contracts.events import ADDRESS_HEADER, AGENT_HEADER
 from contracts.ids import new_id
 from contracts.topology import STREAM
 from outbox.inbox import ReceivedEvent
-from support.owner import ENCRYPTION_KEYS, HASH_KEY, Owner, heard, heard_lifecycle
+from support.owner import ENCRYPTION_KEYS, HASH_KEYS, Owner, heard, heard_lifecycle
 from support.waiting import until
 from tenantry.dev.health_probe import is_ready
 from tenantry.servers import Servers
@@ -32,7 +32,7 @@ async def running(servers: Servers) -> AsyncIterator[asyncio.subprocess.Process]
             "TENANTRY_DATABASE_URL": servers.database_url("audit"),
             "TENANTRY_HTTP_HOST": HOST,
             "TENANTRY_HTTP_PORT": str(port),
-            "TENANTRY_HASH_KEY": HASH_KEY,
+            "TENANTRY_HASH_KEYS": HASH_KEYS,
             "TENANTRY_ENCRYPTION_KEYS": ENCRYPTION_KEYS,
             "TENANTRY_AUDIT_RETENTION_DAYS": "36500",
         },

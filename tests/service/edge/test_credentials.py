@@ -1,6 +1,6 @@
 """What an edge does with a credential by itself, on a real NATS with nobody or projects behind."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
@@ -8,10 +8,11 @@ import pytest
 from chassis.health import Health
 from chassis.nats_client import connect
 from chassis.rpc.server import Server
-from chassis.unit_of_work import UnitOfWork
+from chassis.unit_of_work import Handler, UnitOfWork
 from contracts import api_keys as key_calls
 from contracts import projects as project_calls
 from contracts import tenants as calls
+from contracts.calls import Call
 from contracts.context import Context
 from contracts.ids import new_id
 from contracts.problems import Problem
@@ -21,6 +22,7 @@ from edge.auth.credentials import Credentials
 from edge.auth.principals import BearerCredential
 from nats.aio.client import Client
 from projects.rpc import HANDLERS
+from projects.tokens import token_keys
 from support.owner import TRACE, Owner, owner_of
 from support.waiting import until
 from tenantry.servers import Servers
@@ -53,17 +55,20 @@ async def edge(servers: Servers) -> AsyncIterator[Credentials]:
 @pytest.fixture(scope="session")
 async def projects(servers: Servers) -> AsyncIterator[Owner]:
     async with owner_of("projects", HANDLERS, servers) as owner:
+        await token_keys.maintain(owner.pool, owner.keyring)
         yield owner
 
 
 @asynccontextmanager
-async def answering(owner: Owner, servers: Servers) -> AsyncIterator[None]:
+async def answering(
+    owner: Owner, servers: Servers, handlers: Mapping[Call, Handler] = HANDLERS
+) -> AsyncIterator[None]:
     """Projects answers its calls over NATS, as long as this lasts."""
     async with nats_as("projects", servers) as nats:
         server = Server(
             "projects", UnitOfWork(owner.pool, owner.keyring, lambda: None), owner.keyring
         )
-        await server.start(nats, HANDLERS, Health())
+        await server.start(nats, handlers, Health())
         # The first PING of nats-py overtakes the subscriptions that it flushes.
         await nats.flush()
         await nats.flush()

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 from contracts.ids import new_id
 from projects.rpc import HANDLERS
+from projects.tokens import token_keys
 from service.projects.client import ProjectsClient
 from support.owner import owner_of
 from tenantry.servers import Servers
@@ -13,6 +14,7 @@ from tenantry.servers import Servers
 @pytest.fixture(scope="session")
 async def client(servers: Servers) -> AsyncIterator[ProjectsClient]:
     async with owner_of("projects", HANDLERS, servers) as owner:
+        await token_keys.maintain(owner.pool, owner.keyring)
         yield ProjectsClient(owner)
 
 

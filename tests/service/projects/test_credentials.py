@@ -21,6 +21,8 @@ async def test_a_key_is_found_by_its_secret_and_by_its_id(
         "tenant_status": "active",
         "expires_at": None,
         "previous": False,
+        "secret_version": 1,
+        "previous_expires_at": None,
         "quotas": {},
     }
     by_id = await client.call(calls.FIND_CREDENTIAL, None, {"key_id": key["id"]})

@@ -7,7 +7,9 @@ from collections import Counter
 import pytest
 from chassis import key_rotation
 from chassis.encryption import Keyring
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from projects.rpc import HANDLERS
+from projects.signing.key_material import secret_id
 from projects.signing.key_rotation import reencrypt_secrets
 from service.projects.client import ProjectsClient
 from support.owner import ENCRYPTION_KEYS, Owner
@@ -120,6 +122,29 @@ async def test_signing_keys_that_rotate_meanwhile_are_neither_lost_nor_restored(
         "SELECT count(*) FROM signing_keys WHERE status = 'retiring' AND private_key IS NULL"
     )
     assert erased == 30
+
+
+async def test_what_no_derived_key_has_encrypted_is_moved_to_one(
+    empty: ProjectsClient, tenant: str
+) -> None:
+    """As version 0.1 encrypted it: by the encryption key itself, of the same id."""
+    project = await empty.create_project(tenant)
+    keyring = empty.owner.keyring
+    cipher = AESGCM(base64.b64decode(ENCRYPTION_KEYS.partition(":")[2]))
+    for row in await empty.pool.fetch("SELECT id, private_key FROM signing_keys"):
+        private = keyring.decrypt(row["private_key"], secret_id(tenant, row["id"]))
+        sealed = bytes(12) + cipher.encrypt(bytes(12), private, f"signing_key:{row['id']}".encode())
+        older = f"k1.{base64.urlsafe_b64encode(sealed).decode()}"
+        await empty.execute(
+            "UPDATE signing_keys SET private_key = $1 WHERE id = $2", older, row["id"]
+        )
+    assert await signs(empty, tenant, project), "it decrypts as it is"
+    async with empty.pool.acquire() as conn:
+        assert await reencrypt_secrets(conn, keyring) == 2
+        assert await reencrypt_secrets(conn, keyring) == 0
+    moved = "SELECT count(*) FROM signing_keys WHERE private_key LIKE 'k1.2.%'"
+    assert await empty.pool.fetchval(moved) == 2
+    assert await signs(empty, tenant, project)
 
 
 async def test_a_locked_row_is_waited_for_at_the_end(empty: ProjectsClient, tenant: str) -> None:

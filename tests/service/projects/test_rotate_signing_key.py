@@ -115,7 +115,9 @@ async def test_generating_an_rsa_key_does_not_block_the_event_loop(client: Proje
 
     counting = asyncio.create_task(count_turns())
     keyring = client.owner.keyring
-    await signing_keys.generate_next_key(keyring, "RS256", tenant_id="ten_1", project_id="prj_1")
+    await signing_keys.generate_next_keys(
+        keyring, "RS256", 1, tenant_id="ten_1", project_id="prj_1"
+    )
     counting.cancel()
     assert turns > 50
 

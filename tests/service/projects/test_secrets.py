@@ -5,6 +5,7 @@ import base64
 from contracts import api_keys as key_calls
 from contracts import signing_keys as signing_calls
 from contracts.secrets import digest
+from projects.signing.key_material import secret_id
 from service.projects.client import ProjectsClient
 
 TABLES = ("api_keys", "signing_keys", "projects", "tenants", "outbox", "idempotency")
@@ -66,7 +67,7 @@ async def test_no_private_key_is_recorded_or_stored_readable(
     )
     encrypted = [row["private_key"] for row in rows]
     decrypt = client.owner.keyring.decrypt
-    private = [decrypt(row["private_key"], f"signing_key:{row['id']}") for row in rows]
+    private = [decrypt(row["private_key"], secret_id(tenant, row["id"])) for row in rows]
     for body in ({}, {"algorithm": "RS256"}):
         await client.rotate_signing_key(tenant, project, force=True, **body)
     active = (await client.signing_keys_by_status(tenant, project))["active"][0]

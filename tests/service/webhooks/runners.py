@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from support.owner import ENCRYPTION_KEYS, HASH_KEY, Owner
+from support.owner import ENCRYPTION_KEYS, HASH_KEYS, Owner
 from support.waiting import until
 from tenantry.dev.health_probe import is_ready
 from tenantry.servers import Servers
@@ -51,7 +51,7 @@ async def run_webhooks(servers: Servers, log: Path) -> AsyncIterator[WebhooksPro
         "TENANTRY_NATS_URL": servers.nats_url("webhooks"),
         "TENANTRY_DATABASE_URL": servers.database_url("webhooks"),
         "TENANTRY_HTTP_PORT": str(port),
-        "TENANTRY_HASH_KEY": HASH_KEY,
+        "TENANTRY_HASH_KEYS": HASH_KEYS,
         "TENANTRY_ENCRYPTION_KEYS": ENCRYPTION_KEYS,
         "TENANTRY_WEBHOOKS_ALLOW_PRIVATE": "true",
     }

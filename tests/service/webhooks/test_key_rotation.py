@@ -6,13 +6,13 @@ from collections import Counter
 
 import pytest
 from chassis import key_rotation
-from chassis.encryption import Keyring
+from chassis.encryption import Keyring, SecretId
 from contracts import webhooks as calls
 from service.webhooks.client import WebhooksClient
 from support.owner import ENCRYPTION_KEYS
 from support.waiting import until
 from webhooks.endpoints.key_rotation import reencrypt_secrets
-from webhooks.endpoints.secrets import decrypt_secret
+from webhooks.endpoints.secrets import secret_id
 from webhooks.rules.signature import format_secret
 
 SECOND = "k2:" + base64.b64encode(b"the-second-key-of-exactly-32-by!").decode()
@@ -23,7 +23,7 @@ def keyring(client: WebhooksClient, encryption_keys: str) -> Keyring:
     """The keyring of a process with other keys in its environment."""
     settings = client.owner.settings
     secret = type(settings.encryption_keys)(encryption_keys)
-    return Keyring(settings.model_copy(update={"encryption_keys": secret}))
+    return Keyring.of(settings.model_copy(update={"encryption_keys": secret}))
 
 
 @pytest.fixture
@@ -33,9 +33,9 @@ async def both(client: WebhooksClient) -> Keyring:
     return keyring(client, f"{SECOND},{ENCRYPTION_KEYS}")
 
 
-async def encrypted_secrets(client: WebhooksClient) -> list[tuple[str, str]]:
-    rows = await client.pool.fetch("SELECT webhook_id, sealed FROM secrets")
-    return [(row["webhook_id"], row["sealed"]) for row in rows]
+async def encrypted_secrets(client: WebhooksClient) -> list[tuple[SecretId, str]]:
+    rows = await client.pool.fetch("SELECT tenant_id, webhook_id, sealed FROM secrets")
+    return [(secret_id(row["tenant_id"], row["webhook_id"]), row["sealed"]) for row in rows]
 
 
 async def secrets_by_key(client: WebhooksClient) -> Counter[str]:
@@ -46,8 +46,8 @@ async def decrypted_secrets(client: WebhooksClient) -> set[str]:
     """All secrets, read by the second key alone."""
     alone = keyring(client, SECOND)
     return {
-        format_secret(decrypt_secret(alone, text, webhook))
-        for webhook, text in await encrypted_secrets(client)
+        format_secret(alone.decrypt(text, secret))
+        for secret, text in await encrypted_secrets(client)
     }
 
 

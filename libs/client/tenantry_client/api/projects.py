@@ -7,6 +7,7 @@ from contracts.api_keys import (
     ApiKeyVerdict,
     CreateApiKey,
     IssuedApiKey,
+    RevokeApiKeyQuery,
     RotateApiKey,
 )
 from contracts.catalogue import SettingsSchema
@@ -60,8 +61,10 @@ def list_api_keys(
     return Pages("GET", _KEYS, {200: ApiKeyPage}, (project_id,), query, name="api_keys")
 
 
-def revoke_api_key(project_id: str, key_id: str) -> Request[None]:
-    return Request("DELETE", _KEYS + "/{key_id}", {204: None}, (project_id, key_id))
+def revoke_api_key(
+    project_id: str, key_id: str, query: RevokeApiKeyQuery = RevokeApiKeyQuery()
+) -> Request[None]:
+    return Request("DELETE", _KEYS + "/{key_id}", {204: None}, (project_id, key_id), query)
 
 
 def rotate_api_key(

@@ -2,7 +2,7 @@
 
 from urllib.parse import urlencode
 
-from contracts.api_keys import ApiKey, ApiKeyPage, IssuedApiKey
+from contracts.api_keys import ApiKey, ApiKeyPage, IssuedApiKey, RevokeApiKeyQuery
 from contracts.models import DeleteQuery, DeletionPreview
 from contracts.tenants import (
     AccessToken,
@@ -62,9 +62,11 @@ def list_root_keys(
     return Pages("GET", _ROOT_KEYS, {200: ApiKeyPage}, (tenant_id,), query, name="api_keys")
 
 
-def revoke_root_key(tenant_id: str, key_id: str) -> Request[None]:
+def revoke_root_key(
+    tenant_id: str, key_id: str, query: RevokeApiKeyQuery = RevokeApiKeyQuery()
+) -> Request[None]:
     """As the operator."""
-    return Request("DELETE", _ROOT_KEYS + "/{key_id}", {204: None}, (tenant_id, key_id))
+    return Request("DELETE", _ROOT_KEYS + "/{key_id}", {204: None}, (tenant_id, key_id), query)
 
 
 def who_am_i() -> Request[WhoAmI]:
