@@ -95,6 +95,7 @@ def sql_databases() -> Iterator[str]:
         yield f"\\connect {each.name}"
         yield "CREATE EXTENSION IF NOT EXISTS pg_trgm;"
         yield "CREATE EXTENSION IF NOT EXISTS btree_gin;"
+        yield "REVOKE CREATE ON SCHEMA public FROM PUBLIC;"
         if not each.is_append_only:
             yield f"ALTER DEFAULT PRIVILEGES FOR ROLE {each.name}_owner IN SCHEMA public"
             yield f"    GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {each.name};"
