@@ -19,6 +19,9 @@ _REGION = re.compile(
     re.MULTILINE,
 )
 
+_SERVICE_VERBS = ("PING", "INFO", "STATS")
+"""Of the NATS services protocol (ADR-32 of NATS)."""
+
 Region = Callable[[], Iterator[str]]
 REGIONS: dict[str, Region] = {}
 
@@ -45,7 +48,14 @@ def nats_users() -> Iterator[str]:
             f"$JS.API.CONSUMER.MSG.NEXT.{STREAM}.{each.name}",
             f"$JS.ACK.{STREAM}.{each.name}.>",
         ]
-        subscribe = f'["_INBOX_{each.name}.>", "tenantry.rpc.{each.name}.>", "$SRV.>"]'
+        subscribe = [
+            f"_INBOX_{each.name}.>",
+            f"tenantry.rpc.{each.name}.>",
+            # Verb by verb: who may hear `$SRV.*` is let into `$SRV.>` as well.
+            *(f"$SRV.{verb}" for verb in _SERVICE_VERBS),
+            *(f"$SRV.{verb}.tenantry-{each.name}" for verb in _SERVICE_VERBS),
+            *(f"$SRV.{verb}.tenantry-{each.name}.*" for verb in _SERVICE_VERBS),
+        ]
         yield "    {"
         yield f"      user: {each.name}"
         yield f"      password: $TENANTRY_NATS_PASSWORD_{each.name.upper()}"
@@ -53,7 +63,9 @@ def nats_users() -> Iterator[str]:
         yield "        publish: ["
         yield from (f'          "{subject}"' for subject in publish)
         yield "        ]"
-        yield f"        subscribe: {subscribe}"
+        yield "        subscribe: ["
+        yield from (f'          "{subject}"' for subject in subscribe)
+        yield "        ]"
         yield "        allow_responses: true"
         yield "      }"
         yield "    }"
@@ -67,7 +79,7 @@ def nats_edge() -> Iterator[str]:
 @region
 def nats_subscriber_denied() -> Iterator[str]:
     for each in SERVICES:
-        yield f'            "$JS.API.CONSUMER.CREATE.{STREAM}.{each.name}.>"'
+        yield f'            "$JS.API.CONSUMER.INFO.{STREAM}.{each.name}"'
         yield f'            "$JS.API.CONSUMER.MSG.NEXT.{STREAM}.{each.name}"'
         yield f'            "$JS.ACK.{STREAM}.{each.name}.>"'
 

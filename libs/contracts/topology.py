@@ -77,6 +77,8 @@ SERVICES = (
         max_replicas=4,
     ),
 )
+SUBSCRIBER_PREFIX = "subscriber-"
+"""What the names of durable consumers begin with that services of other teams read from."""
 SERVICE_NAMES = tuple(each.name for each in SERVICES)
 ERASING_SERVICES = tuple(each.name for each in SERVICES if each.erases_tenants)
 """They confirm that a tenant is erased; projects, which owns the tenants, waits for all of them."""

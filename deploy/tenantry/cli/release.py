@@ -67,6 +67,14 @@ def bootstrap(
             max=5,
         ),
     ] = None,
+    subscriber: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME or NAME=FILTER: a durable consumer subscriber-NAME for a service of yours. "
+            "Repeat it for more; several by blanks in the variable.",
+            envvar="TENANTRY_SUBSCRIBERS",
+        ),
+    ] = None,
     data: Data = None,
     as_json: Json = False,
 ) -> None:
@@ -84,9 +92,9 @@ def bootstrap(
 
     url = find_installation(data).nats_url()
     if watch:
-        asyncio.run(streams.watch(url, replicas))
+        asyncio.run(streams.watch(url, replicas, subscriber or ()))
         return
-    asyncio.run(streams.bootstrap(url, replicas))
+    asyncio.run(streams.bootstrap(url, replicas, subscriber or ()))
     if as_json:
         output.print_json({"stream": "EVENTS", "consumers": list(SERVICE_NAMES)})
     else:
