@@ -27,8 +27,18 @@ _NEXT_HEADER = "Tenantry-Next"
 _POLL_SECONDS = 0.5
 _KEEP_ALIVE_SECONDS = 15.0
 _MAX_SECONDS = 3600.0
-_EXPORTS = ConcurrencyLimit("exports", per_tenant=4, total=64)
+_EXPORTS = ConcurrencyLimit("exports", per_tenant=4, total=16)
+_PROOFS = ConcurrencyLimit("proofs", per_tenant=2, total=8)
 _FEEDS = ConcurrencyLimit("open feeds", per_tenant=32, total=1024)
+
+
+async def get_proof(gateway: Gateway, request: AuthorizedRequest) -> Response:
+    """A slice of the proof; few at a time, for one tenant and for all."""
+    slot = _PROOFS.acquire(request.context.tenant())
+    try:
+        return await gateway.forward(request)
+    finally:
+        slot.release()
 
 
 async def export_events(gateway: Gateway, request: AuthorizedRequest) -> Response:

@@ -3,7 +3,14 @@
 from typing import Literal
 
 from contracts.api_keys import ApiKey, ApiKeysQuery, ApiKeyVerdict, CreateApiKey, RotateApiKey
-from contracts.audit import AuditEvent, AuditFilters, AuditQuery, ExportedEvent, FeedQuery
+from contracts.audit import (
+    AuditEvent,
+    AuditFilters,
+    AuditQuery,
+    ExportedEvent,
+    FeedQuery,
+    ProofQuery,
+)
 from contracts.events import Event, EventData
 from contracts.invitations import AcceptInvitation, CreateInvitation, Invitation, InvitationsQuery
 from contracts.members import AddMember, Member, MembersQuery, UpdateMember
@@ -110,6 +117,7 @@ __all__ = [
     "Project",
     "ProjectSettings",
     "ProjectsQuery",
+    "ProofQuery",
     "RefreshSession",
     "Replay",
     "RootKeysQuery",
