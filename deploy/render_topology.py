@@ -115,56 +115,22 @@ def sql_databases() -> Iterator[str]:
             yield f"    GRANT USAGE, SELECT ON SEQUENCES TO {each.name};"
 
 
-def _database(name: str, role: str) -> str:
-    return f"postgresql://{role}:${{TENANTRY_POSTGRES_PASSWORD_{role.upper()}}}@postgres/{name}"
-
-
-@region
-def compose_migration_urls() -> Iterator[str]:
-    for each in SERVICES:
-        url = _database(each.name, f"{each.name}_owner")
-        yield f"  TENANTRY_{each.name.upper()}_MIGRATION_URL: {url}"
-
-
-@region
-def compose_database_urls() -> Iterator[str]:
-    for each in SERVICES:
-        url = _database(each.name, each.name)
-        yield f"      TENANTRY_{each.name.upper()}_DATABASE_URL: {url}"
-
-
-@region
-def compose_postgres() -> Iterator[str]:
-    for each in SERVICES:
-        for role in (each.name, f"{each.name}_owner"):
-            name = f"TENANTRY_POSTGRES_PASSWORD_{role.upper()}"
-            yield f"      {name}: ${{{name}}}"
-
-
-@region
-def compose_nats() -> Iterator[str]:
-    for each in SERVICES:
-        name = f"TENANTRY_NATS_PASSWORD_{each.name.upper()}"
-        yield f"      {name}: ${{{name}}}"
-
-
 @region
 def compose_services() -> Iterator[str]:
     for each in SERVICES:
-        upper, networks = each.name.upper(), "inside"
-        if each.reaches_internet:
-            networks = "inside, outside"
+        networks = "inside, outside" if each.reaches_internet else "inside"
         yield f"  {each.name}:"
         yield "    <<: *ours"
         yield f"    image: tenantry/{each.name}"
         arguments = f"args: {{ SERVICE: {each.name} }}"
         yield f"    build: {{ context: ., dockerfile: deploy/Dockerfile, {arguments} }}"
         yield "    environment:"
-        yield "      <<: *keys"
-        password = f"${{TENANTRY_NATS_PASSWORD_{upper}}}"
-        yield f"      TENANTRY_NATS_URL: nats://{each.name}:{password}@nats:4222"
-        yield f"      TENANTRY_DATABASE_URL: {_database(each.name, each.name)}"
+        yield "      <<: *secrets"
         yield from (f"      {setting}" for setting in each.environment)
+        source = f'"${{TENANTRY_SECRETS:-./secrets}}/{each.name}"'
+        rights = "read_only: true, bind: { create_host_path: false }"
+        yield "    volumes:"
+        yield f"      - {{ type: bind, source: {source}, target: /run/secrets, {rights} }}"
         yield f"    networks: [{networks}]"
         yield "    depends_on: *prepared"
         yield ""

@@ -17,6 +17,8 @@ LIFECYCLE_PREFIX = "tenantry.lifecycle"
 STREAM = "EVENTS"
 STREAM_SUBJECTS = (f"{EVENTS_PREFIX}.>", f"{LIFECYCLE_PREFIX}.>")
 """What the stream keeps."""
+SUBSCRIBER_PREFIX = "subscriber-"
+"""What the names of durable consumers begin with that services of other teams read from."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,6 @@ SERVICES = (
         max_replicas=4,
     ),
 )
-SUBSCRIBER_PREFIX = "subscriber-"
-"""What the names of durable consumers begin with that services of other teams read from."""
 SERVICE_NAMES = tuple(each.name for each in SERVICES)
 ERASING_SERVICES = tuple(each.name for each in SERVICES if each.erases_tenants)
 """They confirm that a tenant is erased; projects, which owns the tenants, waits for all of them."""
