@@ -61,7 +61,10 @@ async def _check_connection(client: Client) -> list[CheckResult]:
             results.append(await _check_lag(client, what))
         else:
             results += await _check_stream(client, what)
-    return [*results, *await _check_pushes(client)]
+    stream = wrong.get(f"stream {STREAM}")
+    if stream is None or not stream.is_missing:
+        results += await _check_pushes(client)
+    return results
 
 
 async def _check_pushes(client: Client) -> list[CheckResult]:
