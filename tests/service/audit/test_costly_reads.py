@@ -3,37 +3,27 @@
 import asyncio
 import statistics
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
-from audit import chain
 from audit.app import EXPORTS, PROOFS
 from audit.rpc import handlers
 from audit.settings import AuditSettings
 from audit.subscribers import handle_events
-from audit.tables import EVENTS, EventRow
 from chassis.database import open_pool
-from chassis.rows import new_row
 from contracts import audit as calls
 from contracts.ids import new_id
 from outbox.inbox import process_once
-from support.owner import TRACE, Owner, heard, owner_of
+from support.long_trail import extend_trail
+from support.owner import Owner, heard, owner_of
 from tenantry.servers import Servers, backing_servers
 
 MILLION = 1_000_000
-START = datetime(2026, 1, 1, tzinfo=UTC)
-MONTHS = [date(2026, month, 1) for month in range(1, 7)]
-PER_EVENT = timedelta(seconds=15)
 EDGE_SECONDS = 1.8
 """How long an edge waits."""
-_INDEXES = """
-SELECT indexrelid::regclass::text FROM pg_index
- WHERE indrelid = 'events'::regclass AND NOT indisprimary
-"""
 
 
 @pytest.fixture(scope="module")
@@ -54,57 +44,6 @@ async def busy(own_servers: Servers) -> AsyncIterator[Owner]:
         yield owner
     await exports.close()
     await proofs.close()
-
-
-def chained(tenant: str, count: int) -> Iterator[tuple[Any, ...]]:
-    """Rows of `events` that are a valid chain."""
-    previous = None
-    names = [each.name for each in EVENTS.c]
-    for number in range(1, count + 1):
-        moment = START + number * PER_EVENT
-        event = new_row(
-            EventRow,
-            tenant_id=tenant,
-            sequence=number,
-            filed_at=moment,
-            id=f"evt_{number}",
-            action="user.updated",
-            resource_type="user",
-            resource_id=f"usr_{number % 1000}",
-            actor_type="api_key",
-            actor_id="key_1",
-            request_id=f"req_{number}",
-            traceparent=TRACE,
-            reason=None,
-            changes='{"status":{"from":"active","to":"suspended"}}',
-            created_at=moment,
-            commitment=None,
-            lateness=0,
-            action_ordinal=number,
-            resource_type_ordinal=number,
-            actor_type_ordinal=number,
-            actor_id_ordinal=number,
-            resource_id_ordinal=1 + number // 1000,
-        )
-        previous = event.digest = chain.digest(event, previous)
-        yield tuple(getattr(event, name) for name in names)
-
-
-async def store(servers: Servers, tenant: str, count: int) -> None:
-    """As the owner, whom no trigger checks; without the indexes that a proof does not need."""
-    conn = await asyncpg.connect(servers.migration_url("audit"))
-    await conn.execute("SELECT make_partitions($1)", MONTHS)
-    for (index,) in await conn.fetch(_INDEXES) if count == MILLION else ():
-        await conn.execute(f"DROP INDEX {index}")
-    columns = [each.name for each in EVENTS.c]
-    await conn.copy_records_to_table("events", records=chained(tenant, count), columns=columns)
-    await conn.execute(
-        "INSERT INTO heads (tenant_id, sequence, digest, filed_at)"
-        " SELECT tenant_id, sequence, digest, filed_at FROM events"
-        "  WHERE tenant_id = $1 ORDER BY sequence DESC LIMIT 1",
-        tenant,
-    )
-    await conn.close()
 
 
 async def prove(owner: Owner, tenant: str) -> list[dict[str, Any]]:
@@ -133,7 +72,7 @@ async def p95(step: Callable[[], Awaitable[object]], until: Callable[[], bool]) 
 
 async def test_forty_at_once_delay_nobody_else(busy: Owner, own_servers: Servers) -> None:
     long, other = new_id("ten"), new_id("ten")
-    await store(own_servers, long, 50_000)
+    await extend_trail(own_servers.migration_url("audit"), long, 50_000)
     async with busy.pool.acquire() as conn:
         events = [heard(other, "user.created", new_id("usr")) for _ in range(200)]
         await process_once(conn, handle_events, events)
@@ -151,7 +90,7 @@ async def test_forty_at_once_delay_nobody_else(busy: Owner, own_servers: Servers
 
 async def test_a_proof_of_a_million_events_answers(busy: Owner, own_servers: Servers) -> None:
     tenant = new_id("ten")
-    await store(own_servers, tenant, MILLION)
+    await extend_trail(own_servers.migration_url("audit"), tenant, MILLION, indexed=False)
     found = await prove(busy, tenant)
     assert [each["valid"] for each in found] == [True] * len(found)
     assert (found[-1]["length"], found[-1]["next_after"]) == (MILLION, None)
