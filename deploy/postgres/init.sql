@@ -57,7 +57,10 @@ SELECT format('CREATE DATABASE %I OWNER %I TEMPLATE template0 ENCODING ''UTF8'' 
 SELECT format('REVOKE ALL ON DATABASE %I FROM PUBLIC; GRANT CONNECT ON DATABASE %1$I TO %1$I', role) FROM wanted
  WHERE role NOT LIKE '%\_owner'
 \gexec
-REVOKE ALL ON DATABASE postgres, template1 FROM PUBLIC;
+-- On a managed server these may belong to its provider.
+SELECT format('REVOKE ALL ON DATABASE %I FROM PUBLIC', datname) FROM pg_database
+ WHERE datname IN ('postgres', 'template1') AND pg_has_role(datdba, 'USAGE')
+\gexec
 
 -- What the owner creates the runtime role may use, but not alter.
 -- <topology sql-databases>
