@@ -16,9 +16,10 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from contracts.topology import Lock
-from sqlalchemy import Connection, MetaData, text
+from sqlalchemy import ARRAY, Column, Connection, MetaData, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from chassis.database import ID
 from chassis.merge_patch import encoded_object
 
 PATIENCE = "10s"
@@ -125,3 +126,23 @@ def keep_json_as_written(table: str, column: str, key: Sequence[str]) -> None:
             {"short": encoded_object(orjson.loads(written), column)}
             | dict(zip(key, values, strict=True)),
         )
+
+
+def add_mentions() -> None:
+    """Adds to the stored answers whom they show (`chassis.idempotency`), in a step."""
+    mentions: Column[list[str]] = Column(
+        "mentions", ARRAY(ID), nullable=False, server_default=text("'{}'")
+    )
+    op.add_column("idempotency", mentions)
+    op.create_index(
+        "idempotency_mentions",
+        "idempotency",
+        ["mentions"],
+        postgresql_using="gin",
+        postgresql_where=text("mentions <> '{}'"),
+    )
+
+
+def remove_mentions() -> None:
+    op.drop_index("idempotency_mentions", table_name="idempotency")
+    op.drop_column("idempotency", "mentions")

@@ -4,11 +4,12 @@ The user's row is locked first and then those of the organizations, in the order
 nobody adds the user as a member meanwhile, and two deletions never wait for each other.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from chassis.case_folding import fold_case
 from chassis.database import Connection
+from chassis.idempotency import erase_answers
 from chassis.merge_patch import check_version
 from chassis.request import Reply, Request, json_bytes, reply_to
 from chassis.rows import changed_row, to_resource
@@ -129,7 +130,9 @@ async def delete_user(conn: Connection, request: Request[Body, DeleteUserQuery])
     context = request.context
     entries = await _delete_memberships(conn, context, key)
     entries += await sessions.revoke_all_of_user(conn, context, key["user_id"], "user_deleted")
-    entries += await _delete_invitations(conn, context, key, user.email)
+    invitations = await DELETE_INVITATIONS.fetch_all(conn, **key, email=user.email)
+    entries += _create_revoked_entries(context, invitations)
+    await erase_answers(conn, [key["user_id"], *(each.id for each in invitations)])
     await DELETE.execute(conn, **key)
     data = {"user_id": key["user_id"]}
     entries.append(create_entry(context, UserDeleted, key["user_id"], data))
@@ -168,14 +171,13 @@ async def _delete_memberships(
     ]
 
 
-async def _delete_invitations(
-    conn: Connection, context: Context, key: Mapping[str, str], email: str
+def _create_revoked_entries(
+    context: Context, invitations: Sequence[InvitationRow]
 ) -> list[OutboxEntry]:
-    """Those of former emails too. Returns the events of the pending ones, as revoked."""
+    """The events of the pending ones; the others are closed already."""
     now = datetime.now(UTC)
-    rows = await DELETE_INVITATIONS.fetch_all(conn, **key, email=email)
     entries = []
-    for row in sorted(rows, key=lambda row: row.id):
+    for row in sorted(invitations, key=lambda row: row.id):
         if row.status == "pending" and row.expires_at > now:
             invitation = to_resource(changed_row(row, status="revoked"), Invitation)
             data = {"organization_id": row.organization_id, "invitation": invitation}
