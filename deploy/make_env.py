@@ -1,12 +1,14 @@
 """Writes `.env` with fresh secrets for docker compose; to an existing file it adds what is missing.
 
-Usage: make_env.py [FILE]
+Usage: make_env.py [FILE]. Beside the file, in `secrets/`, it writes for each container the files
+that this one may read, so that no secret stands in the environment of a container.
 """
 
 import base64
 import os
 import secrets
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "libs"))
@@ -46,6 +48,74 @@ def _fresh_values(existing: dict[str, str]) -> dict[str, str]:
     return values
 
 
+_KEYS = ("HASH_KEY", "HASH_KEYS", "ENCRYPTION_KEYS")
+_HASHED_SECRETS = ("identity", "projects")
+"""They still verify what version 0.1 has hashed, with the one key that it had for all."""
+
+
+def _nats_url(values: dict[str, str], user: str) -> str:
+    return f"nats://{user}:{values[f'TENANTRY_NATS_PASSWORD_{user.upper()}']}@nats:4222"
+
+
+def _database_url(values: dict[str, str], role: str, database: str) -> str:
+    password = values[f"TENANTRY_POSTGRES_PASSWORD_{role.upper()}"]
+    return f"postgresql://{role}:{password}@postgres/{database}"
+
+
+def _files(values: dict[str, str]) -> Iterator[tuple[str, str, str]]:
+    """Container, variable and value: who may know what."""
+    yield from _files_of_servers(values)
+    for name in SERVICE_NAMES:
+        yield from _files_of_service(values, name)
+    redis_url = f"redis://:{values['REDIS_PASSWORD']}@redis:6379/0"
+    yield "edge", "TENANTRY_NATS_URL", _nats_url(values, "edge")
+    for container in ("streams", "tenantry"):
+        yield container, "TENANTRY_NATS_ADMIN_URL", _nats_url(values, "admin")
+    for container in ("edge", "tenantry"):
+        yield container, "TENANTRY_REDIS_URL", redis_url
+    for container in ("edge", "tenantry", "api"):
+        yield container, "TENANTRY_OPERATOR_KEY", values["TENANTRY_OPERATOR_KEY"]
+    for variable, value in values.items():
+        if variable.startswith("TENANTRY_") and variable.endswith(_KEYS):
+            yield "tenantry", variable, value
+
+
+def _files_of_servers(values: dict[str, str]) -> Iterator[tuple[str, str, str]]:
+    yield "redis", "REDIS_PASSWORD", values["REDIS_PASSWORD"]
+    for variable, value in values.items():
+        if "POSTGRES_PASSWORD" in variable:
+            yield "postgres", variable, value
+        elif "NATS_PASSWORD" in variable:
+            yield "nats", variable, value
+
+
+def _files_of_service(values: dict[str, str], name: str) -> Iterator[tuple[str, str, str]]:
+    upper, url = name.upper(), _database_url(values, name, name)
+    yield name, "TENANTRY_NATS_URL", _nats_url(values, name)
+    yield name, "TENANTRY_DATABASE_URL", url
+    yield "tenantry", f"TENANTRY_{upper}_DATABASE_URL", url
+    for container in ("migrate", "tenantry"):
+        owner_url = _database_url(values, f"{name}_owner", name)
+        yield container, f"TENANTRY_{upper}_MIGRATION_URL", owner_url
+    for key in ("HASH_KEYS", "ENCRYPTION_KEYS"):
+        if value := values.get(f"TENANTRY_{upper}_{key}"):
+            yield name, f"TENANTRY_{key}", value
+    if name in _HASHED_SECRETS and (oldest := values.get("TENANTRY_HASH_KEY")):
+        yield name, "TENANTRY_HASH_KEY", oldest
+
+
+def _write_files(folder: Path, values: dict[str, str]) -> None:
+    """Nobody else on this machine gets into the folder; in a container its user may read them."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    folder.chmod(0o700)
+    for container, variable, value in _files(values):
+        (folder / container).mkdir(exist_ok=True)
+        (folder / container).chmod(0o755)
+        file = folder / container / variable.lower()
+        file.write_text(value)
+        file.chmod(0o644)
+
+
 def main(path: Path) -> int:
     """The exit code. A name that is in the file, even in a comment, is not written again."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
@@ -57,6 +127,8 @@ def main(path: Path) -> int:
         missing = {name: value for name, value in fresh.items() if name not in known}
         file.write("\n" if existing and not existing.endswith("\n") else "")
         file.writelines(f"{name}={value}\n" for name, value in missing.items())
+    lines = [line.partition("=") for line in existing.splitlines() if not line.startswith("#")]
+    _write_files(path.parent / "secrets", {name: value for name, _, value in lines} | missing)
     if not existing:
         message = (
             f"Wrote {path} with fresh secrets (mode 0600). Keep it: data is encrypted with it."

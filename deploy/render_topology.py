@@ -19,7 +19,9 @@ _REGION = re.compile(
     re.MULTILINE,
 )
 
-_RUN_MAKE_ENV = "run make env, which adds what is missing"
+_SERVICE_VERBS = ("PING", "INFO", "STATS")
+"""Of the NATS services protocol (ADR-32 of NATS)."""
+
 Region = Callable[[], Iterator[str]]
 REGIONS: dict[str, Region] = {}
 
@@ -46,7 +48,14 @@ def nats_users() -> Iterator[str]:
             f"$JS.API.CONSUMER.MSG.NEXT.{STREAM}.{each.name}",
             f"$JS.ACK.{STREAM}.{each.name}.>",
         ]
-        subscribe = f'["_INBOX_{each.name}.>", "tenantry.rpc.{each.name}.>", "$SRV.>"]'
+        subscribe = [
+            f"_INBOX_{each.name}.>",
+            f"tenantry.rpc.{each.name}.>",
+            # Verb by verb: who may hear `$SRV.*` is let into `$SRV.>` as well.
+            *(f"$SRV.{verb}" for verb in _SERVICE_VERBS),
+            *(f"$SRV.{verb}.tenantry-{each.name}" for verb in _SERVICE_VERBS),
+            *(f"$SRV.{verb}.tenantry-{each.name}.*" for verb in _SERVICE_VERBS),
+        ]
         yield "    {"
         yield f"      user: {each.name}"
         yield f"      password: $TENANTRY_NATS_PASSWORD_{each.name.upper()}"
@@ -54,7 +63,9 @@ def nats_users() -> Iterator[str]:
         yield "        publish: ["
         yield from (f'          "{subject}"' for subject in publish)
         yield "        ]"
-        yield f"        subscribe: {subscribe}"
+        yield "        subscribe: ["
+        yield from (f'          "{subject}"' for subject in subscribe)
+        yield "        ]"
         yield "        allow_responses: true"
         yield "      }"
         yield "    }"
@@ -68,7 +79,7 @@ def nats_edge() -> Iterator[str]:
 @region
 def nats_subscriber_denied() -> Iterator[str]:
     for each in SERVICES:
-        yield f'            "$JS.API.CONSUMER.CREATE.{STREAM}.{each.name}.>"'
+        yield f'            "$JS.API.CONSUMER.INFO.{STREAM}.{each.name}"'
         yield f'            "$JS.API.CONSUMER.MSG.NEXT.{STREAM}.{each.name}"'
         yield f'            "$JS.ACK.{STREAM}.{each.name}.>"'
 
@@ -96,6 +107,7 @@ def sql_databases() -> Iterator[str]:
         yield f"\\connect {each.name}"
         yield "CREATE EXTENSION IF NOT EXISTS pg_trgm;"
         yield "CREATE EXTENSION IF NOT EXISTS btree_gin;"
+        yield "REVOKE CREATE ON SCHEMA public FROM PUBLIC;"
         if not each.is_append_only:
             yield f"ALTER DEFAULT PRIVILEGES FOR ROLE {each.name}_owner IN SCHEMA public"
             yield f"    GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {each.name};"
@@ -103,70 +115,25 @@ def sql_databases() -> Iterator[str]:
             yield f"    GRANT USAGE, SELECT ON SEQUENCES TO {each.name};"
 
 
-def _database(name: str, role: str) -> str:
-    return f"postgresql://{role}:${{TENANTRY_POSTGRES_PASSWORD_{role.upper()}}}@postgres/{name}"
-
-
-@region
-def compose_migration_urls() -> Iterator[str]:
-    for each in SERVICES:
-        url = _database(each.name, f"{each.name}_owner")
-        yield f"  TENANTRY_{each.name.upper()}_MIGRATION_URL: {url}"
-
-
-@region
-def compose_database_urls() -> Iterator[str]:
-    for each in SERVICES:
-        url = _database(each.name, each.name)
-        yield f"      TENANTRY_{each.name.upper()}_DATABASE_URL: {url}"
-
-
-@region
-def compose_postgres() -> Iterator[str]:
-    for each in SERVICES:
-        for role in (each.name, f"{each.name}_owner"):
-            name = f"TENANTRY_POSTGRES_PASSWORD_{role.upper()}"
-            yield f"      {name}: ${{{name}}}"
-
-
-@region
-def compose_nats() -> Iterator[str]:
-    for each in SERVICES:
-        name = f"TENANTRY_NATS_PASSWORD_{each.name.upper()}"
-        yield f"      {name}: ${{{name}}}"
-
-
 @region
 def compose_services() -> Iterator[str]:
     for each in SERVICES:
-        upper, networks = each.name.upper(), "inside"
-        if each.reaches_internet:
-            networks = "inside, outside"
+        networks = "inside, outside" if each.reaches_internet else "inside"
         yield f"  {each.name}:"
         yield "    <<: *ours"
         yield f"    image: tenantry/{each.name}"
         arguments = f"args: {{ SERVICE: {each.name} }}"
         yield f"    build: {{ context: ., dockerfile: deploy/Dockerfile, {arguments} }}"
         yield "    environment:"
-        yield f"      TENANTRY_HASH_KEYS: ${{TENANTRY_{upper}_HASH_KEYS:?{_RUN_MAKE_ENV}}}"
-        if each.encrypts:
-            variable = f"TENANTRY_{upper}_ENCRYPTION_KEYS"
-            yield f"      TENANTRY_ENCRYPTION_KEYS: ${{{variable}:?{_RUN_MAKE_ENV}}}"
-        password = f"${{TENANTRY_NATS_PASSWORD_{upper}}}"
-        yield f"      TENANTRY_NATS_URL: nats://{each.name}:{password}@nats:4222"
-        yield f"      TENANTRY_DATABASE_URL: {_database(each.name, each.name)}"
+        yield "      <<: *secrets"
         yield from (f"      {setting}" for setting in each.environment)
+        source = f'"${{TENANTRY_SECRETS:-./secrets}}/{each.name}"'
+        rights = "read_only: true, bind: { create_host_path: false }"
+        yield "    volumes:"
+        yield f"      - {{ type: bind, source: {source}, target: /run/secrets, {rights} }}"
         yield f"    networks: [{networks}]"
         yield "    depends_on: *prepared"
         yield ""
-
-
-@region
-def compose_encryption_keys() -> Iterator[str]:
-    for each in SERVICES:
-        if each.encrypts:
-            variable = f"TENANTRY_{each.name.upper()}_ENCRYPTION_KEYS"
-            yield f"      {variable}: ${{{variable}}}"
 
 
 @region

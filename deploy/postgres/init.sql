@@ -53,8 +53,13 @@ SELECT format('CREATE DATABASE %I OWNER %I TEMPLATE template0 ENCODING ''UTF8'' 
   FROM wanted
  WHERE role NOT LIKE '%\_owner' AND NOT EXISTS (SELECT FROM pg_database WHERE datname = role)
 \gexec
-SELECT format('REVOKE CONNECT ON DATABASE %I FROM PUBLIC; GRANT CONNECT ON DATABASE %1$I TO %1$I', role) FROM wanted
+-- Each role meets its own database alone, and makes no table there that could stand before another.
+SELECT format('REVOKE ALL ON DATABASE %I FROM PUBLIC; GRANT CONNECT ON DATABASE %1$I TO %1$I', role) FROM wanted
  WHERE role NOT LIKE '%\_owner'
+\gexec
+-- On a managed server these may belong to its provider.
+SELECT format('REVOKE ALL ON DATABASE %I FROM PUBLIC', datname) FROM pg_database
+ WHERE datname IN ('postgres', 'template1') AND pg_has_role(datdba, 'USAGE')
 \gexec
 
 -- What the owner creates the runtime role may use, but not alter.
@@ -63,6 +68,7 @@ SELECT format('REVOKE CONNECT ON DATABASE %I FROM PUBLIC; GRANT CONNECT ON DATAB
 \connect identity
 CREATE EXTENSION IF NOT EXISTS pg_trgm;
 CREATE EXTENSION IF NOT EXISTS btree_gin;
+REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 ALTER DEFAULT PRIVILEGES FOR ROLE identity_owner IN SCHEMA public
     GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO identity;
 ALTER DEFAULT PRIVILEGES FOR ROLE identity_owner IN SCHEMA public
@@ -71,6 +77,7 @@ ALTER DEFAULT PRIVILEGES FOR ROLE identity_owner IN SCHEMA public
 \connect projects
 CREATE EXTENSION IF NOT EXISTS pg_trgm;
 CREATE EXTENSION IF NOT EXISTS btree_gin;
+REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 ALTER DEFAULT PRIVILEGES FOR ROLE projects_owner IN SCHEMA public
     GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO projects;
 ALTER DEFAULT PRIVILEGES FOR ROLE projects_owner IN SCHEMA public
@@ -79,6 +86,7 @@ ALTER DEFAULT PRIVILEGES FOR ROLE projects_owner IN SCHEMA public
 \connect webhooks
 CREATE EXTENSION IF NOT EXISTS pg_trgm;
 CREATE EXTENSION IF NOT EXISTS btree_gin;
+REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 ALTER DEFAULT PRIVILEGES FOR ROLE webhooks_owner IN SCHEMA public
     GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO webhooks;
 ALTER DEFAULT PRIVILEGES FOR ROLE webhooks_owner IN SCHEMA public
@@ -88,4 +96,5 @@ ALTER DEFAULT PRIVILEGES FOR ROLE webhooks_owner IN SCHEMA public
 \connect audit
 CREATE EXTENSION IF NOT EXISTS pg_trgm;
 CREATE EXTENSION IF NOT EXISTS btree_gin;
+REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 -- </topology>

@@ -122,7 +122,9 @@ class NatsClient(Client):
             reply.cancel()
 
     async def _on_reply(self, msg: Msg) -> None:
-        reply = self._replies.get(msg.subject.rpartition(".")[2])
+        # A consumer can be told to deliver here, but what it delivers keeps its own subject.
+        inbox, _, token = msg.subject.rpartition(".")
+        reply = self._replies.get(token) if inbox == self._inbox else None
         if reply is None or reply.done():
             return
         if msg.headers and msg.headers.get("Status") == "503":

@@ -106,15 +106,43 @@ class FeedQuery(Query):
     limit: Annotated[Count, Field(ge=1, le=1000)] = 100
 
 
+class ProofQuery(Query):
+    """`after`: where the answer before has ended, its `next_after`."""
+
+    after: Annotated[Count, Field(ge=0)] = 0
+
+
+class Mark(Resource):
+    """What was done to the past of the trail, up to the event of that sequence and digest.
+
+    `dropped`: by retention. `closed` and `erased`: with the tenant.
+    """
+
+    kind: Literal["dropped", "closed", "erased"] = Field(examples=["dropped"])
+    sequence: int = Field(examples=[40])
+    digest: str | None = Field(
+        examples=["2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"]
+    )
+    marked_at: Instant
+
+
 class Proof(Resource):
-    """The tenant's chain, recomputed. `head` is the digest of the last event in hexadecimal."""
+    """The tenant's chain, recomputed. `head` is the digest of the last event in hexadecimal.
+
+    `length` events are there, after those up to `floor` that retention has dropped. A long trail
+    is proved in several answers: this one has recomputed it up to `next_after`, and the trail is
+    proved by the one in which that is null. `marks` are the newest 100.
+    """
 
     valid: bool = Field(examples=[True])
     length: int = Field(examples=[1234])
+    floor: int = Field(examples=[0])
     head: str | None = Field(
         examples=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"]
     )
     first_broken: int | None = Field(examples=[None])
+    next_after: int | None = Field(examples=[None])
+    marks: list[Mark]
 
 
 class Feed(Resource):
@@ -125,6 +153,6 @@ class Feed(Resource):
 
 LIST_EVENTS = Call("audit", "list_events", query=AuditQuery, result=AuditPage)
 GET_EVENT = Call("audit", "get_event", result=AuditEvent, path={"event_id": "evt"})
-GET_PROOF = Call("audit", "get_proof", result=Proof)
+GET_PROOF = Call("audit", "get_proof", query=ProofQuery, result=Proof)
 EXPORT_EVENTS = Call("audit", "export_events", query=ExportQuery)
 GET_FEED = Call("audit", "get_feed", query=FeedQuery, result=Feed)

@@ -17,6 +17,8 @@ LIFECYCLE_PREFIX = "tenantry.lifecycle"
 STREAM = "EVENTS"
 STREAM_SUBJECTS = (f"{EVENTS_PREFIX}.>", f"{LIFECYCLE_PREFIX}.>")
 """What the stream keeps."""
+SUBSCRIBER_PREFIX = "subscriber-"
+"""What the names of durable consumers begin with that services of other teams read from."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,6 @@ class Service:
     max_replicas: int = 8
 
 
-# That of an installation of version 0.1, which had one for all.
-_OLDEST_HASH_KEY = "TENANTRY_HASH_KEY: ${TENANTRY_HASH_KEY:-}"
 _TENANT_MESSAGES = f"{LIFECYCLE_PREFIX}.projects.tenant.>"
 
 SERVICES = (
@@ -55,14 +55,12 @@ SERVICES = (
         consumes=(f"{EVENTS_PREFIX}.projects.project.deleted", _TENANT_MESSAGES),
         # Private keys never leave projects; public ones verify; a suspended tenant takes nobody in.
         calls=("projects.sign_token", "projects.get_jwks", "projects.get_tenant"),
-        environment=(_OLDEST_HASH_KEY,),
     ),
     Service(
         "projects",
         "Tenants, projects and keys.",
         consumes=(f"{LIFECYCLE_PREFIX}.*.tenant.erased",),
         erases_tenants=False,
-        environment=(_OLDEST_HASH_KEY,),
     ),
     Service(
         "webhooks",

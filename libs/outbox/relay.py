@@ -150,7 +150,8 @@ def _is_acked(ack: "asyncio.Future[Msg]") -> bool:
     """Whether the stream has the event, as a PubAck says (ADR-22 of NATS)."""
     if not ack.done() or ack.cancelled() or ack.exception() is not None:
         return False
-    return "error" not in orjson.loads(ack.result().data)
+    answer = orjson.loads(ack.result().data)
+    return "error" not in answer and answer.get("stream") == STREAM
 
 
 async def _send(nats: NatsClient, row: asyncpg.Record) -> "asyncio.Future[Msg]":

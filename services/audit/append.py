@@ -1,7 +1,8 @@
 """Appends events: numbers without gaps, ordinals, digests, and all of it written by one statement.
 
 Whoever holds the lock on a tenant's head is its only writer. Heads are locked in the order of their
-tenants, so that two batches never wait for each other in a circle.
+tenants, so that two batches never wait for each other in a circle. A trigger checks that the events
+continue their chains, and moves the heads: this role could not.
 """
 
 import os
@@ -23,7 +24,6 @@ from sqlalchemy import (
     func,
     literal,
     select,
-    update,
 )
 from sqlalchemy.dialects.postgresql import insert
 
@@ -133,20 +133,11 @@ LIST_COUNTERS = Statement(
 _events = _given(EVENTS, "event")
 _personal = _given(PERSONAL, "personal")
 _counters = _given(COUNTERS, "counter")
-_heads = _given(HEADS, "head")
 _upsert = insert(COUNTERS).from_select([each.name for each in COUNTERS.c], select(*_counters.c))
 APPEND = Statement(
-    update(HEADS)
-    .where(HEADS.c.tenant_id == _heads.c.tenant_id)
-    .values(
-        sequence=_heads.c.sequence,
-        digest=_heads.c.digest,
-        filed_at=_heads.c.filed_at,
-    )
+    insert(EVENTS)
+    .from_select([each.name for each in EVENTS.c], select(*_events.c))
     .add_cte(
-        insert(EVENTS)
-        .from_select([each.name for each in EVENTS.c], select(*_events.c))
-        .cte("events_written"),
         insert(PERSONAL)
         .from_select([each.name for each in PERSONAL.c], select(*_personal.c))
         .cte("personal_written"),
@@ -166,7 +157,7 @@ async def lock_heads(conn: Connection, tenants: Iterable[str]) -> dict[str, Head
 
 
 async def append(conn: Connection, heads: Mapping[str, HeadRow], entries: Sequence[Entry]) -> None:
-    """Writes the entries in their order; moves the heads, which the caller has locked."""
+    """Writes the entries in their order. The caller has locked the heads, which move in step."""
     counts = await _get_counts(conn, entries)
     salts = os.urandom(chain.SALT_BYTES * len(entries))
     events, personal = [], []
@@ -176,7 +167,6 @@ async def append(conn: Connection, heads: Mapping[str, HeadRow], entries: Sequen
         events.append(event)
         if entry.is_personal:
             personal.append(_personal_row(entry, event, salt))
-    moved = [heads[tenant_id] for tenant_id in sorted({event.tenant_id for event in events})]
     counters = [
         new_row(CounterRow, tenant_id=tenant_id, dimension=dimension, value=value, count=count)
         for (tenant_id, dimension, value), count in sorted(counts.items())
@@ -188,7 +178,6 @@ async def append(conn: Connection, heads: Mapping[str, HeadRow], entries: Sequen
         **_arrays(EVENTS, "event", events),
         **_arrays(PERSONAL, "personal", personal),
         **_arrays(COUNTERS, "counter", counters),
-        **_arrays(HEADS, "head", moved),
     )
 
 

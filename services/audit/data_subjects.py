@@ -1,6 +1,7 @@
 """Data subjects: whose personal data an event has, and what happens when that user is deleted.
 
 The log keeps the identifier and the digest; address, agent and changed personal fields are erased.
+The database lets this role erase only the data of users whose `user.deleted` stands in the log.
 Who was deleted is remembered, so that an event that comes late brings nothing back.
 """
 

@@ -6,6 +6,7 @@ creates the months that it needs itself; those created ahead only save it the wa
 
 from datetime import UTC, date, datetime, timedelta
 
+import asyncpg
 import structlog
 from chassis.database import TIME, Pool
 from chassis.statements import Statement
@@ -28,10 +29,17 @@ async def create_ahead(pool: Pool, now: datetime | None = None) -> None:
 
 
 async def drop_expired(pool: Pool, days: int, now: datetime | None = None) -> int:
-    """Drops whole months in which every event is older than `days`; returns how many."""
+    """Drops whole months in which every event is older than `days`; returns how many.
+
+    Raises asyncpg.InsufficientPrivilegeError: the database keeps events for longer, or for ever.
+    """
     before = (now or datetime.now(UTC)) - timedelta(days=days)
     arguments = DROP_PARTITIONS.arguments({"before": before})
-    dropped: int = await pool.fetchval(DROP_PARTITIONS.sql, *arguments, timeout=DROP_SECONDS)
+    try:
+        dropped: int = await pool.fetchval(DROP_PARTITIONS.sql, *arguments, timeout=DROP_SECONDS)
+    except asyncpg.InsufficientPrivilegeError as error:
+        log.warning("partitions_not_dropped", reason=str(error), before=before.isoformat())
+        raise
     if dropped:
         log.info("partitions_dropped", months=dropped, before=before.isoformat())
     return dropped

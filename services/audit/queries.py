@@ -80,16 +80,14 @@ GET = Statement(
     ),
     FiledEvent,
 )
-LIST_AFTER = Statement(
-    _with_personal_part(
-        select(*_COLUMNS)
-        .where(EVENTS.c.tenant_id == bindparam("tenant_id"), EVENTS.c.sequence > bindparam("after"))
-        .order_by(EVENTS.c.sequence)
-        .limit(bindparam("limit")),
-        descending=False,
-    ),
-    FiledEvent,
+PAGE_AFTER = _with_personal_part(
+    select(*_COLUMNS)
+    .where(EVENTS.c.tenant_id == bindparam("tenant_id"), EVENTS.c.sequence > bindparam("after"))
+    .order_by(EVENTS.c.sequence)
+    .limit(bindparam("limit")),
+    descending=False,
 )
+LIST_AFTER = Statement(PAGE_AFTER, FiledEvent)
 
 
 @lru_cache(maxsize=512)

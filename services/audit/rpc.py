@@ -1,15 +1,19 @@
 """The calls that audit answers, and the function that handles each. Only events write here."""
 
+from chassis.database import Pool
 from chassis.unit_of_work import Handler
 from contracts import audit as calls
 from contracts.calls import Call
 
 from audit import export, proof, queries
 
-HANDLERS: dict[Call, Handler] = {
-    calls.LIST_EVENTS: queries.list_events,
-    calls.GET_EVENT: queries.get_event,
-    calls.GET_FEED: queries.get_feed,
-    calls.EXPORT_EVENTS: export.export_events,
-    calls.GET_PROOF: proof.get_proof,
-}
+
+def handlers(*, exports: Pool, proofs: Pool) -> dict[Call, Handler]:
+    """What costs much has a pool of its own, so that nothing else waits for a connection."""
+    return {
+        calls.LIST_EVENTS: queries.list_events,
+        calls.GET_EVENT: queries.get_event,
+        calls.GET_FEED: queries.get_feed,
+        calls.EXPORT_EVENTS: export.export_events.bind(exports=exports),
+        calls.GET_PROOF: proof.get_proof.bind(proofs=proofs),
+    }

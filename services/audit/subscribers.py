@@ -33,9 +33,8 @@ async def handle_events(conn: Connection, events: Sequence[ReceivedEvent]) -> No
     if not tenants:
         return
     heads = await lock_heads(conn, tenants)
-    now = datetime.now(UTC)
     for deletion in deletions.values():
-        await request_erasure(conn, deletion, now)
+        await request_erasure(conn, deletion)
     entries = [
         entry
         for entry in entries
@@ -47,7 +46,7 @@ async def handle_events(conn: Connection, events: Sequence[ReceivedEvent]) -> No
     erased = deleted | await data_subjects.list_deleted(conn, _subjects(entries))
     await append(conn, heads, [_without_erased(entry, erased) for entry in entries])
     if deleted:
-        await data_subjects.erase(conn, deleted, now)
+        await data_subjects.erase(conn, deleted, datetime.now(UTC))
 
 
 def to_entry(received: ReceivedEvent) -> Entry:

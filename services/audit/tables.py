@@ -140,7 +140,8 @@ class PersonalRow(Model, table=True):
 class HeadRow(Model, table=True):
     """The last event of a tenant. Its lock makes writers of one tenant wait for each other.
 
-    With `closed_at` it is the tombstone of an erased tenant: events that come late are ignored.
+    The database moves it when events are appended, and in no other way. With `closed_at` it is the
+    tombstone of an erased tenant, with the length of its trail: events that come late are ignored.
     """
 
     __tablename__: ClassVar[str] = "heads"
@@ -173,6 +174,34 @@ class CheckpointRow(Model, table=True):
     digest: bytes = Field(sa_type=LargeBinary)
 
 
+class MarkRow(Model, table=True):
+    """What was done to the past of a trail, and when: only the owner's functions write it.
+
+    `kind`: `closed` (it takes no event any more), `erased` (with its tenant), `dropped` (its first
+    events, by retention). `sequence` and `digest` are those of the last event that it concerns.
+    """
+
+    __tablename__: ClassVar[str] = "marks"
+
+    tenant_id: str = id_field(primary_key=True)
+    sequence: int = _number(primary_key=True)
+    kind: str = id_field(primary_key=True)
+    digest: bytes | None = Field(sa_type=LargeBinary)
+    marked_at: datetime = time_field(sa_column_kwargs={"server_default": text("now()")})
+
+
+class RetentionRow(Model, table=True):
+    """How many days events are kept at least, for ever without a row: `tenantry migrate` sets it.
+
+    The runtime role can only read it, and drops nothing that is younger.
+    """
+
+    __tablename__: ClassVar[str] = "retention"
+
+    is_set: bool = Field(primary_key=True)
+    days: int
+
+
 class ForgottenRow(Model, table=True):
     """A deleted user: their personal data is not stored any more, even if it comes later."""
 
@@ -201,5 +230,7 @@ COUNTERS = table(CounterRow)
 CHECKPOINTS = table(CheckpointRow)
 LOGS = HEADS.outerjoin(CHECKPOINTS, CHECKPOINTS.c.tenant_id == HEADS.c.tenant_id)
 """Where each tenant's log ends, and from where on its events are still there."""
+MARKS = table(MarkRow)
+RETENTION = table(RetentionRow)
 FORGOTTEN = table(ForgottenRow)
 ERASURES = table(ErasureRow)

@@ -26,8 +26,19 @@ _NEXT_HEADER = "Tenantry-Next"
 _POLL_SECONDS = 0.5
 _KEEP_ALIVE_SECONDS = 15.0
 _MAX_SECONDS = 3600.0
-_EXPORTS = ConcurrencyLimit("exports", per_tenant=4, total=64)
+_CHUNK_TRIES = 10
+_EXPORTS = ConcurrencyLimit("exports", per_tenant=4, total=16)
+_PROOFS = ConcurrencyLimit("proofs", per_tenant=2, total=8)
 _FEEDS = ConcurrencyLimit("open feeds", per_tenant=32, total=1024)
+
+
+async def get_proof(gateway: Gateway, request: AuthorizedRequest) -> Response:
+    """A slice of the proof; few at a time, for one tenant and for all."""
+    slot = _PROOFS.acquire(request.context.tenant())
+    try:
+        return await gateway.forward(request)
+    finally:
+        slot.release()
 
 
 async def export_events(gateway: Gateway, request: AuthorizedRequest) -> Response:
@@ -46,7 +57,7 @@ async def export_events(gateway: Gateway, request: AuthorizedRequest) -> Respons
             if not await gateway.is_still_valid(request):
                 raise ConnectionError("the credential has ended")
             context = _with_parameter(request.context, "before", reply.headers[_NEXT_HEADER])
-            reply = await call_service(gateway.nats, calls.EXPORT_EVENTS, context)
+            reply = await _next_chunk(gateway, context)
             if reply.status != 200:
                 # The status is sent already: cut the stream, so that it is seen as broken.
                 raise ConnectionError("the export was interrupted")
@@ -59,6 +70,20 @@ async def export_events(gateway: Gateway, request: AuthorizedRequest) -> Respons
         media_type=media_type,
         headers={"Content-Disposition": f'attachment; filename="audit.{extension}"'},
     )
+
+
+async def _next_chunk(gateway: Gateway, context: Context) -> Reply:
+    """Waits for its turn while audit is busy. Raises Problem at the last try."""
+    for _ in range(_CHUNK_TRIES - 1):
+        try:
+            reply = await call_service(gateway.nats, calls.EXPORT_EVENTS, context)
+        except Problem:
+            reply = None
+        if reply is not None and reply.status != 503:
+            return reply
+        await asyncio.sleep(_POLL_SECONDS)
+        context = replace(context, deadline=time.time() + ANSWER_SECONDS)
+    return await call_service(gateway.nats, calls.EXPORT_EVENTS, context)
 
 
 async def follow_events(gateway: Gateway, request: AuthorizedRequest) -> Response:

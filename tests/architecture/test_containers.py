@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 import yaml
+from audit.settings import AuditSettings
+from chassis.settings import ServiceSettings
+from contracts.topology import SERVICE_NAMES
 from tenantry.data_folder.secrets import NATS_USERS, POSTGRES_ROLES
 
 ROOT = Path(__file__).parents[2]
@@ -51,16 +54,81 @@ def test_only_the_edge_is_to_be_reached_and_from_this_machine_alone() -> None:
     assert all(port.startswith("127.0.0.1:") for port in published["edge"])
 
 
-def test_every_user_of_a_server_has_a_password_there() -> None:
-    nats, postgres = (SERVICES[name]["environment"] for name in ("nats", "postgres"))
-    assert {f"TENANTRY_NATS_PASSWORD_{user.upper()}" for user in NATS_USERS} == set(nats)
-    roles = {f"TENANTRY_POSTGRES_PASSWORD_{role.upper()}" for role in POSTGRES_ROLES[1:]}
-    assert roles <= set(postgres)
+def secrets_of(service: str) -> str | None:
+    """The folder of files that the container may read."""
+    for volume in SERVICES[service].get("volumes", ()):
+        if isinstance(volume, dict) and volume["target"] == "/run/secrets":
+            assert volume["read_only"] is True
+            assert volume["bind"] == {"create_host_path": False}
+            return str(volume["source"]).rpartition("/")[2]
+    return None
 
 
-def test_every_variable_is_made_or_may_be_absent(tmp_path: Path) -> None:
+def test_every_user_of_a_server_has_a_password_there(tmp_path: Path) -> None:
+    made(tmp_path / "env")
+    nats, postgres = (
+        {file.name for file in (tmp_path / "secrets" / name).iterdir()}
+        for name in ("nats", "postgres")
+    )
+    assert {f"tenantry_nats_password_{user}" for user in NATS_USERS} == nats
+    roles = {f"tenantry_postgres_password_{role}" for role in POSTGRES_ROLES[1:]}
+    assert {*roles, "postgres_password"} == postgres
+
+
+def test_no_secret_stands_in_the_environment_of_a_container(tmp_path: Path) -> None:
+    secret = {name for name, value in made(tmp_path / "env").items() if len(value) > 20}
     used = set(re.findall(r"(?<!\$)\$\{([A-Z_]+)", TEXT))
-    assert used - SET_BY_USERS == set(made(tmp_path / "env")) - {"COMPOSE_PROFILES"}
+    assert used & secret == set()
+    assert used == {*SET_BY_USERS, "TENANTRY_SECRETS"}
+    for name, each in SERVICES.items():
+        kept = [key for key in each.get("environment", ()) if re.search("PASSWORD$|KEY", key)]
+        assert kept == [], name
+
+
+def test_each_container_reads_the_secrets_that_it_needs_and_no_others(tmp_path: Path) -> None:
+    values = made(tmp_path / "env")
+    folders = {name: secrets_of(name) for name in SERVICES}
+    assert None not in folders.values()
+    files = {
+        name: {file.name: file.read_text() for file in (tmp_path / "secrets" / folder).iterdir()}
+        for name, folder in folders.items()
+        if folder is not None
+    }
+    assert {path.name for path in (tmp_path / "secrets").iterdir()} == set(folders.values())
+    for name in SERVICE_NAMES:
+        kind = AuditSettings if name == "audit" else ServiceSettings
+        loaded = kind(_secrets_dir=str(tmp_path / "secrets" / name))  # type: ignore[call-arg]
+        mine = values[f"TENANTRY_POSTGRES_PASSWORD_{name.upper()}"]
+        assert loaded.database_url == f"postgresql://{name}:{mine}@postgres/{name}"
+        for other in set(SERVICE_NAMES) - {name}:
+            theirs = values[f"TENANTRY_POSTGRES_PASSWORD_{other.upper()}"]
+            assert theirs not in "".join(files[name].values())
+    for name in ("edge", "welcome", "demo", "tenantry"):
+        assert files[name]["tenantry_operator_key"] == values["TENANTRY_OPERATOR_KEY"]
+    assert set(files["bootstrap"]) == {"tenantry_nats_admin_url"}
+    assert all(name.endswith("_migration_url") for name in files["migrate"])
+
+
+def test_secrets_are_for_the_containers_and_their_owner_alone(tmp_path: Path) -> None:
+    made(tmp_path / "env")
+    folder = tmp_path / "secrets"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    modes = {path.stat().st_mode & 0o777 for path in folder.rglob("*") if path.is_file()}
+    assert modes == {0o644}
+
+
+def test_monitoring_of_nats_is_reached_from_its_own_container_alone() -> None:
+    assert not {"-m", "--http_port"} & set(SERVICES["nats"].get("command", ()))
+    text = (ROOT / "deploy" / "nats" / "compose.conf").read_text()
+    assert 'http: "127.0.0.1:8222"' in text
+
+
+def test_images_of_others_have_an_exact_version() -> None:
+    images = [each["image"] for name, each in SERVICES.items() if name not in OURS]
+    images += re.findall(r"^FROM (\S+)", (ROOT / "deploy" / "Dockerfile").read_text(), re.MULTILINE)
+    assert len(images) == 5
+    for image in images:
+        assert re.search(r"@sha256:|:\d+\.\d+(\.\d+)?-", image), image
 
 
 def test_what_is_missing_is_added_and_what_stands_is_kept(tmp_path: Path) -> None:

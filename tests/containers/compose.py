@@ -78,6 +78,7 @@ async def composed(folder: Path, **settings: str) -> AsyncIterator[Compose]:
     """A project that is gone with its volumes at the end, whatever happened."""
     env_file = folder / "env"
     await command(sys.executable, "deploy/make_env.py", str(env_file))
+    settings["TENANTRY_SECRETS"] = str(folder / "secrets")
     compose = Compose(f"tenantry-test-{os.getpid()}", env_file, settings)
     try:
         yield compose

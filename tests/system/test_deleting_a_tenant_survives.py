@@ -31,7 +31,7 @@ KEPT = {
     "projects": {"public.outbox"},
     "identity": {"public.outbox"},
     "webhooks": {"public.outbox", "public.erasures"},
-    "audit": {"public.outbox", "public.heads"},
+    "audit": {"public.outbox", "public.heads", "public.marks"},
 }
 """What each remembers: the event that tells of it, for a day; and that the tenant is gone."""
 

@@ -23,7 +23,10 @@ EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 
 @pytest.fixture(scope="module")
 async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
-    async with running_stack(tmp_path_factory.mktemp("examples")) as running:
+    created = "tenantry.events.identity.user.created"
+    wanted = f"example={created} many={created}"
+    folder = tmp_path_factory.mktemp("examples")
+    async with running_stack(folder, TENANTRY_SUBSCRIBERS=wanted) as running:
         yield running
 
 

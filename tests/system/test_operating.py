@@ -15,6 +15,7 @@ from aiohttp import ClientSession
 from chassis import streams
 from contracts.ids import new_id
 from contracts.topology import SERVICE_NAMES
+from nats.js.api import ConsumerConfig
 from support.api import Api, new_tenant
 from support.stack import Ran, Stack, running_stack, tenantry
 from support.waiting import until
@@ -235,10 +236,21 @@ async def test_the_doctor_finds_a_running_product_well(stack: Stack) -> None:
     kinds = {each["check"] for each in ran.json["checks"]}
     assert kinds == {
         *("configuration", "connection", "clock", "migrations", "streams", "events", "health"),
-        "credential",
+        *("credential", "rights"),
     }
     assert {each["status"] for each in ran.json["checks"]} == {"ok"}
     assert "Nothing failed" in (await tenantry("doctor", data(stack))).out
+
+
+async def test_the_doctor_names_a_consumer_that_pushes(stack: Stack) -> None:
+    """One that a subscriber made with an earlier release goes on sending wherever it likes."""
+    async with streams.connected(stack.ready["nats"]["admin_url"]) as client:
+        js = client.jetstream()
+        config = ConsumerConfig(name="pushing", deliver_subject="tenantry.rpc.audit.get_event")
+        await js.add_consumer("EVENTS", config)
+        ran = await tenantry("doctor", "--json", data(stack))
+        await js.delete_consumer("EVENTS", "pushing")
+    assert "nats consumer rm" in unwell(ran, "failed")["consumer pushing"]
 
 
 async def test_the_doctor_says_what_a_bare_installation_lacks(bare: Servers) -> None:

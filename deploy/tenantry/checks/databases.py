@@ -25,6 +25,12 @@ from tenantry.operations.migrations import pending
 OLDEST = 160_000
 LATE_SECONDS = 60.0
 _NOW = "SELECT extract(epoch FROM clock_timestamp())::float8"
+_OTHERS = """
+SELECT datname FROM pg_database
+ WHERE datallowconn AND datname <> current_database()
+   AND has_database_privilege(datname, 'CONNECT') ORDER BY 1
+"""
+_TEMPORARY = "SELECT has_database_privilege(current_database(), 'TEMPORARY')"
 _DEAD = "SELECT count(*) FROM dead_letters"
 
 
@@ -46,6 +52,7 @@ async def _check_database(installation: Installation, service: str) -> list[Chec
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS), connect(service, url) as conn:
             results += await _check_connection(conn, name)
+            results.append(await _check_rights(conn, name))
             results.append(await _check_outbox(conn, service))
             results.append(await _check_dead_letters(conn, service))
     except TimeoutError:
@@ -67,6 +74,19 @@ async def _check_connection(conn: Connection, name: str) -> list[CheckResult]:
         fix = f"Upgrade PostgreSQL to {OLDEST // 10_000} or newer."
         return [failed("connection", name, shown, fix), clock]
     return [ok("connection", name, shown), clock]
+
+
+async def _check_rights(conn: Connection, name: str) -> CheckResult:
+    """The runtime role meets no other database, and makes no temporary tables in its own."""
+    others = [row["datname"] for row in await conn.fetch(_OTHERS)]
+    if await conn.fetchval(_TEMPORARY):
+        detail = "its role may make temporary tables"
+    elif others:
+        detail = f"its role may connect to {', '.join(others)} too"
+    else:
+        return ok("rights", name, "its own database only")
+    fix = "As a superuser: REVOKE ALL ON DATABASE … FROM PUBLIC, as deploy/postgres/init.sql does."
+    return warning("rights", name, detail, fix)
 
 
 async def _check_outbox(conn: Connection, service: str) -> CheckResult:

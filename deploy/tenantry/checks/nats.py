@@ -61,7 +61,21 @@ async def _check_connection(client: Client) -> list[CheckResult]:
             results.append(await _check_lag(client, what))
         else:
             results += await _check_stream(client, what)
+    stream = wrong.get(f"stream {STREAM}")
+    if stream is None or not stream.is_missing:
+        results += await _check_pushes(client)
     return results
+
+
+async def _check_pushes(client: Client) -> list[CheckResult]:
+    """A consumer that pushes sends events to where its maker may publish nothing: none of ours."""
+    found = await client.jetstream(timeout=2).consumers_info(STREAM)
+    fix = "Nobody may make one but the admin: if it is not yours, `nats consumer rm EVENTS NAME`."
+    return [
+        failed("streams", f"consumer {each.name}", f"pushes to {each.config.deliver_subject}", fix)
+        for each in found
+        if each.config.deliver_subject
+    ]
 
 
 def _fix(what: str) -> str:

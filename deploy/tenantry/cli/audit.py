@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 app = group("The audit trail: exports (needs a key of the tenant) and their proof.")
 
-_COLUMNS = ("trail", "events", "chain", "first_broken", "event", "action")
+_COLUMNS = ("trail", "events", "chain", "first_broken", "event", "action", "marks")
 
 
 @app.command()
@@ -73,7 +73,9 @@ def verify(
 ) -> None:
     """Recompute hash chains and name the first broken event; the exit code is 1 if there is one.
 
-    Without --file: all trails in the database of TENANTRY_AUDIT_DATABASE_URL or --data.
+    Without --file: all trails in the database of TENANTRY_AUDIT_DATABASE_URL or --data. Marks show
+    what was closed, erased or dropped; with TENANTRY_PROJECTS_DATABASE_URL a trail that was closed
+    although its tenant lives counts as broken.
     """
     import asyncio
 
@@ -102,12 +104,17 @@ def verify(
 
 async def _verify_stored(data: Path | None, tenant_ids: list[str] | None) -> list[dict[str, Any]]:
     from tenantry.installation import find_installation
-    from tenantry.operations.audit_verification import list_tenants, verify_tenant
+    from tenantry.operations.audit_verification import list_living, list_tenants, verify_tenant
     from tenantry.operations.databases import connect
 
-    async with connect("audit", find_installation(data).database_url("audit")) as conn:
+    installation = find_installation(data)
+    living = None
+    if "projects" in installation.database_urls:
+        async with connect("projects", installation.database_url("projects")) as conn:
+            living = await list_living(conn)
+    async with connect("audit", installation.database_url("audit")) as conn:
         ids = tenant_ids or await list_tenants(conn)
-        return [await verify_tenant(conn, tenant_id) for tenant_id in ids]
+        return [await verify_tenant(conn, tenant_id, living) for tenant_id in ids]
 
 
 def _row(verdict: dict[str, Any]) -> dict[str, Any]:
@@ -119,6 +126,9 @@ def _row(verdict: dict[str, Any]) -> dict[str, Any]:
         "first_broken": broken.get("sequence"),
         "event": broken.get("id") or ("missing" if broken else None),
         "action": broken.get("action"),
+        "marks": ", ".join(
+            f"{mark['kind']} at {mark['sequence']}" for mark in verdict.get("marks", ())
+        ),
     }
 
 

@@ -11,20 +11,36 @@ def migrate(
     check: Annotated[
         bool, typer.Option("--check", help="Change nothing; exit 1 when something is pending.")
     ] = False,
+    audit_retention_days: Annotated[
+        int | None,
+        typer.Option(
+            help="Audit may drop events that are older. Default: never.",
+            envvar="TENANTRY_AUDIT_RETENTION_DAYS",
+            min=1,
+        ),
+    ] = None,
     data: Data = None,
     as_json: Json = False,
 ) -> None:
-    """Bring every service's schema up to date, by TENANTRY_<SERVICE>_MIGRATION_URL or --data."""
+    """Bring every service's schema up to date, by TENANTRY_<SERVICE>_MIGRATION_URL or --data.
+
+    It also sets the retention of audit trails: the audit service itself has no right to.
+    """
+    import asyncio
+
     from contracts.topology import SERVICE_NAMES
 
     from tenantry.cli import output
     from tenantry.installation import find_installation
+    from tenantry.operations.audit_retention import set_retention
     from tenantry.operations.migrations import pending, upgrade
 
     installation = find_installation(data)
     urls = {service: installation.migration_url(service) for service in SERVICE_NAMES}
     step = pending if check else upgrade
     found = {service: step(service, url) for service, url in urls.items()}
+    if not check:
+        asyncio.run(set_retention(urls["audit"], audit_retention_days))
     if as_json:
         output.print_json({"pending" if check else "applied": found})
     else:
@@ -51,6 +67,14 @@ def bootstrap(
             max=5,
         ),
     ] = None,
+    subscriber: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME or NAME=FILTER: a durable consumer subscriber-NAME for a service of yours. "
+            "Repeat it for more; several by blanks in the variable.",
+            envvar="TENANTRY_SUBSCRIBERS",
+        ),
+    ] = None,
     data: Data = None,
     as_json: Json = False,
 ) -> None:
@@ -68,9 +92,9 @@ def bootstrap(
 
     url = find_installation(data).nats_url()
     if watch:
-        asyncio.run(streams.watch(url, replicas))
+        asyncio.run(streams.watch(url, replicas, subscriber or ()))
         return
-    asyncio.run(streams.bootstrap(url, replicas))
+    asyncio.run(streams.bootstrap(url, replicas, subscriber or ()))
     if as_json:
         output.print_json({"stream": "EVENTS", "consumers": list(SERVICE_NAMES)})
     else:

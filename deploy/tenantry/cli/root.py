@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -18,6 +19,7 @@ class RootGroup(TyperGroup):
     """
 
     def invoke(self, ctx: Any) -> Any:
+        _read_secret_files()
         try:
             return super().invoke(ctx)
         except CommandFailed as failed:
@@ -36,6 +38,13 @@ class RootGroup(TyperGroup):
             )
         _print_error(error, as_json=bool(ctx.meta.get(JSON_WANTED)))
         raise typer.Exit(error.exit_code)
+
+
+def _read_secret_files() -> None:
+    """Variables that are not set come from the files of TENANTRY_SECRETS_DIR, as for processes."""
+    folder = os.environ.get("TENANTRY_SECRETS_DIR")
+    for file in Path(folder).glob("tenantry_*") if folder else ():
+        os.environ.setdefault(file.name.upper(), file.read_text().strip())
 
 
 def _print_error(error: CommandFailed, *, as_json: bool) -> None:

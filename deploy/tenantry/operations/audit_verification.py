@@ -1,24 +1,28 @@
 """Verifies audit trails: the hash chains of tenants in the database, or of an exported file.
 
-It has no time limit and needs constant memory; the trail may grow meanwhile.
+It has no time limit and needs constant memory; the trail may grow meanwhile. Digests are recomputed
+here, not by the database.
 """
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from asyncpg import Connection
-from audit.proof import verify_log
+from audit.proof import GET_BOUNDS, LIST_MARKS, LogBounds, mark_shown
+from audit.queries import LIST_AFTER
 from audit.tables import EVENTS, HEADS
-from audit.verify import verify_export
+from audit.verify import ChainVerifier, verify_export
 from chassis.statements import Statement
+from projects.tables import TENANTS
 from sqlalchemy import bindparam, select
 
 from tenantry.errors import CommandFailed, Misconfigured
 
+PAGE_SIZE = 1000
 # Of all tenants: this is the operator's command.
-_TENANTS = Statement(
-    select(HEADS.c.tenant_id).where(HEADS.c.closed_at.is_(None)).order_by(HEADS.c.tenant_id)
-)
+_TENANTS = Statement(select(HEADS.c.tenant_id).order_by(HEADS.c.tenant_id))
+_LIVING = Statement(select(TENANTS.c.id).where(TENANTS.c.status != "deleting"))
 _EVENT = Statement(
     select(EVENTS.c.id, EVENTS.c.action, EVENTS.c.created_at)
     .where(EVENTS.c.tenant_id == bindparam("tenant_id"), EVENTS.c.sequence == bindparam("sequence"))
@@ -27,30 +31,80 @@ _EVENT = Statement(
 
 
 async def list_tenants(conn: Connection) -> list[str]:
-    """Those that have a trail and are not erased."""
+    """Those that have a trail, and those of which only the tombstone is left."""
     return [row["tenant_id"] for row in await _TENANTS.fetch_all(conn)]
 
 
-async def verify_tenant(conn: Connection, tenant_id: str) -> dict[str, Any]:
-    """`tenant_id, valid, length, head, first_broken`; see `_describe_broken`."""
-    verdict = await verify_log(conn, tenant_id)
-    if verdict is None:
-        raise CommandFailed(
-            f"there is no trail of {tenant_id}",
-            "Check the identifier (ten_…); `tenantry tenant list` shows all.",
-            code="not_found",
-        )
-    broken, first_broken = verdict.first_broken, None
+async def list_living(conn: Connection) -> set[str]:
+    """The tenants that projects has, and that nobody has asked to delete."""
+    return {row["id"] for row in await _LIVING.fetch_all(conn)}
+
+
+async def verify_tenant(
+    conn: Connection, tenant_id: str, living: Collection[str] | None
+) -> dict[str, Any]:
+    """`tenant_id, valid, length, floor, head, first_broken, marks`; see `_describe_broken`.
+
+    `living` are the tenants that projects has, None if that is not known: a trail of one of them
+    must be open, since a closed one takes no event.
+    """
+    bounds, verifier = await _verify_log(conn, tenant_id)
+    marks = await LIST_MARKS.fetch_all(conn, tenant_id=tenant_id)
+    broken, first_broken = verifier.first_broken, None
+    if broken is None and bounds.is_closed and living is not None and tenant_id in living:
+        broken = bounds.sequence + 1
     if broken is not None:
         event = await _EVENT.fetch_one(conn, tenant_id=tenant_id, sequence=broken)
         first_broken = _describe_broken(broken, event)
     return {
         "tenant_id": tenant_id,
         "valid": broken is None,
-        "length": verdict.length,
-        "head": verdict.head,
+        "length": bounds.sequence - bounds.floor,
+        "floor": bounds.floor,
+        "head": None if bounds.digest is None else bounds.digest.hex(),
         "first_broken": first_broken,
+        "marks": [mark_shown(mark) for mark in marks],
     }
+
+
+async def _verify_log(conn: Connection, tenant_id: str) -> tuple[LogBounds, ChainVerifier]:
+    bounds = await _get_bounds(conn, tenant_id)
+    while True:
+        verifier = ChainVerifier(bounds.floor, bounds.floor_digest)
+        # Of an erased log only the head is left, and the mark that says so.
+        if bounds.is_erased or await _verify_events(conn, tenant_id, verifier, bounds.sequence):
+            if not bounds.is_erased:
+                verifier.verify_end(bounds.sequence, bounds.digest)
+            return bounds, verifier
+        latest = await _get_bounds(conn, tenant_id)
+        if latest.floor == bounds.floor and latest.is_erased == bounds.is_erased:
+            return bounds, verifier
+        bounds = latest  # Retention dropped its beginning meanwhile.
+
+
+async def _get_bounds(conn: Connection, tenant_id: str) -> LogBounds:
+    bounds = await GET_BOUNDS.fetch_one(conn, tenant_id=tenant_id)
+    if bounds is None:
+        raise CommandFailed(
+            f"there is no trail of {tenant_id}",
+            "Check the identifier (ten_…); `tenantry tenant list` shows all.",
+            code="not_found",
+        )
+    return bounds
+
+
+async def _verify_events(
+    conn: Connection, tenant_id: str, verifier: ChainVerifier, until: int
+) -> bool:
+    """All events that there are up to the sequence `until`."""
+    while (after := verifier.sequence) < until:
+        limit = min(PAGE_SIZE, until - after)
+        page = await LIST_AFTER.fetch_all(conn, tenant_id=tenant_id, after=after, limit=limit)
+        if not verifier.verify(event for event in page if event.sequence <= until):
+            return False
+        if not page:
+            break
+    return True
 
 
 def verify_file(path: Path, checkpoint: str | None) -> dict[str, Any]:

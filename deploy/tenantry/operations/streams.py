@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from chassis import streams
@@ -14,17 +14,19 @@ from nats.errors import Error as NatsError
 from tenantry.errors import CommandFailed, Misconfigured
 
 
-async def bootstrap(urls: str, replicas: int | None) -> None:
+async def bootstrap(urls: str, replicas: int | None, subscribers: Sequence[str]) -> None:
+    wanted = _parsed(subscribers)
     try:
-        await streams.bootstrap(_checked(urls), replicas)
+        await streams.bootstrap(_checked(urls), replicas, wanted)
     except (NatsError, OSError, TimeoutError) as error:
         raise _unavailable(urls, error) from None
 
 
-async def watch(urls: str, replicas: int | None) -> None:
+async def watch(urls: str, replicas: int | None, subscribers: Sequence[str]) -> None:
     """Until SIGTERM or SIGINT. Waits for NATS, however long that takes."""
+    wanted = _parsed(subscribers)
     configure_logging("bootstrap", "INFO")
-    watch_task = asyncio.create_task(streams.watch(_checked(urls), replicas))
+    watch_task = asyncio.create_task(streams.watch(_checked(urls), replicas, wanted))
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, watch_task.cancel)
     await asyncio.wait({watch_task})
@@ -39,6 +41,18 @@ async def connect(urls: str) -> AsyncIterator[Client]:
             yield client
     except (NatsError, OSError, TimeoutError) as error:
         raise _unavailable(urls, error) from None
+
+
+def _parsed(subscribers: Sequence[str]) -> list[streams.Subscriber]:
+    try:
+        return [streams.Subscriber.parse(each) for each in subscribers]
+    except ValueError as error:
+        raise Misconfigured(
+            f"TENANTRY_SUBSCRIBERS: {error}",
+            "Write it as names, with a filter if one is wanted: "
+            '"billing crm=tenantry.events.identity.>".',
+            variable="TENANTRY_SUBSCRIBERS",
+        ) from None
 
 
 def _checked(urls: str) -> str:

@@ -61,7 +61,10 @@ async def call_service(nats: Client, call: Call, context: Context, body: bytes =
         ) from None
     except NatsError:
         raise unavailable(call.service) from None
-    head = orjson.loads((msg.headers or {})[REPLY_HEADER])
+    text = (msg.headers or {}).get(REPLY_HEADER)
+    if text is None:
+        raise unavailable(call.service)  # not from a service: the broker was told to answer here
+    head = orjson.loads(text)
     return Reply(
         msg.data,
         head["status"],

@@ -97,6 +97,11 @@ class Server:
         places = self._reserved_places if handler.is_reserved else self._places
 
         async def accept(request: NatsRequest) -> None:
+            if request.subject != call.subject:
+                # Events can be delivered to any subject by their consumer (nats-server #8274), but
+                # keep their own: whoever may publish them must not call as anybody.
+                log.error("call_refused", call=call.name, subject=request.subject)
+                return
             if places.free <= 0:
                 busy = Problem("service_unavailable", "Too busy. Try again soon.", retry_after=1)
                 await _respond(request, problem_reply(busy, None))
@@ -114,7 +119,11 @@ class Server:
 
     async def _handle(self, call: Call, handler: Handler, request: NatsRequest) -> None:
         started = time.perf_counter()
-        context = decode_context((request.headers or {})[CONTEXT_HEADER])
+        try:
+            context = decode_context((request.headers or {})[CONTEXT_HEADER])
+        except (KeyError, ValueError, TypeError) as error:
+            log.error("call_refused", call=call.name, error=type(error).__name__)  # noqa: TRY400
+            return
         if time.time() >= context.deadline:
             return
         with span(f"{self._name}.{call.name}", "SERVER", context.traceparent) as current:

@@ -10,7 +10,14 @@ from contracts.api_keys import (
     RevokeApiKeyQuery,
     RotateApiKey,
 )
-from contracts.audit import AuditEvent, AuditFilters, AuditQuery, ExportedEvent, FeedQuery
+from contracts.audit import (
+    AuditEvent,
+    AuditFilters,
+    AuditQuery,
+    ExportedEvent,
+    FeedQuery,
+    ProofQuery,
+)
 from contracts.events import Event, EventData
 from contracts.invitations import AcceptInvitation, CreateInvitation, Invitation, InvitationsQuery
 from contracts.members import AddMember, Member, MembersQuery, UpdateMember
@@ -117,6 +124,7 @@ __all__ = [
     "Project",
     "ProjectSettings",
     "ProjectsQuery",
+    "ProofQuery",
     "RefreshSession",
     "Replay",
     "RevokeApiKeyQuery",

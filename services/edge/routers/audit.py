@@ -3,7 +3,7 @@
 from contracts import audit as calls
 from fastapi import APIRouter, Security
 
-from edge.audit_streams import EVENT_STREAM, export_events, follow_events
+from edge.audit_streams import EVENT_STREAM, export_events, follow_events, get_proof
 from edge.auth.access import tenant
 from edge.call_route import CallRoute, Endpoint
 
@@ -23,7 +23,7 @@ router.get(
     responses={200: {"content": _EXPORT}},
 )(Endpoint(calls.EXPORT_EVENTS, export_events))
 router.get("/admin/audit/proof", summary="Prove the audit trail", dependencies=READ)(
-    Endpoint(calls.GET_PROOF)
+    Endpoint(calls.GET_PROOF, get_proof)
 )
 router.get("/admin/audit/{event_id}", summary="Get an audit event", dependencies=READ)(
     Endpoint(calls.GET_EVENT)

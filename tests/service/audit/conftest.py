@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
-from audit.rpc import HANDLERS
+from audit.rpc import handlers
 from audit.settings import AuditSettings
 from audit.subscribers import handle_events
 from chassis.database import Pool, open_pool
@@ -17,8 +17,11 @@ Receive = Callable[..., Awaitable[None]]
 
 @pytest.fixture(scope="session")
 async def audit(servers: Servers) -> AsyncIterator[Owner]:
-    async with owner_of("audit", HANDLERS, servers, AuditSettings) as owner:
+    costly = await open_pool(servers.database_url("audit"), 1)
+    calls = handlers(exports=costly, proofs=costly)
+    async with owner_of("audit", calls, servers, AuditSettings) as owner:
         yield owner
+    await costly.close()
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+import asyncpg
 import orjson
 import pytest
 from audit import partitions, tenant_erasure
@@ -9,6 +10,8 @@ from chassis.database import Pool
 from contracts import audit as calls
 from contracts.ids import new_id
 from support.owner import Owner, heard, heard_lifecycle
+from tenantry.operations.audit_retention import set_retention
+from tenantry.servers import Servers
 
 EMAIL = "ada.lovelace@example.com"
 ADDRESS = "198.51.100.77"
@@ -84,7 +87,11 @@ async def test_an_erased_tenant_leaves_its_tombstone_only(
     await erase_tenants(audit)
     (confirmation,) = await audit.events(tenant)
     assert (confirmation["type"], confirmation["tenantid"]) == ("tenant.erased", tenant)
-    assert await tables_with(database, tenant) == {"public.heads", "public.outbox"}
+    assert await tables_with(database, tenant) == {
+        "public.heads",
+        "public.marks",
+        "public.outbox",
+    }
 
     await receive(heard(tenant, "tenant.deleted", tenant))
     assert (await audit.call(calls.LIST_EVENTS, tenant)).body["events"] == []
@@ -97,7 +104,7 @@ async def test_an_erased_tenant_leaves_its_tombstone_only(
 
 
 async def test_retention_drops_whole_months_and_the_proof_holds(
-    audit: Owner, database: Pool, tenant: str, receive
+    audit: Owner, database: Pool, tenant: str, receive, servers: Servers
 ) -> None:
     times = ["2019-03-30T10:00:00Z", "2019-03-31T23:59:59Z", "2019-04-01T00:00:01Z"]
     # Late by a day, filed where the log then stood: in April, and not dropped with March.
@@ -106,6 +113,9 @@ async def test_retention_drops_whole_months_and_the_proof_holds(
     for time, user in zip(times, users, strict=True):
         await receive(heard(tenant, "user.created", user, time=time, actor=("user", user)))
     now = datetime(2019, 5, 15, tzinfo=UTC)
+    with pytest.raises(asyncpg.InsufficientPrivilegeError, match="tenantry migrate"):
+        await partitions.drop_expired(audit.pool, 45, now)
+    await set_retention(servers.migration_url("audit"), 44)
     assert await partitions.drop_expired(audit.pool, 45, now) == 0
     assert await partitions.drop_expired(audit.pool, 44, now) == 1
 
@@ -118,7 +128,13 @@ async def test_retention_drops_whole_months_and_the_proof_holds(
     assert page["pagination"]["total"] == 1
     assert "months.personal_2019_03" not in await tables_with(database, users[0])
     proof = (await audit.call(calls.GET_PROOF, tenant)).body
-    assert (proof["valid"], proof["length"]) == (True, 3)
+    assert (proof["valid"], proof["length"], proof["floor"]) == (True, 3, 2)
+    (mark,) = proof["marks"]
+    assert (mark["kind"], mark["sequence"]) == ("dropped", 2)
+    # What is younger than the retention of the database is never dropped, whatever is asked for.
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await partitions.drop_expired(audit.pool, 43)
+    await set_retention(servers.migration_url("audit"), None)
 
     await receive(heard(tenant, "user.created", new_id("usr"), time="2019-05-01T00:00:00Z"))
     await database.execute("DELETE FROM events WHERE tenant_id = $1 AND sequence = 3", tenant)

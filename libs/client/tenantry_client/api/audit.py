@@ -8,6 +8,7 @@ from contracts.audit import (
     Feed,
     FeedQuery,
     Proof,
+    ProofQuery,
 )
 
 from tenantry_client.models import ExportQuery
@@ -26,9 +27,9 @@ def get_event(event_id: str) -> Request[AuditEvent]:
     return Request("GET", _AUDIT + "/{event_id}", {200: AuditEvent}, (event_id,))
 
 
-def get_proof() -> Request[Proof]:
-    """The result of a check of the tenant's hash chain."""
-    return Request("GET", _AUDIT + "/proof", {200: Proof})
+def get_proof(query: ProofQuery = ProofQuery()) -> Request[Proof]:
+    """The result of a check of the tenant's hash chain; of a long one continue at `next_after`."""
+    return Request("GET", _AUDIT + "/proof", {200: Proof}, query=query)
 
 
 def export_events(query: ExportQuery = ExportQuery()) -> Lines[ExportedEvent]:
