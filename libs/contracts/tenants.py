@@ -138,7 +138,7 @@ REVOKE_ROOT_KEY = Call(
 
 
 class RefusedUse(Body):
-    """A dead or under-scoped key of a tenant was used (recorded at most once a minute)."""
+    """A dead or under-scoped key of a tenant was used."""
 
     tenant_id: TenantId
     key_id: ApiKeyId

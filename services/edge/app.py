@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from edge import subscribers
+from edge.address_limit import AddressLimit
 from edge.auth.credentials import Credentials
 from edge.call_route import CallRoute
 from edge.documents import document_routes
@@ -24,8 +25,8 @@ from edge.gateway import Gateway
 from edge.health import watch_redis, watch_services
 from edge.http.responses import unrouted_response
 from edge.idempotency_routing import IdempotencyRouting
-from edge.limits.address_limit import AddressLimit
 from edge.limits.rate_limits import REDIS_SECONDS, RateLimits
+from edge.limits.refusal_limits import RefusalLimits
 from edge.openapi_extras import DESCRIPTION, add_extras
 from edge.path_index import PathIndex
 from edge.routers import ROUTERS, ROUTES
@@ -91,6 +92,7 @@ async def serve(settings: EdgeSettings) -> int:
     process = App("edge", settings, settings.drain_seconds)
     redis = make_redis(settings.redis_url.get_secret_value()) if settings.redis_url else None
     credentials = Credentials(settings.operator_key.get_secret_value())
+    credentials.usage.refusal_limits = RefusalLimits(redis)
     limits = RateLimits(redis, settings.rate, settings.tenant_rate)
     gateway = Gateway(credentials, limits, IdempotencyRouting(redis))
     watch_redis(process.health, redis)

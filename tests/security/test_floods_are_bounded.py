@@ -150,6 +150,36 @@ async def test_a_flood_of_one_credential_takes_nothing_from_another(
     assert (await other("GET", "/v1/admin/tenant")).status == 200
 
 
+async def test_all_keys_of_a_tenant_have_a_limit_together(
+    edges: tuple[Api, Api], tenant: Api, other: Api
+) -> None:
+    """Five times that of one, though each of them has a bucket of its own."""
+
+    async def ask(edge: Api) -> Answer:
+        return await edge.as_key(tenant.key)("GET", "/v1/admin/tenant")
+
+    async def ask_all(times: int) -> list[Answer]:
+        asked = [edge.as_key(key) for _ in range(times) for key in keys for edge in edges]
+        return await asyncio.gather(*(each("GET", "/v1/admin/users") for each in asked))
+
+    await rested(edges, ask)
+    project = await tenant("POST", "/v1/admin/projects", {"name": "P"})
+    path = f"/v1/admin/projects/{project.body['id']}/api-keys"
+    body = {"name": "k", "scopes": ["users:read"]}
+    keys = [(await tenant("POST", path, body)).body["secret"] for _ in range(8)]
+    await rested(edges, key_set)
+    assert {answer.status for answer in await ask_all(1)} == {200}
+    began = time.monotonic()
+    answers = await ask_all(12)
+    took = time.monotonic() - began
+    refused = [answer for answer in answers if answer.status == 429]
+    let_through = len(answers) - len(refused)
+    assert 5 * (BURST - RATE) <= let_through <= 5 * (BURST + RATE * took) + 2
+    policies = {answer.headers["RateLimit-Policy"] for answer in refused}
+    assert policies == {f'"tenant";q={5 * RATE};w=1'}
+    assert (await other("GET", "/v1/admin/tenant")).status == 200
+
+
 async def test_without_redis_each_edge_limits_on_its_own(
     small: Stack, edges: tuple[Api, Api], tenant: Api
 ) -> None:
