@@ -100,6 +100,7 @@ CREATE_API_KEY = Call(
     status=201,
     path=_PROJECT,
     problems=("insufficient_scope",),
+    shows_secret=True,
 )
 LIST_API_KEYS = Call(
     "projects", "list_api_keys", query=ApiKeysQuery, result=ApiKeyPage, path=_PROJECT
@@ -113,6 +114,7 @@ ROTATE_API_KEY = Call(
     status=201,
     path=_KEY,
     problems=("insufficient_scope", "key_not_active"),
+    shows_secret=True,
 )
 VERIFY_API_KEY = Call("projects", "verify_api_key", body=VerifyApiKey, result=ApiKeyVerdict)
 

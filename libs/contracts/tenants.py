@@ -81,6 +81,7 @@ CREATE_TENANT = Call(
     result=CreatedTenant,
     status=201,
     problems=("slug_taken",),
+    shows_secret=True,
 )
 LIST_TENANTS = Call("projects", "list_tenants", query=TenantsQuery, result=TenantPage)
 GET_TENANT = Call("projects", "get_tenant", result=Tenant, path=_TENANT)
@@ -124,6 +125,7 @@ CREATE_ROOT_KEY = Call(
     result=IssuedApiKey,
     status=201,
     path=_TENANT,
+    shows_secret=True,
 )
 LIST_ROOT_KEYS = Call(
     "projects", "list_root_keys", query=RootKeysQuery, result=ApiKeyPage, path=_TENANT
@@ -218,6 +220,7 @@ ISSUE_TOKEN = Call(
     body=IssueToken,
     result=AccessToken,
     problems=("invalid_request", "invalid_scope", "unsupported_grant_type", "invalid_client"),
+    shows_secret=True,
 )
 TOKEN_KEYS = Call("projects", "token_keys", result=TokenKeys)
 

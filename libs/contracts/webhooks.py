@@ -145,7 +145,12 @@ _WEBHOOK = {"id": "whk"}
 _DELIVERY = {"id": "whk", "delivery_id": "dlv"}
 
 CREATE_WEBHOOK = Call(
-    "webhooks", "create_webhook", body=CreateWebhook, result=IssuedWebhook, status=201
+    "webhooks",
+    "create_webhook",
+    body=CreateWebhook,
+    result=IssuedWebhook,
+    status=201,
+    shows_secret=True,
 )
 LIST_WEBHOOKS = Call("webhooks", "list_webhooks", query=WebhooksQuery, result=WebhookPage)
 GET_WEBHOOK = Call("webhooks", "get_webhook", result=Webhook, path=_WEBHOOK)
@@ -165,7 +170,13 @@ DELETE_WEBHOOK = Call(
     path=_WEBHOOK,
     problems=("version_mismatch",),
 )
-ROTATE_SECRET = Call("webhooks", "rotate_secret", result=IssuedWebhook, path=_WEBHOOK)
+ROTATE_SECRET = Call(
+    "webhooks",
+    "rotate_secret",
+    result=IssuedWebhook,
+    path=_WEBHOOK,
+    shows_secret=True,
+)
 LIST_DELIVERIES = Call(
     "webhooks", "list_deliveries", query=DeliveriesQuery, result=DeliveryPage, path=_WEBHOOK
 )
