@@ -65,7 +65,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         peer = self.client[0] if self.client else None
         self._is_proxy = peer in self._clients.proxies
-        self.site = self._clients.site(peer, is_proxy=self._is_proxy)
+        self.site = self.payer = self._clients.site(peer, is_proxy=self._is_proxy)
         self._is_admitted = self._clients.admit(self)
         if not self._is_admitted:
             transport.close()
@@ -161,6 +161,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def shed(self) -> None:
         """Frees what it holds: too much for its address, or for all."""
+        if self.transport.is_closing():
+            self._clients.hold(self, 0)
+            return
         if self._unread:
             self._leave()
             self.transport.abort()

@@ -45,10 +45,10 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
 
 
 @asynccontextmanager
-async def served(**limits: int) -> AsyncIterator[tuple[HttpServer, str]]:
+async def served(proxies: str = "", **limits: int) -> AsyncIterator[tuple[HttpServer, str]]:
     (port,) = free_ports(1)
     large = {"memory": 4 * ANSWER, "memory_per_address": 2 * ANSWER}
-    server = HttpServer(app, "127.0.0.1", port, ClientLimits(**(large | limits)))
+    server = HttpServer(app, "127.0.0.1", port, ClientLimits(**(large | limits)), proxies)
     running = asyncio.create_task(server.serve())
 
     async def started() -> bool:
@@ -172,6 +172,31 @@ async def test_where_memory_is_scarce_the_address_that_holds_most_gives_way() ->
             return held == {"127.0.0.1": 7, "127.0.0.2": 2}
 
         await until(by_address)
+
+
+async def test_a_proxy_has_more_connections_and_its_clients_their_own_memory() -> None:
+    size = 64 * 1024
+    length = b"Content-Length: %d\r\n\r\n" % size
+
+    def part(client: str) -> bytes:
+        head = f"POST /wait HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: {client}\r\n"
+        return head.encode() + length + b"x" * (size - 1)
+
+    limits = {"connections_per_address": 2, "connections_per_proxy": 20}
+    async with (
+        served(HERE, memory_per_address=4 * size, **limits) as (server, url),
+        held_open(url, 6, part("203.0.113.1")),
+        held_open(url, 2, part("203.0.113.2")),
+        held_open(url, 2, part("junk")),
+    ):
+
+        async def by_client() -> bool:
+            held: Counter[str] = Counter()
+            for each in server.server_state.connections:
+                held[each.payer.name] += each.held > 0
+            return held == {"203.0.113.1": 3, "203.0.113.2": 2, HERE: 2}
+
+        await until(by_client)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="TCP_USER_TIMEOUT is Linux's")

@@ -116,7 +116,21 @@ async def no_key(edge: Api) -> Answer:
     return await edge("GET", "/v1/admin/users")
 
 
-@pytest.mark.parametrize("ask", [token, accept, refresh, key_set, wrong_key, no_key])
+async def document(edge: Api) -> Answer:
+    return await edge("GET", "/openapi.json")
+
+
+async def health(edge: Api) -> Answer:
+    return await edge("GET", "/health")
+
+
+async def nowhere(edge: Api) -> Answer:
+    return await edge("POST", "/v1/nowhere", {})
+
+
+@pytest.mark.parametrize(
+    "ask", [token, accept, refresh, key_set, wrong_key, no_key, document, health, nowhere]
+)
 async def test_a_stranger_has_the_limit_of_his_address(edges: tuple[Api, Api], ask: Ask) -> None:
     await rested(edges, key_set)
     within(*await flood(edges, ask))
@@ -124,7 +138,7 @@ async def test_a_stranger_has_the_limit_of_his_address(edges: tuple[Api, Api], a
 
 async def test_all_that_strangers_may_ask_is_counted_together(edges: tuple[Api, Api]) -> None:
     await rested(edges, key_set)
-    turns = itertools.cycle([token, accept, refresh, key_set])
+    turns = itertools.cycle([token, accept, refresh, key_set, document, health, nowhere])
 
     async def any_of_them(edge: Api) -> Answer:
         return await next(turns)(edge)
