@@ -5,13 +5,28 @@ draft-ietf-httpapi-idempotency-key-header.
 """
 
 import hashlib
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 from contracts.problems import Problem
-from sqlalchemy import Column, MetaData, Table, Text, bindparam, delete, func, insert, select, text
-from sqlalchemy.dialects.postgresql import BIGINT
+from sqlalchemy import (
+    Column,
+    Index,
+    MetaData,
+    Table,
+    Text,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, BIGINT
 
 from chassis.database import ID, TIME, Connection, Pool
 from chassis.encryption import Keyring
@@ -25,9 +40,19 @@ IDEMPOTENCY = Table(
     Column("key", ID, primary_key=True),
     Column("fingerprint", Text, nullable=False),
     Column("answer", Text, nullable=False),
+    Column("mentions", ARRAY(ID), nullable=False, server_default="{}"),
     Column("created_at", TIME, nullable=False, index=True, server_default=func.now()),
 )
 
+Index(
+    "idempotency_mentions",
+    IDEMPOTENCY.c.mentions,
+    postgresql_using="gin",
+    postgresql_where=text("mentions <> '{}'"),
+)
+"""The answers that show a user or an invitation: they are erased with that person."""
+
+_PERSONAL = re.compile(rb"\b(?:usr|inv)_[0-7][0-9a-hjkmnp-tv-z]{25}\b")
 _MINE = (
     IDEMPOTENCY.c.tenant_id == bindparam("tenant_id"),
     IDEMPOTENCY.c.key == bindparam("key"),
@@ -45,7 +70,17 @@ _CREATE = Statement(
         key=bindparam("key"),
         fingerprint=bindparam("fingerprint"),
         answer=bindparam("answer"),
+        mentions=bindparam("mentions"),
     )
+)
+# Identifiers are unique among all tenants, and an answer without a credential belongs to none.
+ERASE = Statement(
+    update(IDEMPOTENCY)
+    .where(
+        IDEMPOTENCY.c.mentions != text("'{}'"),
+        IDEMPOTENCY.c.mentions.overlap(bindparam("ids", type_=ARRAY(ID))),
+    )
+    .values(answer="", mentions=[])
 )
 PURGE = Statement(
     delete(IDEMPOTENCY).where(IDEMPOTENCY.c.created_at < func.now() - text("interval '24 hours'"))
@@ -99,6 +134,8 @@ class StoredReply:
                     "idempotency_key_reused",
                     "This Idempotency-Key belongs to another request. Use a fresh one.",
                 )
+            if not row["answer"]:
+                raise Problem("not_found", "The answer to this request was erased with a person.")
             return _decode(self.keyring.decrypt(row["answer"], self._name))
         if not row["is_locked"]:
             raise Problem(
@@ -121,7 +158,20 @@ class StoredReply:
             key=self.key,
             fingerprint=self.fingerprint,
             answer=self.keyring.encrypt(_encode(reply), self._name),
+            mentions=_mentions(reply),
         )
+
+
+async def erase_answers(conn: Connection, ids: Sequence[str]) -> None:
+    """Erases the stored answers that show these users and invitations; a repeat is a 404."""
+    await ERASE.execute(conn, ids=ids)
+
+
+def _mentions(reply: Reply) -> list[str]:
+    """The users and invitations that it shows; the results of an import have identifiers alone."""
+    if "Content-Type" in reply.headers:
+        return []
+    return sorted({found.decode() for found in _PERSONAL.findall(reply.body)})
 
 
 def _fingerprint(request: Request[Any, Any]) -> str:

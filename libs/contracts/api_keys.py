@@ -99,7 +99,7 @@ CREATE_API_KEY = Call(
     result=IssuedApiKey,
     status=201,
     path=_PROJECT,
-    problems=("insufficient_scope",),
+    problems=("insufficient_scope", "quota_exceeded"),
     shows_secret=True,
 )
 LIST_API_KEYS = Call(

@@ -150,6 +150,7 @@ CREATE_WEBHOOK = Call(
     body=CreateWebhook,
     result=IssuedWebhook,
     status=201,
+    problems=("quota_exceeded",),
     shows_secret=True,
 )
 LIST_WEBHOOKS = Call("webhooks", "list_webhooks", query=WebhooksQuery, result=WebhookPage)

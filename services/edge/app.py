@@ -94,7 +94,7 @@ async def serve(settings: EdgeSettings) -> int:
     credentials = Credentials(settings.operator_key.get_secret_value())
     credentials.usage.refusal_limits = RefusalLimits(redis)
     limits = RateLimits(redis, settings.rate, settings.tenant_rate)
-    gateway = Gateway(credentials, limits, IdempotencyRouting(redis))
+    gateway = Gateway(credentials, limits, IdempotencyRouting(redis), settings.quotas)
     watch_redis(process.health, redis)
 
     async def start() -> None:

@@ -1,11 +1,15 @@
 """Settings of the edge."""
 
+import json
 import re
+from typing import Annotated
 
 from chassis.client_addresses import TrustedProxies
 from chassis.client_limits import MEBIBYTE, ClientLimits
 from chassis.settings import ProcessSettings, is_guessable
+from contracts.quotas import QuotaName, QuotaValue
 from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import NoDecode
 
 TENANT_RATES = 5
 """The limit of a tenant in limits of a credential, if it is not given."""
@@ -21,6 +25,7 @@ class EdgeSettings(ProcessSettings):
     believed. `management_host` and `management_port` serve metrics, and health once more.
     `connections` and `client_memory_mib` are bounds of all clients and, with `_per_address` and
     `_per_proxy`, of one.
+    `quotas`: JSON, those of all tenants that differ from `contracts.quotas`.
     `drain_seconds`: between the end of readiness and that of listening, for a balancer to notice.
     """
 
@@ -38,6 +43,7 @@ class EdgeSettings(ProcessSettings):
     client_memory_mib_per_address: int = Field(
         default=ClientLimits.memory_per_address // MEBIBYTE, ge=1
     )
+    quotas: Annotated[dict[QuotaName, QuotaValue], NoDecode] = {}
     drain_seconds: float = Field(default=0, ge=0, le=60)
 
     @field_validator("operator_key")
@@ -47,6 +53,14 @@ class EdgeSettings(ProcessSettings):
         if len(key) < 32 or is_guessable(key.encode()):
             raise ValueError("must be 32 random characters at least: openssl rand -base64 32")
         return value
+
+    @field_validator("quotas", mode="before")
+    @classmethod
+    def _json(cls, value: object) -> object:
+        try:
+            return json.loads(value or "{}") if isinstance(value, str) else value
+        except ValueError:
+            raise ValueError('must be JSON such as {"webhooks": 200}') from None
 
     @field_validator("rate_limit", "tenant_rate_limit")
     @classmethod

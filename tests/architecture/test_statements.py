@@ -58,6 +58,8 @@ ACROSS_TENANTS = {
     "identity.sessions.refresh_session.GET_BY_FAMILY",
     "projects.keys.credentials.GET_BY_HASH",
     "projects.keys.credentials.GET_BY_ID",
+    # Identifiers of users and invitations are unique among all tenants.
+    "chassis.idempotency.ERASE",
     # Public, and named by the project alone.
     "projects.signing.jwks.LIST_PUBLIC_KEYS",
     # The operator's list of tenants.

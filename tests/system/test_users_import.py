@@ -102,7 +102,6 @@ async def test_csv_with_a_header_is_read_as_users(caller: Api, tmp_path: Path) -
     [
         ("mail,name\na@example.com,A\n", "mail"),
         ("name\nA\n", "no email"),
-        ("email,name\na@example.com\n", "line 2"),
         ("email,metadata,metadata.x\na@example.com,{},1\n", "metadata.x"),
     ],
 )
@@ -115,6 +114,47 @@ async def test_a_csv_that_cannot_be_meant_is_not_begun(
     assert ran.code == 2
     assert said in ran.error["message"]
     assert await total(caller) == 0
+
+
+async def test_rows_of_a_csv_that_cannot_be_read_are_refused_alone(
+    caller: Api, tmp_path: Path
+) -> None:
+    file = tmp_path / "users.csv"
+    rows = [f"u{number}@example.com,U".encode() for number in range(6_000)]
+    rows += [
+        b"short@example.com",
+        b"latin@example.com,J\xfcrgen",
+        b'"q"x@example.com,Q',
+        b"z@x.test,Z",
+    ]
+    file.write_bytes(b"\xef\xbb\xbfemail,name\n" + b"\n".join(rows) + b"\n")
+    ran = await imported(caller, file)
+    assert (ran.code, ran.json["created"], ran.json["rejected"]) == (1, 6_001, 3)
+    assert [(each["line"], each["code"]) for each in rejected(file)] == [
+        (number, "validation_failed") for number in (6_002, 6_003, 6_004)
+    ]
+    assert "UTF-8" in rejected(file)[1]["errors"][0]["message"]
+    again = await imported(caller, file)
+    assert (again.json["replayed"], await total(caller)) == (6_001, 6_001)
+
+
+async def test_hostile_lines_are_refused_alone(caller: Api, tmp_path: Path) -> None:
+    file = tmp_path / "users.ndjson"
+    lines = [
+        b'\xef\xbb\xbf{"email": "bom@example.com"}',
+        b'{"email": "deep@example.com", "metadata": ' + b"[" * 60_000 + b"]" * 60_000 + b"}",
+        b'{"email": "long@example.com", "name": "' + b"x" * (9 << 20) + b'"}',
+        b'{"email": "nan@example.com", "metadata": {"x": NaN}}',
+        b'{"email": "latin@example.com", "name": "J\xfcrgen"}',
+        b'{"email": "last@example.com"}',
+    ]
+    file.write_bytes(b"\n".join(lines))
+    ran = await imported(caller, file)
+    assert (ran.code, ran.json["created"]) == (1, 2), ran.err
+    assert [each["line"] for each in rejected(file)] == [2, 3, 4, 5]
+    assert all(each["errors"] for each in rejected(file))
+    assert file.with_name(f"{file.name}.rejected.ndjson").stat().st_size < 64 * 1024
+    assert await total(caller) == 2
 
 
 async def test_a_second_import_of_a_file_does_nothing_twice(caller: Api, tmp_path: Path) -> None:

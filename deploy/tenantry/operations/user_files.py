@@ -3,6 +3,7 @@
 The same file always gives the same chunks: an import continues after the number of its last one.
 """
 
+import codecs
 import csv
 import hashlib
 import json
@@ -16,6 +17,8 @@ from tenantry.errors import Misconfigured
 CHUNK_LINES = 5_000
 CHUNK_BYTES = 4 * 1024 * 1024
 """Half of what the API accepts at once: an interrupted import repeats less."""
+LINE_BYTES = 256 * 1024
+"""What the API takes of one user."""
 METADATA = "metadata."
 COLUMNS = ("email", "email_verified", "username", "name", "external_id", "status", "metadata")
 _FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
@@ -25,10 +28,11 @@ Format = Literal["ndjson", "csv"]
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One user as JSON, and its line in the file."""
+    """One user as JSON, and its line in the file. `refusal` says why it is not sent."""
 
     number: int
     data: bytes
+    refusal: str | None = None
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class UserFile:
     lines: int
 
     def chunks(self) -> Iterator[list[Line]]:
-        """Raises Misconfigured for a file that does not have its format."""
+        """Raises Misconfigured for a CSV whose header is not that of users."""
         lines = _read_ndjson(self.path) if self.format == "ndjson" else _read_csv(self.path)
         return _split(lines)
 
@@ -79,31 +83,52 @@ def _split(lines: Iterable[Line]) -> Iterator[list[Line]]:
 def _read_ndjson(path: Path) -> Iterator[Line]:
     with path.open("rb") as file:
         for number, raw in enumerate(file, 1):
-            if data := raw.strip():
-                yield Line(number, data)
+            line = raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw
+            if data := line.strip():
+                yield Line(number, data, _too_long(data))
 
 
 def _read_csv(path: Path) -> Iterator[Line]:
+    """A row that cannot be read is refused alone; the rows after it are read."""
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        reader = csv.reader(file, strict=True)
+        header = _read_header(path, reader)
+        while True:
+            try:
+                cells = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                yield Line(reader.line_num, b"", f"is no CSV (RFC 4180): {error}")
+                continue
+            if cells:
+                yield _line_of(reader.line_num, header, cells)
+
+
+def _line_of(number: int, header: list[str], cells: list[str]) -> Line:
+    if len(cells) != len(header):
+        shown = json.dumps(cells).encode()
+        return Line(number, shown, f"has {len(cells)} cells, and the header {len(header)}")
+    data = json.dumps(_user_of(dict(zip(header, cells, strict=True)))).encode()
+    if any("\udc80" <= character <= "\udcff" for cell in cells for character in cell):
+        return Line(number, data, "is not UTF-8")
+    return Line(number, data, _too_long(data))
+
+
+def _too_long(data: bytes) -> str | None:
+    return f"has more than {LINE_BYTES >> 10} KiB" if len(data) > LINE_BYTES else None
+
+
+def _read_header(path: Path, reader: Iterator[list[str]]) -> list[str]:
+    """The names of the columns. Raises Misconfigured."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            _check_header(path, reader.fieldnames or ())
-            for row in reader:
-                yield Line(
-                    reader.line_num, json.dumps(_user_of(path, reader.line_num, row)).encode()
-                )
-    except UnicodeDecodeError:
-        raise Misconfigured(f"{path} is not UTF-8", "Save it as UTF-8.") from None
+        names = next(reader, [])
     except csv.Error as error:
         raise Misconfigured(f"{path} is no CSV: {error}", "Save it as CSV (RFC 4180).") from None
-
-
-def _check_header(path: Path, names: Iterable[str]) -> None:
-    names = list(names)
     metadata_names = [name for name in names if name.startswith(METADATA)]
     unknown = sorted(set(names) - set(COLUMNS) - set(metadata_names))
     if unknown:
-        wrong = f"has what is no field of a user: {', '.join(unknown)}"
+        wrong = f"has what is no field of a user: {', '.join(map(ascii, unknown))}"
     elif "email" not in names:
         wrong = "has no email"
     elif len(set(names)) != len(names):
@@ -111,20 +136,15 @@ def _check_header(path: Path, names: Iterable[str]) -> None:
     elif metadata_names and "metadata" in names:
         wrong = f"has both metadata and {metadata_names[0]}"
     else:
-        return
+        return names
     raise Misconfigured(
         f"the header of {path} {wrong}",
-        f"Its first line names columns, of {', '.join(COLUMNS)} and {METADATA}<name>.",
+        f"Its first line names columns, of {', '.join(COLUMNS)} and {METADATA}<name>, in UTF-8.",
     )
 
 
-def _user_of(path: Path, number: int, row: dict[str, Any]) -> dict[str, Any]:
+def _user_of(row: dict[str, str]) -> dict[str, Any]:
     """Empty cells are absent. A cell that is no flag or no JSON is left for the API to refuse."""
-    if None in row or None in row.values():
-        raise Misconfigured(
-            f"line {number} of {path} has not as many cells as the header",
-            "Quote cells that contain commas or quotes (RFC 4180).",
-        )
     user: dict[str, Any] = {}
     for name, cell in row.items():
         if cell == "":
@@ -141,5 +161,5 @@ def _user_of(path: Path, number: int, row: dict[str, Any]) -> dict[str, Any]:
 def _json_or_text(cell: str) -> Any:
     try:
         return json.loads(cell)
-    except ValueError:
+    except (ValueError, RecursionError):
         return cell

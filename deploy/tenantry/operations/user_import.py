@@ -19,10 +19,11 @@ from tenantry_client.retry import TRANSIENT_CODES
 
 from tenantry.atomic_file import write_json
 from tenantry.errors import CommandFailed, Misconfigured
-from tenantry.operations.user_files import Line, UserFile
+from tenantry.operations.user_files import LINE_BYTES, Line, UserFile
 
 TRIES = 9
 MAX_WAIT = 10.0
+SHOWN_BYTES = 4096
 
 
 @dataclass
@@ -82,9 +83,10 @@ def import_users(
             if number <= progress.chunks:
                 continue
             key = f"import-{users.sha256[:40]}-{number}"
-            results, replayed = _import_chunk(client, key, chunk)
+            sent = [line for line in chunk if line.refusal is None]
+            results, replayed = _import_chunk(client, key, sent)
             _count(results, chunk, progress, rejected)
-            progress.replayed += len(chunk) if replayed else 0
+            progress.replayed += len(sent) if replayed else 0
             progress.chunks, progress.line = number, chunk[-1].number
             rejected.flush()
             os.fsync(rejected.fileno())
@@ -102,6 +104,8 @@ def _import_chunk(client: Client, key: str, chunk: list[Line]) -> tuple[list[Imp
     If some lines failed because a part of the product was down, all are sent again: those that were
     done get the same result as before.
     """
+    if not chunk:
+        return [], False
     request = api.import_lines(line.data for line in chunk).idempotency_key(key)
     was_sent_before = None
     for tries in range(TRIES):
@@ -125,7 +129,10 @@ def _is_transient(result: ImportResult) -> bool:
 def _count(
     results: list[ImportResult], chunk: list[Line], progress: Progress, rejected: BinaryIO
 ) -> None:
-    for line, result in zip(chunk, results, strict=True):
+    """`results` are of the lines that were sent."""
+    following = iter(results)
+    for line in chunk:
+        result = _refused(line.refusal) if line.refusal is not None else next(following)
         if result.status == 201:
             progress.created += 1
             continue
@@ -135,11 +142,24 @@ def _count(
         rejected.write(text.encode() + b"\n")
 
 
+def _refused(refusal: str) -> ImportResult:
+    """As the API would have said it."""
+    error = {"field": "line", "code": "unreadable", "message": refusal}
+    return ImportResult(line=0, status=422, code="validation_failed", errors=[error])
+
+
 def _input(line: Line) -> Any:
+    """The line as JSON, or as text, and only the beginning of one that is too long."""
     try:
-        return json.loads(line.data)
-    except ValueError:
-        return line.data.decode(errors="replace")
+        if len(line.data) > LINE_BYTES:
+            raise ValueError
+        return json.loads(line.data, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        return line.data[:SHOWN_BYTES].decode(errors="replace")
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(name)  # NaN and Infinity are no JSON
 
 
 def _open_rejected(path: Path, size: int) -> BinaryIO:

@@ -4,10 +4,12 @@ The user's row is locked first and then those of the organizations, in the order
 nobody adds the user as a member meanwhile, and two deletions never wait for each other.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
+from chassis.case_folding import fold_case
 from chassis.database import Connection
+from chassis.idempotency import erase_answers
 from chassis.merge_patch import check_version
 from chassis.request import Reply, Request, json_bytes, reply_to
 from chassis.rows import changed_row, to_resource
@@ -20,7 +22,7 @@ from contracts.models import Body
 from contracts.problems import Problem, not_found
 from contracts.users import DeleteUserQuery, UserDeleted
 from outbox.record import OutboxEntry, create_entry, record
-from sqlalchemy import bindparam, delete, exists, func, select, update
+from sqlalchemy import bindparam, delete, exists, func, or_, select, update
 
 from identity.sessions import sessions
 from identity.tables import (
@@ -40,7 +42,10 @@ _MEMBERSHIPS = (
 )
 _INVITATIONS = (
     INVITATIONS.c.tenant_id == bindparam("tenant_id"),
-    INVITATIONS.c.email_key == func.lower(bindparam("email")),
+    or_(
+        INVITATIONS.c.email_key == fold_case(bindparam("email")),
+        INVITATIONS.c.user_id == bindparam("user_id"),
+    ),
 )
 _OTHERS = MEMBERS.alias("others")
 
@@ -125,7 +130,9 @@ async def delete_user(conn: Connection, request: Request[Body, DeleteUserQuery])
     context = request.context
     entries = await _delete_memberships(conn, context, key)
     entries += await sessions.revoke_all_of_user(conn, context, key["user_id"], "user_deleted")
-    entries += await _delete_invitations(conn, context, user.email)
+    invitations = await DELETE_INVITATIONS.fetch_all(conn, **key, email=user.email)
+    entries += _create_revoked_entries(context, invitations)
+    await erase_answers(conn, [key["user_id"], *(each.id for each in invitations)])
     await DELETE.execute(conn, **key)
     data = {"user_id": key["user_id"]}
     entries.append(create_entry(context, UserDeleted, key["user_id"], data))
@@ -164,12 +171,13 @@ async def _delete_memberships(
     ]
 
 
-async def _delete_invitations(conn: Connection, context: Context, email: str) -> list[OutboxEntry]:
-    """Returns the events of the pending ones, as revoked."""
+def _create_revoked_entries(
+    context: Context, invitations: Sequence[InvitationRow]
+) -> list[OutboxEntry]:
+    """The events of the pending ones; the others are closed already."""
     now = datetime.now(UTC)
-    rows = await DELETE_INVITATIONS.fetch_all(conn, tenant_id=context.tenant(), email=email)
     entries = []
-    for row in sorted(rows, key=lambda row: row.id):
+    for row in sorted(invitations, key=lambda row: row.id):
         if row.status == "pending" and row.expires_at > now:
             invitation = to_resource(changed_row(row, status="revoked"), Invitation)
             data = {"organization_id": row.organization_id, "invitation": invitation}

@@ -2,6 +2,8 @@
 
 import asyncio
 
+from contracts import invitations as invitation_calls
+from contracts import members as member_calls
 from contracts import users as calls
 from service.identity.client import IdentityClient
 
@@ -30,6 +32,47 @@ async def test_a_deleted_user_leaves_only_the_identifier(client: IdentityClient)
     assert events[3]["data"] == {"user_id": user}
     for organization in organizations:
         assert (await client.get_organization(organization))["member_count"] == 1
+
+
+async def test_invitations_to_former_emails_are_deleted_too(client: IdentityClient) -> None:
+    organization = await client.create_organization()
+    invitations = [
+        await client.create_invitation(organization, email=f"{name}@x.test") for name in "abc"
+    ]
+    user = await client.create_user("a@x.test")
+    await client.update_user(user, email="b@x.test")
+    assert (await client.accept_invitation(invitations[1]["token"])).status == 200
+    await client.update_user(user, email="d@x.test")
+    assert (await client.delete_user(user)).status == 204
+    assert await client.list_invitations(organization) == [(invitations[2]["id"], "pending")]
+
+
+async def test_stored_answers_are_erased_and_a_repeat_creates_nobody(
+    client: IdentityClient,
+) -> None:
+    organization = await client.create_organization()
+    body = {"email": "ada@x.test"}
+    created = await client.call(calls.CREATE_USER, body, idempotency_key="user")
+    user = created.body["id"]
+    invitation = await client.call(
+        *(invitation_calls.CREATE_INVITATION, {"email": "ada@x.test"}, organization),
+        idempotency_key="invitation",
+    )
+    await client.call(
+        *(member_calls.ADD_MEMBER, {"user_id": user}, organization), idempotency_key="member"
+    )
+    other = await client.call(calls.CREATE_USER, {"email": "bob@x.test"}, idempotency_key="other")
+    assert invitation.status == 201
+    assert (await client.delete_user(user)).status == 204
+    rows = await client.pool.fetch(
+        "SELECT key, answer FROM idempotency WHERE tenant_id = $1", client.tenant
+    )
+    erased = {row["key"] for row in rows if not row["answer"]}
+    assert (erased, len(rows)) == ({"user", "invitation", "member"}, 4)
+    repeated = await client.call(calls.CREATE_USER, body, idempotency_key="user")
+    assert (repeated.status, repeated.body["code"]) == (404, "not_found")
+    again = await client.call(calls.CREATE_USER, {"email": "bob@x.test"}, idempotency_key="other")
+    assert again.body == other.body
 
 
 async def test_the_last_owner_is_deleted_only_by_force(client: IdentityClient) -> None:

@@ -1,0 +1,14 @@
+"""Stored answers say which users and invitations they show, to be erased with them."""
+
+from chassis.migrations import add_mentions, remove_mentions
+
+revision = "0009"
+down_revision = "0002"
+
+
+def upgrade() -> None:
+    add_mentions()
+
+
+def downgrade() -> None:
+    remove_mentions()
