@@ -1,8 +1,8 @@
 """What clients hold of a process: connections, and bytes of requests and of unread answers.
 
 Each address has a bound, and all have one. Where places are scarce the connection that has been
-idle longest makes room; where memory is scarce the one that has held it longest, of the address
-that holds most.
+idle longest makes room; where memory is scarce the one that has waited longest for its client, of
+the address that holds most. A request that is at work is not ended for another one.
 """
 
 import resource
@@ -39,6 +39,10 @@ class ClientConnection(Protocol):
     payer: "Site"
     held: int
 
+    @property
+    def waits(self) -> bool:
+        """For its client: to send the rest of a request, or to read an answer."""
+
     def close_idle(self) -> None:
         """Ends it; it has no request under way."""
 
@@ -56,8 +60,8 @@ class Site:
     connections: int = 0
     idle: dict[ClientConnection, None] = field(default_factory=dict)
     held: int = 0
-    """Bytes; `holders` has the connection first that has held some longest."""
-    holders: dict[ClientConnection, None] = field(default_factory=dict)
+    """Bytes; `waiting` has the connection first that has waited longest with some of them."""
+    waiting: dict[ClientConnection, None] = field(default_factory=dict)
 
 
 class Clients:
@@ -107,8 +111,8 @@ class Clients:
 
     def hold(self, connection: ClientConnection, size: int) -> None:
         """It holds so many bytes from now on. If that is too much for its address, or for all, the
-        connections go that have held something longest, of its address or of the one that holds
-        most.
+        connections go that have waited longest, of its address or of the one that holds most; if
+        none waits, this one.
         """
         if not connection.held:
             if not size:
@@ -119,25 +123,24 @@ class Clients:
         connection.held = size
         site.held += grown
         self.held += grown
-        if size:
-            site.holders[connection] = None
+        if size and connection.waits:
+            site.waiting[connection] = None
         else:
-            site.holders.pop(connection, None)
+            site.waiting.pop(connection, None)
             self._drop_if_empty(site)
-        if grown <= 0:
-            return
-        while site.held > site.max_memory:
-            next(iter(site.holders)).shed()
-        while self.held > self.limits.memory:
-            largest = max(self._sites.values(), key=lambda each: each.held)
-            next(iter(largest.holders)).shed()
+        while connection.held and site.held > site.max_memory:
+            next(iter(site.waiting), connection).shed()
+        while connection.held and self.held > self.limits.memory:
+            with_waiting = (each for each in self._sites.values() if each.waiting)
+            largest = max(with_waiting, key=lambda each: each.held, default=site)
+            next(iter(largest.waiting), connection).shed()
 
     def _close_idle_of_largest(self) -> bool:
         with_idle = [each for each in self._sites.values() if each.idle]
         return bool(with_idle) and _close_idle(max(with_idle, key=lambda each: each.connections))
 
     def _drop_if_empty(self, site: Site) -> None:
-        if not site.connections and not site.holders:
+        if not site.connections and not site.held:
             self._sites.pop(site.name, None)
 
 

@@ -135,7 +135,8 @@ class BoundedProtocol(HttpToolsProtocol):
             if self._head > SMALL:  # nobody looks at it again
                 self._head = 0
                 self.headers, self.scope, self.cycle.scope = [], {}, {}  # type: ignore[typeddict-item]
-            self._count_held()
+            if self.held:
+                self._count_held()
             if self._is_admitted:
                 self.site.idle[self] = None
 
@@ -153,6 +154,12 @@ class BoundedProtocol(HttpToolsProtocol):
         """The parser refused, or one of its callbacks: what follows cannot be understood."""
         problem = Problem("malformed_request", "Send a request of HTTP/1.1 (RFC 9112).")
         self._refuse(self._problem or problem)
+
+    @property
+    def waits(self) -> bool:
+        """Whether what it holds waits for the client: to send the rest, or to read the answer."""
+        cycle = self.cycle
+        return bool(self._unread) or cycle is None or cycle.more_body or cycle.response_complete
 
     def close_idle(self) -> None:
         """Makes room for another connection."""

@@ -39,6 +39,8 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
         while message["type"] == "http.request" and (message["more_body"] or not has_body):
             message = await receive()
         WAITING.discard(receive)
+    while scope["path"] == "/work" and (await receive())["type"] == "http.request":
+        pass
     fields = [(b"content-length", b"%d" % size)]
     await send({"type": "http.response.start", "status": 200, "headers": fields})
     await send({"type": "http.response.body", "body": b"x" * size})
@@ -153,6 +155,31 @@ async def test_unfinished_bodies_of_an_address_are_bounded_in_bytes() -> None:
         if said.status == 503:
             assert b"retry-after: 1" in said.head.lower()
         assert await get(url, ELSEWHERE) == 200
+
+
+async def test_a_request_at_work_is_not_ended_for_one_that_is_still_sent() -> None:
+    size = 256 * 1024
+    length = b"Content-Length: %d\r\n\r\n" % size
+    whole = b"POST /work HTTP/1.1\r\nHost: x\r\n" + length + b"x" * size
+    part = b"POST /wait HTTP/1.1\r\nHost: x\r\n" + length + b"x" * (size - 1)
+    async with served(memory_per_address=5 * size) as (server, url), held_open(url, 3, whole):
+
+        async def at_work() -> list[Any]:
+            connections = server.server_state.connections
+            return [each for each in connections if each.held > size and not each.waits]
+
+        async def all_at_work() -> bool:
+            return len(await at_work()) == 3
+
+        await until(all_at_work)
+        async with held_open(url, 10, part):
+
+            async def bounded() -> bool:
+                held = [each for each in server.server_state.connections if each.held]
+                return len(held) == 4
+
+            await until(bounded)
+            assert len(await at_work()) == 3
 
 
 async def test_where_memory_is_scarce_the_address_that_holds_most_gives_way() -> None:

@@ -59,7 +59,7 @@ def test_uvicorns_protocol_keeps_what_we_read() -> None:
         assert f"self.{attribute}" in source
     cycle = inspect.getsource(RequestResponseCycle.__init__)
     for attribute in (
-        "body", "disconnected", "keep_alive", "message_event", "response_complete",
+        "body", "disconnected", "keep_alive", "message_event", "more_body", "response_complete",
         "response_started", "scope",
     ):  # fmt: skip
         assert f"self.{attribute}" in cycle
