@@ -65,7 +65,8 @@ async def _twins(product: Product) -> AsyncIterator[str]:
     async with AsyncExitStack() as stack:
         for name in PROCESSES:
             port = free_port()
-            environment = {**product.environment_of(name), "TENANTRY_HTTP_PORT": str(port)}
+            own = {"TENANTRY_HTTP_PORT": str(port), "TENANTRY_MANAGEMENT_PORT": str(free_port())}
+            environment = {**product.environment_of(name), **own}
             child = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-P", "-m", name),
                 env=environment,

@@ -111,8 +111,15 @@ class App:
         """Called at the end, the last added first."""
         self._on_stop.append(stop)
 
-    async def run(self, http: HttpServer, start: Callable[[], Awaitable[None]]) -> int:
-        """Serves until SIGTERM; returns the exit code."""
+    async def run(
+        self,
+        http: HttpServer,
+        start: Callable[[], Awaitable[None]],
+        management: HttpServer | None = None,
+    ) -> int:
+        """Serves until SIGTERM, and `management` to the end; returns the exit code."""
+        if management is not None:
+            self.background("management", management.serve)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)

@@ -1,6 +1,7 @@
 """Idempotency keys: the answer of a request is stored in the transaction of its change, encrypted.
 
-A repeat within 24 hours gets that answer again. draft-ietf-httpapi-idempotency-key-header.
+A repeat within 24 hours gets that answer again, if it shows a secret only from the same credential.
+draft-ietf-httpapi-idempotency-key-header.
 """
 
 import hashlib
@@ -98,6 +99,7 @@ class StoredReply:
     key: str
     fingerprint: str
     keyring: Keyring
+    has_credential: bool
 
     @classmethod
     def of(cls, request: Request[Any, Any], keyring: Keyring) -> "StoredReply":
@@ -109,7 +111,8 @@ class StoredReply:
             owner = "operator"
         else:
             owner = f"anyone:{fingerprint}"
-        return cls(owner, context.idempotency_key or "", fingerprint, keyring)
+        key, has_credential = context.idempotency_key or "", not owner.startswith("anyone:")
+        return cls(owner, key, fingerprint, keyring, has_credential)
 
     @property
     def _secret_id(self) -> SecretId:
@@ -147,7 +150,13 @@ class StoredReply:
         return None
 
     async def create(self, conn: Connection, reply: Reply) -> None:
-        """Stores the reply of the first request, in the transaction of its change."""
+        """Stores the reply of the first request, in the transaction of its change.
+
+        An error of a caller without a credential is not stored: anybody could have as many written
+        as requests are answered, and the same request gets it again.
+        """
+        if reply.status >= 400 and not self.has_credential:
+            return
         await _CREATE.execute(
             conn,
             tenant_id=self.owner,
@@ -171,11 +180,13 @@ def _mentions(reply: Reply) -> list[str]:
 
 
 def _fingerprint(request: Request[Any, Any]) -> str:
-    """A digest of the request and of the caller's scopes: a reply may hold what only they may
-    see.
+    """A digest of the request, of the caller's scopes, as a reply may hold what only they may see,
+    and of the caller's key where the reply shows a secret.
     """
     context = request.context
-    parts = [request.call.subject, context.path, context.query, sorted(context.scopes)]
+    parts: list[Any] = [request.call.subject, context.path, context.query, sorted(context.scopes)]
+    if request.call.shows_secret:
+        parts.append(context.actor_id)
     return hashlib.sha256(orjson.dumps(parts) + b"\0" + request.encoded).hexdigest()
 
 

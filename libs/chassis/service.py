@@ -47,7 +47,7 @@ class Service(App):
 
     async def serve(self, start: Callable[["Service"], Awaitable[None]]) -> int:
         """Runs until SIGTERM; returns the exit code."""
-        app = Starlette(routes=self.health.routes())
+        app = Starlette(routes=self.health.management_routes())
         http = HttpServer(app, self.settings.http_host, self.settings.http_port)
         code = await self.run(http, lambda: start(self))
         for pool in self._pools:

@@ -21,6 +21,10 @@ EVENTS_PUBLISHED = Counter("tenantry_events_published_total", "Events acknowledg
 EVENTS_CONSUMED = Counter("tenantry_events_consumed_total", "Events taken in, first time only.")
 EVENTS_PENDING = Gauge("tenantry_events_pending", "Events that the service has yet to take in.")
 DEAD_LETTERS = Gauge("tenantry_dead_letters", "Events given up, for an operator to look at.")
+REFUSALS_UNRECORDED = Counter(
+    "tenantry_refusals_unrecorded_total",
+    "Refused uses of a key beyond the hundred of its day that the audit trail has.",
+)
 OUTBOX_AGE = Gauge("tenantry_outbox_oldest_seconds", "Age of the oldest unpublished event.")
 LOOP_LAG = Gauge("tenantry_event_loop_lag_seconds", "How late a timer of this process rings.")
 POOL_USED = Gauge("tenantry_pool_used", "Database connections in use.")

@@ -106,6 +106,7 @@ CREATE_API_KEY = Call(
     status=201,
     path=_PROJECT,
     problems=("insufficient_scope", "quota_exceeded"),
+    shows_secret=True,
 )
 LIST_API_KEYS = Call(
     "projects", "list_api_keys", query=ApiKeysQuery, result=ApiKeyPage, path=_PROJECT
@@ -119,6 +120,7 @@ ROTATE_API_KEY = Call(
     status=201,
     path=_KEY,
     problems=("insufficient_scope", "key_not_active"),
+    shows_secret=True,
 )
 VERIFY_API_KEY = Call("projects", "verify_api_key", body=VerifyApiKey, result=ApiKeyVerdict)
 

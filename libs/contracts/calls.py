@@ -13,7 +13,8 @@ class Call:
 
     `path` names the prefix of each identifier in the URL: another form is a 404. `status` is the
     status of success, `result` its body (None: no body). `problems` are the codes beyond those
-    that any call can have.
+    that any call can have. `shows_secret`: the result has a secret, which a repeat shows again to
+    the same credential alone.
     """
 
     service: str
@@ -24,6 +25,7 @@ class Call:
     status: int = 200
     path: Mapping[str, str] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
+    shows_secret: bool = False
 
     @property
     def subject(self) -> str:

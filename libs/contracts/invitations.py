@@ -83,6 +83,7 @@ CREATE_INVITATION = Call(
     status=201,
     path=_ORGANIZATION,
     problems=("already_member", "invitation_pending", "quota_exceeded"),
+    shows_secret=True,
 )
 LIST_INVITATIONS = Call(
     "identity",
@@ -100,6 +101,7 @@ RESEND_INVITATION = Call(
     result=IssuedInvitation,
     path=_INVITATION,
     problems=("invitation_closed", "invitation_pending", "quota_exceeded"),
+    shows_secret=True,
 )
 ACCEPT_INVITATION = Call(
     "identity",

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from contracts.fields import Count, Flag
+from contracts.problems import MAX_ERRORS
 
 
 class Body(BaseModel):
@@ -80,6 +81,7 @@ class Problem(BaseModel):
     trace_id: str = Field(examples=["4bf92f3577b34da6a3ce929d0e0e4736"])
     errors: list[dict[str, str]] | None = Field(
         default=None,
+        max_length=MAX_ERRORS,
         examples=[
             [
                 {
@@ -89,6 +91,9 @@ class Problem(BaseModel):
                 }
             ]
         ],
+    )
+    errors_omitted: int | None = Field(
+        default=None, description="How many more faults there are.", examples=[3]
     )
 
 

@@ -1,6 +1,7 @@
 """What can go wrong, in one table: a stable code, its HTTP status and its title.
 
-The only file that knows statuses of errors. A `Problem` becomes an RFC 9457 body.
+The only file that knows statuses of errors. A `Problem` becomes an RFC 9457 body, whose size does
+not grow with that of the request.
 """
 
 from collections.abc import Mapping, Sequence
@@ -49,6 +50,11 @@ PROBLEMS: dict[str, tuple[int, str]] = {
 """`invitation_closed` is 410 for an accepted token, 409 where a caller names the invitation."""
 
 
+MAX_ERRORS = 20
+MAX_TEXT = 300
+"""Characters of a field's path, and of a sentence: a path has what the caller sent in it."""
+
+
 class Problem(Exception):  # noqa: N818 - RFC 9457's own word
     """A request that cannot be done, said to the caller.
 
@@ -78,14 +84,27 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's own word
             "type": f"urn:tenantry:problem:{self.code}",
             "title": PROBLEMS[self.code][1],
             "status": self.status,
-            "detail": self.detail,
+            "detail": _shortened(self.detail),
             "code": self.code,
             "request_id": request_id,
             "trace_id": trace_id,
         }
-        if self.errors:
-            body["errors"] = list(self.errors)
-        return body | self.extra
+        return body | list_errors(self.errors) | self.extra
+
+
+def list_errors(errors: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    """The members `errors`, at most MAX_ERRORS, and `errors_omitted` if there are more."""
+    if not errors:
+        return {}
+    shown = [
+        {name: _shortened(text) for name, text in each.items()} for each in errors[:MAX_ERRORS]
+    ]
+    omitted = len(errors) - len(shown)
+    return {"errors": shown, "errors_omitted": omitted} if omitted else {"errors": shown}
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}…"
 
 
 def not_found() -> Problem:

@@ -109,6 +109,7 @@ CREATE_SESSION = Call(
     status=201,
     path=_USER,
     problems=("user_suspended",),
+    shows_secret=True,
 )
 REVOKE_SESSIONS = Call("identity", "revoke_sessions", status=204, path=_USER)
 REVOKE_SESSION = Call("identity", "revoke_session", status=204, path={"id": "usr", "sid": "ses"})
@@ -118,6 +119,7 @@ REFRESH_SESSION = Call(
     body=RefreshSession,
     result=SessionTokens,
     problems=("unauthenticated", "tenant_suspended"),
+    shows_secret=True,
 )
 VERIFY_SESSION = Call("identity", "verify_session", body=VerifySession, result=SessionVerdict)
 

@@ -99,7 +99,7 @@ REVOKE_SIGNING_KEY = Call(
     problems=("key_not_active",),
 )
 GET_JWKS = Call("projects", "get_jwks", result=JsonWebKeySet, path=_PROJECT)
-SIGN_TOKEN = Call("projects", "sign_token", body=SignToken, result=SignedToken)
+SIGN_TOKEN = Call("projects", "sign_token", body=SignToken, result=SignedToken, shows_secret=True)
 
 
 class SigningKeyRotated(EventData, type="signing_key.rotated", service="projects"):

@@ -94,6 +94,7 @@ CREATE_TENANT = Call(
     result=CreatedTenant,
     status=201,
     problems=("slug_taken",),
+    shows_secret=True,
 )
 LIST_TENANTS = Call("projects", "list_tenants", query=TenantsQuery, result=TenantPage)
 GET_TENANT = Call("projects", "get_tenant", result=Tenant, path=_TENANT)
@@ -138,6 +139,7 @@ CREATE_ROOT_KEY = Call(
     status=201,
     path=_TENANT,
     problems=("quota_exceeded",),
+    shows_secret=True,
 )
 LIST_ROOT_KEYS = Call(
     "projects", "list_root_keys", query=RootKeysQuery, result=ApiKeyPage, path=_TENANT
@@ -153,7 +155,7 @@ REVOKE_ROOT_KEY = Call(
 
 
 class RefusedUse(Body):
-    """A dead or under-scoped key of a tenant was used (recorded at most once a minute)."""
+    """A dead or under-scoped key of a tenant was used."""
 
     tenant_id: TenantId
     key_id: ApiKeyId
@@ -245,6 +247,7 @@ ISSUE_TOKEN = Call(
     body=IssueToken,
     result=AccessToken,
     problems=("invalid_request", "invalid_scope", "unsupported_grant_type", "invalid_client"),
+    shows_secret=True,
 )
 TOKEN_KEYS = Call("projects", "token_keys", result=TokenKeys)
 

@@ -94,13 +94,14 @@ class ImportUsers(Body):
 
 
 class ImportResult(Resource):
-    """What became of a line: `id` with 201, else `code` and the `errors` of its fields."""
+    """What became of a line: `id` with 201, else `code` and the first 20 `errors` of its fields."""
 
     line: int = Field(examples=[1])
     status: int = Field(examples=[201])
     id: UserId | None = None
     code: str | None = None
     errors: list[dict[str, str]] | None = None
+    errors_omitted: int | None = Field(default=None, examples=[None])
 
 
 class UpdateUser(Body):

@@ -151,6 +151,7 @@ CREATE_WEBHOOK = Call(
     result=IssuedWebhook,
     status=201,
     problems=("quota_exceeded",),
+    shows_secret=True,
 )
 LIST_WEBHOOKS = Call("webhooks", "list_webhooks", query=WebhooksQuery, result=WebhookPage)
 GET_WEBHOOK = Call("webhooks", "get_webhook", result=Webhook, path=_WEBHOOK)
@@ -170,7 +171,13 @@ DELETE_WEBHOOK = Call(
     path=_WEBHOOK,
     problems=("version_mismatch",),
 )
-ROTATE_SECRET = Call("webhooks", "rotate_secret", result=IssuedWebhook, path=_WEBHOOK)
+ROTATE_SECRET = Call(
+    "webhooks",
+    "rotate_secret",
+    result=IssuedWebhook,
+    path=_WEBHOOK,
+    shows_secret=True,
+)
 LIST_DELIVERIES = Call(
     "webhooks", "list_deliveries", query=DeliveriesQuery, result=DeliveryPage, path=_WEBHOOK
 )

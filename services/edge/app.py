@@ -1,28 +1,32 @@
 """The edge: HTTP outside, calls to the owners inside."""
 
 from chassis.app import App, run_main
+from chassis.client_limits import ClientLimits
 from chassis.health import Health
 from chassis.http_server import HttpServer
 from chassis.settings import load
 from chassis.telemetry import VERSION
 from contracts.problems import Problem
 from fastapi import FastAPI
-from fastapi.responses import JSONResponse, Response
-from fastapi_offline import FastAPIOffline
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
+from starlette.responses import Response
 
-from edge import asyncapi, subscribers
+from edge import subscribers
+from edge.address_limit import AddressLimit
 from edge.auth.credentials import Credentials
 from edge.call_route import CallRoute
+from edge.documents import document_routes
 from edge.gateway import Gateway
 from edge.health import watch_redis, watch_services
 from edge.http.responses import unrouted_response
 from edge.idempotency_routing import IdempotencyRouting
 from edge.limits.rate_limits import REDIS_SECONDS, RateLimits
+from edge.limits.refusal_limits import RefusalLimits
 from edge.openapi_extras import DESCRIPTION, add_extras
 from edge.path_index import PathIndex
 from edge.routers import ROUTERS, ROUTES
@@ -31,33 +35,30 @@ from edge.settings import EdgeSettings
 FLUSH_USE_SECONDS = 5.0
 REFRESH_KEYS_SECONDS = 60.0
 """Should an announcement be missed: projects publishes a key for minutes before it signs."""
+MANAGEMENT = ClientLimits(connections=64, connections_per_address=64)
 
 
 def make_app(gateway: Gateway, health: Health) -> FastAPI:
     """The routes of the API, health, and the documents, which are made once."""
-    app = FastAPIOffline(
+    app = FastAPI(
         title="Tenantry",
         version=VERSION,
         description=DESCRIPTION,
         servers=[{"url": "/"}],
         openapi_tags=[{"name": router.tags[0]} for router in ROUTERS],
-        openapi_url="/openapi.json",
-        docs_url="/docs",
+        openapi_url=None,
+        docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
     )
     app.state.gateway = gateway
     app.router.routes.extend(health.routes())
-    app.add_route("/asyncapi.json", _asyncapi)
     for router in ROUTERS:
         app.include_router(router)
     app.add_exception_handler(HTTPException, _unrouted)
     add_extras(app.openapi(), ROUTES)  # FastAPI keeps the document that it has made
+    app.router.routes.extend(document_routes(app))
     return app
-
-
-def _asyncapi(_: Request) -> Response:
-    return JSONResponse(asyncapi.document())
 
 
 async def _unrouted(request: Request, error: Exception) -> Response:
@@ -93,8 +94,9 @@ async def serve(settings: EdgeSettings) -> int:
     process = App("edge", settings, settings.drain_seconds)
     redis = make_redis(settings.redis_url.get_secret_value()) if settings.redis_url else None
     credentials = Credentials(settings.operator_key.get_secret_value())
-    limits, routing = RateLimits(redis, *settings.rate), IdempotencyRouting(redis)
-    gateway = Gateway(credentials, limits, routing, settings.quotas)
+    credentials.usage.refusal_limits = RefusalLimits(redis)
+    limits = RateLimits(redis, settings.rate, settings.tenant_rate)
+    gateway = Gateway(credentials, limits, IdempotencyRouting(redis), settings.quotas)
     watch_redis(process.health, redis)
 
     async def start() -> None:
@@ -110,9 +112,21 @@ async def serve(settings: EdgeSettings) -> int:
         process.every(FLUSH_USE_SECONDS, "flush_use", credentials.usage.flush)
         process.on_stop(credentials.usage.flush)
 
-    app = PathIndex(make_app(gateway, process.health))
-    http = HttpServer(app, settings.http_host, settings.http_port, settings.trusted_proxies)
-    return await process.run(http, start)
+    app = make_app(gateway, process.health)
+    http = HttpServer(
+        PathIndex(app, AddressLimit(app, limits)),
+        settings.http_host,
+        settings.http_port,
+        settings.client_limits,
+        settings.trusted_proxies,
+    )
+    management = HttpServer(
+        Starlette(routes=process.health.management_routes()),
+        settings.management_host,
+        settings.management_port,
+        MANAGEMENT,
+    )
+    return await process.run(http, start, management)
 
 
 def main() -> None:

@@ -3,7 +3,6 @@
 It is made when it is first asked for, because FastStream's models of it take memory.
 """
 
-from functools import lru_cache
 from typing import Any
 
 from chassis.telemetry import VERSION
@@ -23,7 +22,6 @@ _DESCRIPTION = (
 )
 
 
-@lru_cache(maxsize=1)
 def document() -> dict[str, Any]:
     """The whole document: a channel and an operation for each event type."""
     broker = NatsBroker(

@@ -140,11 +140,13 @@ class Gateway:
     async def _authenticate(
         self, route: CallRoute, request: Request, context: Context, metadata: RequestMetadata
     ) -> Principal:
-        """The principal, counted against the limit of its key, or else of its address."""
+        """The principal, counted against the limits of its key and of its tenant, or else against
+        that of its address.
+        """
         address = context.ip_address
 
         async def count_address() -> None:
-            await self._count(address_bucket(address), metadata)
+            await self._count(metadata, address_bucket(address))
 
         if route.access is public:
             await count_address()
@@ -158,7 +160,7 @@ class Gateway:
             if b"ratelimit" not in metadata.headers and problem.status in (401, 403):
                 await count_address()
             raise
-        await self._count(principal.key_id or "operator", metadata)
+        await self._count(metadata, principal.key_id or "operator", principal.tenant_id)
         return principal
 
     async def _check_after_body(self, request: Request, context: Context) -> None:
@@ -181,8 +183,10 @@ class Gateway:
         credential = BearerCredential.from_header(request.headers["authorization"])
         await self.credentials.authenticate(credential, context.ip_address, context)
 
-    async def _count(self, bucket: str, metadata: RequestMetadata) -> None:
-        grant = await self._limits.take(bucket)
+    async def _count(
+        self, metadata: RequestMetadata, bucket: str, tenant_id: str | None = None
+    ) -> None:
+        grant = await self._limits.take(bucket, tenant_id)
         metadata.headers |= grant.headers
         if not grant.allowed:
             raise grant.problem()

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from starlette.requests import Request
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from edge.call_route import CallRoute, RouteHandler
 
@@ -26,10 +26,13 @@ class _Node:
 
 
 class PathIndex:
-    """An ASGI app in front of a FastAPI app, built from its routes."""
+    """An ASGI app in front of a FastAPI app, built from its routes; `other` gets what is for none
+    of them, and is the app itself by default.
+    """
 
-    def __init__(self, app: FastAPI) -> None:
+    def __init__(self, app: FastAPI, other: ASGIApp | None = None) -> None:
         self._app = app
+        self._other = other or app
         self._root = _Node()
         for context in iter_route_contexts(app.routes):
             if isinstance(context.original_route, CallRoute):
@@ -69,7 +72,7 @@ class PathIndex:
         if scope["type"] == "http":
             found = self.find(scope["method"], scope["raw_path"].decode("latin-1"))
         if found is None:
-            await self._app(scope, receive, send)
+            await self._other(scope, receive, send)
             return
         handler, scope["path_params"] = found
         scope["app"] = self._app

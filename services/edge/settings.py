@@ -4,19 +4,27 @@ import json
 import re
 from typing import Annotated
 
+from chassis.client_addresses import TrustedProxies
+from chassis.client_limits import MEBIBYTE, ClientLimits
 from chassis.settings import ProcessSettings, is_guessable
 from contracts.quotas import QuotaName, QuotaValue
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import NoDecode
 
+TENANT_RATES = 5
+"""The limit of a tenant in limits of a credential, if it is not given."""
 _RATE = re.compile(r"(\d{1,7})/(second|minute)")
 
 
 class EdgeSettings(ProcessSettings):
     """`operator_key`: the operator's credential, at least 32 characters; only its hash is kept.
 
-    `rate_limit`: `<count>/<second|minute>` for each credential, in bursts of twice that.
-    `trusted_proxies`: addresses, separated by commas, whose X-Forwarded-For is believed.
+    `rate_limit`: `<count>/<second|minute>` for each credential, in bursts of twice that;
+    `tenant_rate_limit` for all of a tenant together, five times that if it is not given.
+    `trusted_proxies`: addresses and networks, separated by commas, whose X-Forwarded-For is
+    believed. `management_host` and `management_port` serve metrics, and health once more.
+    `connections` and `client_memory_mib` are bounds of all clients and, with `_per_address` and
+    `_per_proxy`, of one.
     `quotas`: JSON, those of all tenants that differ from `contracts.quotas`.
     `drain_seconds`: between the end of readiness and that of listening, for a balancer to notice.
     """
@@ -24,7 +32,17 @@ class EdgeSettings(ProcessSettings):
     redis_url: SecretStr | None = None
     operator_key: SecretStr
     rate_limit: str = "100/second"
+    tenant_rate_limit: str | None = None
     trusted_proxies: str = ""
+    management_host: str = "127.0.0.1"
+    management_port: int = 8081
+    connections: int = Field(default=ClientLimits.connections, ge=1)
+    connections_per_address: int = Field(default=ClientLimits.connections_per_address, ge=1)
+    connections_per_proxy: int = Field(default=ClientLimits.connections_per_proxy, ge=1)
+    client_memory_mib: int = Field(default=ClientLimits.memory // MEBIBYTE, ge=1)
+    client_memory_mib_per_address: int = Field(
+        default=ClientLimits.memory_per_address // MEBIBYTE, ge=1
+    )
     quotas: Annotated[dict[QuotaName, QuotaValue], NoDecode] = {}
     drain_seconds: float = Field(default=0, ge=0, le=60)
 
@@ -44,16 +62,45 @@ class EdgeSettings(ProcessSettings):
         except ValueError:
             raise ValueError('must be JSON such as {"webhooks": 200}') from None
 
-    @field_validator("rate_limit")
+    @field_validator("rate_limit", "tenant_rate_limit")
     @classmethod
-    def _rate(cls, value: str) -> str:
-        found = _RATE.fullmatch(value)
+    def _rate(cls, value: str | None) -> str | None:
+        found = _RATE.fullmatch(value or "1/second")
         if not found or int(found[1]) < 1:
             raise ValueError("must look like 100/second or 600/minute")
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _proxies(cls, value: str) -> str:
+        TrustedProxies(value)
         return value
 
     @property
     def rate(self) -> tuple[int, int]:
         """How many requests in how many seconds."""
-        count, unit = self.rate_limit.split("/")
-        return int(count), 1 if unit == "second" else 60
+        return _parse_rate(self.rate_limit)
+
+    @property
+    def tenant_rate(self) -> tuple[int, int]:
+        """How many requests of a tenant in how many seconds."""
+        if self.tenant_rate_limit:
+            return _parse_rate(self.tenant_rate_limit)
+        count, seconds = self.rate
+        return TENANT_RATES * count, seconds
+
+    @property
+    def client_limits(self) -> ClientLimits:
+        """What clients may hold of the API's port."""
+        return ClientLimits(
+            self.connections,
+            self.connections_per_address,
+            self.connections_per_proxy,
+            self.client_memory_mib * MEBIBYTE,
+            self.client_memory_mib_per_address * MEBIBYTE,
+        )
+
+
+def _parse_rate(rate: str) -> tuple[int, int]:
+    count, unit = rate.split("/")
+    return int(count), 1 if unit == "second" else 60

@@ -181,7 +181,9 @@ class KeyRevocationRow(Model, table=True):
 
 
 class RefusalRow(Model, table=True):
-    """When the refused use of a key from an address ('' if unknown) was last recorded."""
+    """When the refused use of a key from a network (`chassis.client_addresses.network_of`) was last
+    recorded.
+    """
 
     __tablename__: ClassVar[str] = "refusals"
     __table_args__ = (

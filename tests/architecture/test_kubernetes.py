@@ -64,6 +64,23 @@ def test_each_process_is_probed_guarded_and_scaled(name: str) -> None:
     assert container["readinessProbe"]["httpGet"]["path"] == "/health/ready"
 
 
+def test_metrics_of_the_edge_are_where_its_callers_do_not_come() -> None:
+    found = {each["kind"]: each for each in yaml.safe_load_all((FOLDER / "edge.yaml").read_text())}
+    template = found["Deployment"]["spec"]["template"]
+    (container,) = template["spec"]["containers"]
+    ports = {each["name"]: each["containerPort"] for each in container["ports"]}
+    scraped = template["metadata"]["annotations"]["prometheus.io/port"]
+    assert scraped == str(ports["management"])
+    assert [each["targetPort"] for each in found["Service"]["spec"]["ports"]] == ["http"]
+    policies = yaml.safe_load_all((FOLDER / "network.yaml").read_text())
+    rules = {each["metadata"]["name"]: each["spec"]["ingress"] for each in policies
+             if "ingress" in each["spec"]}  # fmt: skip
+    assert rules["edge"] == [{"ports": [{"port": ports["http"]}]}]
+    (observed,) = rules["all"]
+    assert {"port": ports["management"]} in observed["ports"]
+    assert "from" in observed
+
+
 def test_the_kustomization_names_every_file() -> None:
     kustomization = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())
     assert sorted(kustomization["resources"]) == [path.name for path in FILES]

@@ -49,18 +49,18 @@ class ReplicatedStack(ProxiedStack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        others = map(second, PROCESSES)
-        self.other_ports = dict(zip(others, free_ports(len(PROCESSES)), strict=True))
+        names = (*PROCESSES, services.MANAGEMENT)
+        self.other_ports = dict(zip(names, free_ports(len(names)), strict=True))
 
     @property
     def other_url(self) -> str:
         """The second edge."""
-        return f"http://{HOST}:{self.other_ports[second('edge')]}"
+        return f"http://{HOST}:{self.other_ports['edge']}"
 
     async def start_process(self, name: str) -> None:
         await super().start_process(name)
         other = second(name)
-        spec = services.child_spec(name, self.servers, self.other_ports[other])
+        spec = services.child_spec(name, self.servers, self.other_ports)
         program = replace(spec.program, name=other, log=self.servers.data.log(other))
         child = self.children[other] = Child(replace(spec, program=program), self)
         await child.start()

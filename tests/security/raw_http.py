@@ -9,6 +9,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 CLOSED = 0
+HERE = "127.0.0.1"
+ELSEWHERE = "127.0.0.2"
+"""Another address, of a client on this machine."""
 
 
 @dataclass(frozen=True)
@@ -25,26 +28,41 @@ class RawAnswer:
         return json.loads(self.body)
 
 
-async def send_raw(url: str, *parts: bytes, pause: float = 0.0, seconds: float = 15.0) -> RawAnswer:
+async def send_raw(
+    url: str,
+    *parts: bytes,
+    pause: float = 0.0,
+    seconds: float = 15.0,
+    source: str = HERE,
+) -> RawAnswer:
     """Sends the parts one after another and reads one answer. TimeoutError when none comes."""
-    async with _sending(url, parts, pause, seconds) as reader:
+    async with _sending(url, parts, pause, seconds, source) as reader:
         return await _read_answer(reader)
 
 
 async def send_until_closed(url: str, *parts: bytes, pause: float, seconds: float) -> None:
     """Sends the parts and reads until the other side has had enough. TimeoutError if it has not."""
-    async with _sending(url, parts, pause, seconds) as reader:
+    async with _sending(url, parts, pause, seconds, HERE) as reader:
         with suppress(ConnectionError):
             await reader.read()
 
 
-@asynccontextmanager
-async def held_open(url: str, count: int, first: bytes) -> AsyncIterator[None]:
-    """So many connections that have begun a request, and send no more of it."""
+async def connect(
+    url: str, source: str = HERE
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection from the address `source`."""
     target = urlsplit(url)
+    return await asyncio.open_connection(target.hostname, target.port, local_addr=(source, 0))
+
+
+@asynccontextmanager
+async def held_open(
+    url: str, count: int, first: bytes, *, source: str = HERE
+) -> AsyncIterator[None]:
+    """So many connections that have begun a request, and send no more of it."""
     opened = []
     for _ in range(count):
-        _, writer = await asyncio.open_connection(target.hostname, target.port)
+        _, writer = await connect(url, source)
         writer.write(first)
         opened.append(writer)
     try:
@@ -56,7 +74,7 @@ async def held_open(url: str, count: int, first: bytes) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _sending(
-    url: str, parts: Iterable[bytes], pause: float, seconds: float
+    url: str, parts: Iterable[bytes], pause: float, seconds: float, source: str
 ) -> AsyncIterator[asyncio.StreamReader]:
     async def send() -> None:
         with suppress(OSError):
@@ -65,9 +83,8 @@ async def _sending(
                 await writer.drain()
                 await asyncio.sleep(pause)
 
-    target = urlsplit(url)
     async with asyncio.timeout(seconds):
-        reader, writer = await asyncio.open_connection(target.hostname, target.port)
+        reader, writer = await connect(url, source)
         sending = asyncio.create_task(send())
         try:
             yield reader

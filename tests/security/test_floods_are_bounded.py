@@ -116,7 +116,21 @@ async def no_key(edge: Api) -> Answer:
     return await edge("GET", "/v1/admin/users")
 
 
-@pytest.mark.parametrize("ask", [token, accept, refresh, key_set, wrong_key, no_key])
+async def document(edge: Api) -> Answer:
+    return await edge("GET", "/openapi.json")
+
+
+async def health(edge: Api) -> Answer:
+    return await edge("GET", "/health")
+
+
+async def nowhere(edge: Api) -> Answer:
+    return await edge("POST", "/v1/nowhere", {})
+
+
+@pytest.mark.parametrize(
+    "ask", [token, accept, refresh, key_set, wrong_key, no_key, document, health, nowhere]
+)
 async def test_a_stranger_has_the_limit_of_his_address(edges: tuple[Api, Api], ask: Ask) -> None:
     await rested(edges, key_set)
     within(*await flood(edges, ask))
@@ -124,7 +138,7 @@ async def test_a_stranger_has_the_limit_of_his_address(edges: tuple[Api, Api], a
 
 async def test_all_that_strangers_may_ask_is_counted_together(edges: tuple[Api, Api]) -> None:
     await rested(edges, key_set)
-    turns = itertools.cycle([token, accept, refresh, key_set])
+    turns = itertools.cycle([token, accept, refresh, key_set, document, health, nowhere])
 
     async def any_of_them(edge: Api) -> Answer:
         return await next(turns)(edge)
@@ -147,6 +161,36 @@ async def test_a_flood_of_one_credential_takes_nothing_from_another(
         return await edge.as_key(tenant.key)("GET", "/v1/admin/tenant")
 
     await flood(edges, ask)
+    assert (await other("GET", "/v1/admin/tenant")).status == 200
+
+
+async def test_all_keys_of_a_tenant_have_a_limit_together(
+    edges: tuple[Api, Api], tenant: Api, other: Api
+) -> None:
+    """Five times that of one, though each of them has a bucket of its own."""
+
+    async def ask(edge: Api) -> Answer:
+        return await edge.as_key(tenant.key)("GET", "/v1/admin/tenant")
+
+    async def ask_all(times: int) -> list[Answer]:
+        asked = [edge.as_key(key) for _ in range(times) for key in keys for edge in edges]
+        return await asyncio.gather(*(each("GET", "/v1/admin/users") for each in asked))
+
+    await rested(edges, ask)
+    project = await tenant("POST", "/v1/admin/projects", {"name": "P"})
+    path = f"/v1/admin/projects/{project.body['id']}/api-keys"
+    body = {"name": "k", "scopes": ["users:read"]}
+    keys = [(await tenant("POST", path, body)).body["secret"] for _ in range(8)]
+    await rested(edges, key_set)
+    assert {answer.status for answer in await ask_all(1)} == {200}
+    began = time.monotonic()
+    answers = await ask_all(12)
+    took = time.monotonic() - began
+    refused = [answer for answer in answers if answer.status == 429]
+    let_through = len(answers) - len(refused)
+    assert 5 * (BURST - RATE) <= let_through <= 5 * (BURST + RATE * took) + 2
+    policies = {answer.headers["RateLimit-Policy"] for answer in refused}
+    assert policies == {f'"tenant";q={5 * RATE};w=1'}
     assert (await other("GET", "/v1/admin/tenant")).status == 200
 
 

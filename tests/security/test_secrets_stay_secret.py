@@ -71,7 +71,10 @@ async def redis_of(stack: Stack) -> AsyncIterator[tuple[str, bytes]]:
 
 async def metrics_of(stack: Stack, anyone: Api) -> AsyncIterator[tuple[str, bytes]]:
     """/metrics and /health of every process."""
-    for url in (stack.url, *(each["url"] for each in stack.ready["services"].values())):
+    for url in (
+        stack.ready["management_url"],
+        *(each["url"] for each in stack.ready["services"].values()),
+    ):
         for path in ("/metrics", "/health"):
             answer = await Api(anyone.http, url)("GET", path)
             assert answer.status == 200

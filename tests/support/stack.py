@@ -156,18 +156,19 @@ async def running_stack(folder: Path, *options: str, **environment: str) -> Asyn
 async def second_edge(stack: Stack) -> AsyncIterator[str]:
     """The URL of another edge with the environment of the stack's own, all but the port."""
     environment = psutil.Process(stack.ready["processes"]["edge"]).environ()
-    (port,) = free_ports(1)
+    port, management = (str(each) for each in free_ports(2))
+    own = {"TENANTRY_HTTP_PORT": port, "TENANTRY_MANAGEMENT_PORT": management}
     with (stack.data.parent / "second-edge.log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", "edge"),
-            env={**environment, "TENANTRY_HTTP_PORT": str(port)},
+            env={**environment, **own},
             stdout=log,
             stderr=log,
         )
 
     async def ready() -> bool:
         assert process.returncode is None, "the second edge ended before it was ready"
-        return await is_ready(port)
+        return await is_ready(int(port))
 
     try:
         await until(ready, 30)

@@ -24,22 +24,36 @@ PASSED_ON = (
     "LANG",
     "TZ",
     "TENANTRY_AUDIT_RETENTION_DAYS",
+    "TENANTRY_CLIENT_MEMORY_MIB",
+    "TENANTRY_CLIENT_MEMORY_MIB_PER_ADDRESS",
+    "TENANTRY_CONNECTIONS",
+    "TENANTRY_CONNECTIONS_PER_ADDRESS",
+    "TENANTRY_CONNECTIONS_PER_PROXY",
     "TENANTRY_RATE_LIMIT",
     "TENANTRY_SUBSCRIBERS",
+    "TENANTRY_TENANT_RATE_LIMIT",
+    "TENANTRY_TRUSTED_PROXIES",
     "TENANTRY_LOG_LEVEL",
 )
 
 
-def child_spec(name: str, servers: Servers, port: int) -> ChildSpec:
+MANAGEMENT = "management"
+"""The name of the edge's second port."""
+
+
+def child_spec(name: str, servers: Servers, ports: Mapping[str, int]) -> ChildSpec:
     """A service, or the edge."""
     env = {
         **_environment(),
         "TENANTRY_NATS_URL": servers.nats_url(name),
         "TENANTRY_HTTP_HOST": HOST,
-        "TENANTRY_HTTP_PORT": str(port),
-        **(_service_settings(name, servers) if name in SERVICE_NAMES else _edge_settings(servers)),
+        "TENANTRY_HTTP_PORT": str(ports[name]),
     }
-    return ChildSpec(_python_program(name, (name,), env, servers), lambda: is_ready(port))
+    if name in SERVICE_NAMES:
+        env |= _service_settings(name, servers)
+    else:
+        env |= {**_edge_settings(servers), "TENANTRY_MANAGEMENT_PORT": str(ports[MANAGEMENT])}
+    return ChildSpec(_python_program(name, (name,), env, servers), lambda: is_ready(ports[name]))
 
 
 def migrate(servers: Servers) -> Program:

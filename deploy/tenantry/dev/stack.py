@@ -42,9 +42,10 @@ class Stack:
     ready: bool = False
 
     def __post_init__(self) -> None:
-        edge, *others = free_ports(1 + len(SERVICE_NAMES))
+        edge, management, *others = free_ports(2 + len(SERVICE_NAMES))
         self.ports = {
             "edge": self.options.port or edge,
+            services.MANAGEMENT: management,
             **dict(zip(SERVICE_NAMES, others, strict=True)),
         }
         self.base_url = f"http://{HOST}:{self.ports['edge']}"
@@ -90,7 +91,7 @@ class Stack:
 
     async def start_process(self, name: str) -> None:
         """A service, or the edge."""
-        spec = services.child_spec(name, self.servers, self.ports[name])
+        spec = services.child_spec(name, self.servers, self.ports)
         child = self.children[name] = Child(spec, self)
         await child.start()
 
@@ -147,6 +148,7 @@ class Stack:
         servers, demo = self.servers, self.servers.secrets.demo
         content = {
             "base_url": self.base_url,
+            "management_url": f"http://{HOST}:{self.ports[services.MANAGEMENT]}",
             "operator_key": servers.secrets.operator_key,
             "tenant_id": demo.tenant_id if self.options.demo else None,
             "api_key": demo.api_key if self.options.demo else None,

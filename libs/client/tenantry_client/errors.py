@@ -50,7 +50,9 @@ class NotModifiedError(TenantryError):
 
 
 class ProblemError(TenantryError):
-    """The product refused the request. `more` holds the members that only some problems have."""
+    """The product refused the request. `errors` are 20 at most, `errors_omitted` says how many more
+    there are; `more` holds the members that only some problems have.
+    """
 
     def __init__(self, status: int, problem: Mapping[str, Any], retry_after: float | None) -> None:
         super().__init__(f"{status} {problem['code']}: {problem['detail']}")
@@ -60,6 +62,7 @@ class ProblemError(TenantryError):
         self.request_id = str(problem["request_id"])
         self.trace_id = str(problem["trace_id"])
         self.errors: list[dict[str, str]] = problem.get("errors") or []
+        self.errors_omitted: int = problem.get("errors_omitted") or 0
         self.retry_after = retry_after
         self.more = {name: value for name, value in problem.items() if name not in _COMMON_MEMBERS}
 
@@ -100,7 +103,10 @@ class UnavailableError(ProblemError):
     """503 and 504: a part of the product is not available."""
 
 
-_COMMON_MEMBERS = ("type", "title", "status", "detail", "code", "request_id", "trace_id", "errors")
+_COMMON_MEMBERS = (
+    "type", "title", "status", "detail", "code", "request_id", "trace_id", "errors",
+    "errors_omitted",
+)  # fmt: skip
 _BY_STATUS = {
     400: MalformedError,
     401: UnauthenticatedError,

@@ -2,27 +2,25 @@
 
 import asyncio
 import time
-from collections.abc import Hashable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 import structlog
-from cachetools import TTLCache
 from contracts.calls import Call
 from contracts.context import Context
 from contracts.problems import Problem
 from contracts.tenants import RECORD_REFUSAL, RECORD_USE
 
 from edge.auth.principals import Principal
+from edge.limits.refusal_limits import RefusalLimits
 from edge.projects_client import ProjectsClient
 
 log = structlog.get_logger()
 
 BATCH_SIZE = 2_000
 """Uses reported at once."""
-REFUSALS = 50_000
 NO_TRACE = "00-00000000000000000000000000000001-0000000000000001-00"
 
 
@@ -32,27 +30,30 @@ class ApiKeyUsage:
     def __init__(self, projects: ProjectsClient) -> None:
         self._projects = projects
         self._used: dict[tuple[str | None, bool], tuple[str | None, datetime]] = {}
-        self._refused: TTLCache[Hashable, bool] = TTLCache(REFUSALS, 60)
-        self._reports: set[asyncio.Task[bool]] = set()
+        self.refusal_limits = RefusalLimits()
+        self._reports: set[asyncio.Task[None]] = set()
 
     def record_refusal(
         self, principal: Principal, code: str, address: str | None, context: Context
     ) -> None:
-        """Reports a refused attempt in the background, once a minute for each key and address."""
-        name = (principal.key_id, address)
-        if name in self._refused or principal.key_id is None:
+        """Reports a refused attempt in the background, if it is one of those that are recorded."""
+        key_id = principal.key_id
+        if key_id is None or not self.refusal_limits.may_be_due(key_id, address):
             return
-        self._refused[name] = True
-        body = {"tenant_id": principal.tenant_id, "key_id": principal.key_id, "code": code}
+        body = {"tenant_id": principal.tenant_id, "key_id": key_id, "code": code}
         as_key = replace(
             context,
             tenant_id=principal.tenant_id,
             actor_type="api_key",
-            actor_id=principal.key_id,
+            actor_id=key_id,
         )
-        task = asyncio.create_task(self._report(RECORD_REFUSAL, as_key, body))
+        task = asyncio.create_task(self._report_refusal(key_id, as_key, body))
         self._reports.add(task)
         task.add_done_callback(self._reports.discard)
+
+    async def _report_refusal(self, key_id: str, context: Context, body: dict[str, Any]) -> None:
+        if await self.refusal_limits.is_due(key_id, context.ip_address):
+            await self._report(RECORD_REFUSAL, context, body)
 
     def record_use(self, tenant_id: str | None, key_id: str | None, *, previous: bool) -> None:
         """Notes that a key is used now, by the secret before its last rotation or not."""

@@ -17,7 +17,7 @@ from chassis.database import ID, Connection
 from chassis.request import Reply, Request, json_bytes, validation_problem
 from chassis.statements import Statement
 from chassis.unit_of_work import transactional
-from contracts.problems import PROBLEMS, Problem
+from contracts.problems import PROBLEMS, Problem, list_errors
 from contracts.topology import Lock
 from contracts.users import CreateUser, ImportUsers
 from outbox.record import OutboxEntry
@@ -41,7 +41,6 @@ from sqlmodel import SQLModel
 from identity.tables import USERS, UserRow
 from identity.users.users import CRUD, create_created_entry, create_row
 
-MAX_ERRORS = 10
 BATCH = 100
 """Lines that are validated and written at once; other calls run between two batches."""
 _UNIQUE = ("email", "username", "external_id")
@@ -234,8 +233,7 @@ def _taken(taken: TakenLine) -> dict[str, Any]:
 
 
 def _failure(line: int, code: str, errors: Sequence[Mapping[str, str]]) -> dict[str, Any]:
-    shown = list(errors[:MAX_ERRORS])
-    return {"line": line, "status": PROBLEMS[code][0], "code": code, "errors": shown}
+    return {"line": line, "status": PROBLEMS[code][0], "code": code, **list_errors(errors)}
 
 
 def _error(field: str, code: str, message: str) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+from chassis.client_addresses import network_of
 from chassis.database import ID, TIME, Connection
 from chassis.request import Reply, Request, reply_to
 from chassis.statements import Statement
@@ -89,7 +90,7 @@ RECORD_USE = Statement(
 
 @single_statement()
 async def record_refusal(conn: Connection, request: Request[RefusedUse]) -> Reply:
-    """At most one a minute for each key and address, however many edges report it."""
+    """At most one a minute for each key and network, however many edges report it."""
     refused, now = request.body, datetime.now(UTC)
     message = ApiKeyRefused(resource_id=refused.key_id, code=refused.code)
     entry = create_message(request.context, message, "projects", refused.tenant_id, refused.key_id)
@@ -97,7 +98,7 @@ async def record_refusal(conn: Connection, request: Request[RefusedUse]) -> Repl
         conn,
         tenant_id=refused.tenant_id,
         key_id=refused.key_id,
-        ip_address=request.context.ip_address or "",
+        ip_address=network_of(request.context.ip_address),
         now=now,
         since=now - REFUSAL_INTERVAL,
         **entry.parameters(),

@@ -64,7 +64,7 @@ async def test_an_invalid_line_fails_alone(client: IdentityClient) -> None:
     assert codes[8:10] == [malformed, refused]
     assert [each["field"] for each in results[5]["errors"]] == ["email", "name"]
     assert results[6]["errors"][0]["field"] == "metadata"
-    assert len(results[9]["errors"]) == 10
+    assert len(results[9]["errors"]) == 20
     assert all(each["errors"] for each in results[1:-1])
     assert len(await client.events()) == 2
 

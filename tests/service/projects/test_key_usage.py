@@ -9,7 +9,7 @@ from contracts.ids import new_id
 from service.projects.client import ProjectsClient
 
 
-async def test_a_refusal_is_recorded_once_a_minute_for_key_and_address(
+async def test_a_refusal_is_recorded_once_a_minute_for_key_and_network(
     client: ProjectsClient, tenant: str
 ) -> None:
     key = await client.create_api_key(tenant, await client.create_project(tenant))
@@ -30,6 +30,8 @@ async def test_a_refusal_is_recorded_once_a_minute_for_key_and_address(
     assert (only["subject"], only["actorid"]) == (key["id"], key["id"])
     assert only["data"]["code"] == "insufficient_scope"
     await refuse("203.0.113.8")
+    await refuse("2001:db8::1")
+    await refuse("2001:db8::ffff")
     await refuse(None)
     assert len(await recorded()) == 3
     await client.execute(

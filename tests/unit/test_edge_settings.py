@@ -1,0 +1,43 @@
+"""Settings of the edge: what follows from one another, and what stops the process."""
+
+from typing import Any
+
+import pytest
+from chassis.client_limits import MEBIBYTE, ClientLimits
+from edge.settings import EdgeSettings
+from pydantic import ValidationError
+
+KEY = "an-operator-key-of-these-tests-alone"
+
+
+def settings(**given: Any) -> EdgeSettings:
+    return EdgeSettings(operator_key=KEY, **given)
+
+
+def test_a_tenant_has_five_times_the_limit_of_a_credential_unless_it_is_given() -> None:
+    assert settings().tenant_rate == (500, 1)
+    assert settings(rate_limit="60/minute").tenant_rate == (300, 60)
+    assert settings(tenant_rate_limit="").tenant_rate == (500, 1)
+    assert settings(tenant_rate_limit="7/minute").tenant_rate == (7, 60)
+
+
+def test_limits_of_clients_are_those_of_every_server_unless_they_are_given() -> None:
+    assert settings().client_limits == ClientLimits()
+    given = settings(connections_per_address=3, client_memory_mib_per_address=2).client_limits
+    assert (given.connections_per_address, given.memory_per_address) == (3, 2 * MEBIBYTE)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"tenant_rate_limit": "plenty"},
+        {"tenant_rate_limit": "0/second"},
+        {"trusted_proxies": "*"},
+        {"trusted_proxies": "10.0.0.1, proxy.example.com"},
+        {"connections_per_address": 0},
+        {"client_memory_mib": -1},
+    ],
+)
+def test_a_wrong_one_stops_the_process(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        settings(**wrong)
