@@ -4,10 +4,13 @@ If the handler fails, each event is tried by itself, so that one stops no other;
 is a dead letter. Transient errors are raised: the consumer tries again.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import structlog
 from asyncpg import Connection
+from chassis.telemetry import EVENTS_REFUSED
+from contracts.event_validation import Reason, RefusedEvent
 from nats.aio.msg import Msg
 
 from outbox import dead_letters
@@ -75,13 +78,17 @@ class BatchProcessor:
 
 
 async def _parse(messages: Sequence[Msg]) -> list[tuple[Msg, ReceivedEvent]]:
-    """Each with its event; a message that is no event is never sent again."""
+    """Each with its event; what is no event of ours is counted and never sent again."""
     received = []
+    refused: Counter[tuple[str, Reason]] = Counter()
     for message in messages:
-        event = parse_event(message)
-        if event is None:
-            log.error("event_unreadable", subject=message.subject)
+        try:
+            received.append((message, parse_event(message)))
+        except RefusedEvent as error:
+            publisher = message.subject.split(".", 3)[2]
+            refused[publisher, error.reason] += 1
+            EVENTS_REFUSED.labels(error.reason).inc()
             await message.term()
-        else:
-            received.append((message, event))
+    for (publisher, reason), count in refused.items():
+        log.error("events_refused", publisher=publisher[:63], reason=reason, count=count)
     return received

@@ -1,15 +1,26 @@
-"""Events that the edge receives: a key or a tenant changed, so its cached credentials go."""
+"""Events that the edge receives: a key or a tenant changed, so its cached credentials go.
+
+Forgetting is always safe, so little is asked of the event; but only projects is believed. What is
+no such event is counted, and ends nothing.
+"""
 
 from typing import Annotated
 
-from contracts.topology import EDGE_LISTENS
+import structlog
+from chassis.telemetry import EVENTS_REFUSED
+from contracts.topology import EDGE_LISTENS, EVENTS_PREFIX, LIFECYCLE_PREFIX
 from faststream import Context
-from faststream.nats import NatsRouter
-from pydantic import BaseModel
+from faststream.nats import NatsMessage, NatsRouter
+from nats.aio.msg import Msg
+from pydantic import BaseModel, ValidationError
 
 from edge.auth.credentials import Credentials
 
+log = structlog.get_logger()
 router = NatsRouter()
+
+FROM_PROJECTS = (f"{EVENTS_PREFIX}.projects.", f"{LIFECYCLE_PREFIX}.projects.")
+"""A consumer of the stream can have its messages sent to any subject; their own stays the same."""
 
 
 class TenantChange(BaseModel):
@@ -18,11 +29,31 @@ class TenantChange(BaseModel):
     tenantid: str
 
 
+async def keep_message(message: NatsMessage) -> Msg:
+    """FastStream's decoder: whatever it is, the function below looks at it."""
+    return message.raw_message
+
+
 async def forget_credentials(
-    change: TenantChange, credentials: Annotated[Credentials, Context()]
+    message: NatsMessage, credentials: Annotated[Credentials, Context()]
 ) -> None:
+    raw = message.raw_message
+    if not raw.subject.startswith(FROM_PROJECTS):
+        refuse("publisher")
+        return
+    try:
+        change = TenantChange.model_validate_json(raw.data)
+    except ValidationError:
+        refuse("form")
+        return
     credentials.forget_tenant(change.tenantid)
 
 
+def refuse(reason: str) -> None:
+    """Counts a message that is no event of ours."""
+    EVENTS_REFUSED.labels(reason).inc()
+    log.error("events_refused", reason=reason, count=1)
+
+
 for subject in EDGE_LISTENS:
-    router.subscriber(subject)(forget_credentials)
+    router.subscriber(subject, decoder=keep_message)(forget_credentials)

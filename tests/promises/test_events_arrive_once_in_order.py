@@ -15,6 +15,7 @@ from chassis.broker import Broker
 from chassis.database import Pool, open_pool
 from chassis.nats_client import NatsClient, connect
 from contracts.context import Context
+from contracts.examples import example_of
 from contracts.ids import new_id
 from contracts.organizations import OrganizationDeleted
 from contracts.topology import STREAM
@@ -51,8 +52,9 @@ class Pipeline:
     ) -> list[str]:
         """The ids of so many events, recorded in one transaction; wakes the relay if given."""
         context = Context(tenant_id=new_id("ten"), request_id="req_1", traceparent=TRACE)
+        data = example_of(OrganizationDeleted)
         entries = [
-            create_entry(context, OrganizationDeleted, new_id("org"), {}) for _ in range(count)
+            create_entry(context, OrganizationDeleted, new_id("org"), data) for _ in range(count)
         ]
         async with self.pool.acquire() as conn:
             transaction = conn.transaction()

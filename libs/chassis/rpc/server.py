@@ -86,6 +86,10 @@ class Server:
 
     def _accept(self, call: Call, handler: Handler) -> Callable[[NatsRequest], Awaitable[None]]:
         async def accept(request: NatsRequest) -> None:
+            if request.subject != call.subject:
+                # Sent by a consumer of the stream, which may name any subject to send messages to.
+                log.error("call_refused", call=call.name)
+                return
             if self._free <= 0:
                 busy = Problem("service_unavailable", "Too busy. Try again soon.", retry_after=1)
                 await _respond(request, problem_reply(busy, None))

@@ -7,6 +7,7 @@ from contracts import webhooks as calls
 from contracts.calls import Call
 from contracts.context import Context
 from contracts.events import EVENT_TYPES
+from contracts.examples import example_event
 from contracts.ids import new_id
 from outbox.inbox import ReceivedEvent
 from outbox.record import create_entry
@@ -24,7 +25,8 @@ def make_event(tenant: str, kind: str = "user.created", actor: str | None = None
         request_id=new_id("req"),
         traceparent=TRACE,
     )
-    entry = create_entry(context, EVENT_TYPES[kind], new_id("usr"), {"user": {"name": "Ada"}})
+    example = example_event(EVENT_TYPES[kind])
+    entry = create_entry(context, EVENT_TYPES[kind], example["subject"], example["data"])
     return received(entry.subject, entry.payload)
 
 
