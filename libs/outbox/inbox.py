@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-from asyncpg import Connection, DataError
+from asyncpg import Connection, DataError, QueryCanceledError
 from chassis import tracing
 from chassis.database import CONFLICTS, UNAVAILABLE
 from contracts.context import Context
@@ -21,6 +21,8 @@ from nats.aio.msg import Msg
 
 KEEP = "8 days"
 """A day longer than the stream keeps its messages."""
+
+CHECK_SECONDS = 2.0
 
 TRANSIENT = (*UNAVAILABLE, *CONFLICTS)
 
@@ -142,6 +144,20 @@ async def process_once(conn: Connection, handler: Handler, events: Sequence[Rece
 def is_transient(error: Exception) -> bool:
     """Whether it helps to try again: nothing is wrong with the event, no try is counted."""
     return isinstance(error, TRANSIENT) and not isinstance(error, DataError)
+
+
+async def is_too_slow(conn: Connection, error: Exception) -> bool:
+    """Whether the events needed too much time, and not the database is away.
+
+    That is not transient: what needs more time than there is needs it every time.
+    """
+    if not isinstance(error, TimeoutError | QueryCanceledError):
+        return False
+    try:
+        await conn.fetchval("SELECT 1", timeout=CHECK_SECONDS)
+    except TRANSIENT:
+        return False
+    return True
 
 
 async def purge(conn: Connection) -> None:
