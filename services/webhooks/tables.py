@@ -2,7 +2,7 @@
 
 The tenant comes first in every key. Events, deliveries and attempts are kept for 30 days in weekly
 partitions by the event's time, which its deliveries and their attempts share. The queue holds the
-pending deliveries.
+pending deliveries, `fanouts` the events whose deliveries are not created yet.
 """
 
 from datetime import datetime
@@ -14,11 +14,14 @@ from chassis.tables import id_field, table, time_field
 from outbox.tables import declare
 from sqlalchemy import (
     ARRAY,
+    BigInteger,
     Column,
     ForeignKeyConstraint,
+    Identity,
     Index,
     SmallInteger,
     Text,
+    func,
     literal_column,
     text,
 )
@@ -183,6 +186,26 @@ class QueueRow(Model, table=True):
     lease: str | None = id_field()
 
 
+class FanoutRow(Model, table=True):
+    """An event of a tenant with many webhooks, whose deliveries are created in steps.
+
+    `position` is the order of the stream; those up to `after_webhook_id` have their delivery.
+    """
+
+    __tablename__: ClassVar[str] = "fanouts"
+    __table_args__ = (
+        # How long the oldest one waits.
+        Index("fanouts_queued_at", "queued_at"),
+    )
+
+    tenant_id: str = id_field(primary_key=True)
+    position: int = Field(sa_column=Column(BigInteger, Identity(always=True), primary_key=True))
+    event_id: str = id_field()
+    created_at: datetime = time_field()
+    after_webhook_id: str = id_field(sa_column_kwargs={"server_default": ""})
+    queued_at: datetime = time_field(sa_column_kwargs={"server_default": func.now()})
+
+
 class ErasureRow(Model, table=True):
     """A tenant that is being erased, until `done_at`. Late events of it are ignored for ever."""
 
@@ -205,6 +228,7 @@ EVENTS = table(EventRow)
 DELIVERIES = table(DeliveryRow)
 ATTEMPTS = table(AttemptRow)
 QUEUE = table(QueueRow)
+FANOUTS = table(FanoutRow)
 ERASURES = table(ErasureRow)
 
 

@@ -13,6 +13,7 @@ from outbox.inbox import ReceivedEvent
 from outbox.record import create_entry
 from support.owner import TRACE, Answer, Owner
 from support.waiting import until
+from webhooks.fanout_steps import FanOut
 from webhooks.subscribers import handle_events
 
 
@@ -62,9 +63,12 @@ class WebhooksClient:
         return await self.call(calls.UPDATE_WEBHOOK, tenant, fields, webhook)
 
     async def handle(self, *events: ReceivedEvent) -> None:
-        """Hands the service a batch of events."""
+        """Hands the service a batch of events, and waits until all of it is fanned out."""
         async with self.pool.acquire() as conn, conn.transaction():
             await handle_events(conn, events)
+        fan_out = FanOut(self.pool, lambda: None)
+        while await fan_out.step():
+            pass
 
     async def publish(
         self, tenant: str, kind: str = "user.created", *, count: int = 1, actor: str | None = None
