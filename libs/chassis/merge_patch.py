@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import orjson
 from contracts.context import Context
-from contracts.fields import METADATA_BYTES, check_json_object
+from contracts.json_objects import METADATA_BYTES, format_double, normal_object
 from contracts.problems import Problem, invalid
 from pydantic_core import PydanticCustomError
 
@@ -30,14 +30,31 @@ def merge(target: Any, patch: Any) -> Any:
 
 def encoded_object(value: dict[str, Any], field: str) -> str:
     """A JSON object as text of at most 16 KiB. Raises Problem when it breaks a limit."""
-    try:
-        check_json_object(value)
-    except PydanticCustomError as error:
-        raise invalid(field, error.message(), error.type) from None
-    text = orjson.dumps(value)
+    return _encoded(_normal(value, field), field)
+
+
+def _encoded(value: dict[str, Any], field: str) -> str:
+    text = orjson.dumps(_with_short_numbers(value))
     if len(text) > METADATA_BYTES:
         raise invalid(field, "must be at most 16 KiB of JSON", "too_large")
     return text.decode()
+
+
+def _normal(value: dict[str, Any], field: str) -> dict[str, Any]:
+    try:
+        return normal_object(value)
+    except PydanticCustomError as error:
+        raise invalid(field, error.message(), error.type) from None
+
+
+def _with_short_numbers(node: Any) -> Any:
+    if isinstance(node, float):
+        return orjson.Fragment(format_double(node))
+    if isinstance(node, dict):
+        return {name: _with_short_numbers(member) for name, member in node.items()}
+    if isinstance(node, list):
+        return [_with_short_numbers(member) for member in node]
+    return node
 
 
 def check_version(context: Context, version: int) -> None:
@@ -72,9 +89,9 @@ def apply_patch(
     changes = {}
     for name, value in patch.items():
         is_json = name in json_columns
-        old = orjson.loads(before[name]) if is_json else before[name]
-        new = merge(old, value) if is_json else value
-        stored = encoded_object(new, name) if is_json else new
+        old = _normal(orjson.loads(before[name]), name) if is_json else before[name]
+        new = _normal(merge(old, value), name) if is_json else value
+        stored = _encoded(new, name) if is_json else new
         if _canonical(new) == _canonical(old):
             continue
         changes[name] = {"from": old, "to": new}

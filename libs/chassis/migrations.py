@@ -6,16 +6,20 @@ release is left alone: the release before runs on it (docs/upgrading.md).
 """
 
 import asyncio
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from alembic import command
+import orjson
+from alembic import command, op
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from contracts.topology import Lock
 from sqlalchemy import Connection, MetaData, text
 from sqlalchemy.ext.asyncio import create_async_engine
+
+from chassis.merge_patch import encoded_object
 
 PATIENCE = "10s"
 """How long a step waits for a table that is in use; whoever comes behind it waits as long."""
@@ -105,3 +109,19 @@ def draft(service: str, url: str, message: str) -> None:
         command.revision(config, message, autogenerate=True, rev_id=f"{number:04d}")
 
     asyncio.run(_with_connection(url, work))
+
+
+def keep_json_as_written(table: str, column: str, key: Sequence[str]) -> None:
+    """Makes a jsonb column one of json, in a step. What jsonb has written out gets short again."""
+    op.execute(f"ALTER TABLE {table} ALTER {column} TYPE json USING {column}::text::json")
+    found = op.get_bind().execute(
+        text(f"SELECT {', '.join(key)}, {column}::text FROM {table} WHERE {column}::text ~ :long"),
+        {"long": "[0-9]{20}"},
+    )
+    where = " AND ".join(f"{name} = :{name}" for name in key)
+    for *values, written in found.all():
+        op.get_bind().execute(
+            text(f"UPDATE {table} SET {column} = CAST(:short AS json) WHERE {where}"),
+            {"short": encoded_object(orjson.loads(written), column)}
+            | dict(zip(key, values, strict=True)),
+        )

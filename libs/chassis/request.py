@@ -11,6 +11,7 @@ from contracts.context import Context
 from contracts.ids import is_id
 from contracts.models import Body, Query
 from contracts.problems import Problem, not_found
+from contracts.quotas import QUOTAS, QuotaName
 from pydantic import ValidationError
 from typing_extensions import TypeVar
 
@@ -40,6 +41,10 @@ class Request(Generic[B, Q]):
     def tenant(self) -> str:
         """The tenant that the credential decided."""
         return self.context.tenant()
+
+    def quota(self, name: QuotaName) -> int:
+        """How many of these the tenant may have."""
+        return self.context.quotas.get(name, QUOTAS[name])
 
     @property
     def path(self) -> dict[str, str]:

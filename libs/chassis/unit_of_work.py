@@ -22,8 +22,8 @@ Function = Callable[..., Awaitable[Reply]]
 Prepare = Callable[..., Awaitable[Any]]
 """`(pool, request)`: what is done before the transaction. A statement that is run on the pool holds
 a connection only while it runs. Must change nothing."""
-Condition = Callable[[Any], bool]
-"""Whether a request with this body is one statement."""
+Condition = Callable[[Any, Any], bool]
+"""Whether a request with this body, and with what `prepare` returned, is one statement."""
 _Work = Callable[[Connection], Awaitable[Reply]]
 
 
@@ -40,7 +40,7 @@ class Handler:
     function: Function
     kind: Literal["pool", "read", "write", "single"]
     prepare: Prepare | None = None
-    condition: Condition = lambda _: True
+    condition: Condition = lambda *_: True
 
     def bind(self, **dependencies: Any) -> "Handler":
         """The handler with keyword arguments for `prepare`, or else for the function."""
@@ -64,10 +64,11 @@ def transactional(*, prepare: Prepare | None = None) -> Callable[[Function], Han
 
 
 def single_statement(
-    *, when: Condition = lambda _: True, prepare: Prepare | None = None
+    *, when: Condition = lambda *_: True, prepare: Prepare | None = None
 ) -> Callable[[Function], Handler]:
     """Declares a handler that changes rows by exactly one statement, at least if `when` holds for
-    the body. Whoever adds a second statement declares it `@transactional()`.
+    the body and what `prepare` returned. Whoever adds a second statement declares it
+    `@transactional()`.
     """
     return partial(Handler, kind="single", prepare=prepare, condition=when)
 
@@ -85,22 +86,19 @@ class UnitOfWork:
         if handler.kind == "pool":
             return await handler.function(self._pool, request)
         if handler.kind == "read":
-            return await self._run(await self._prepare(handler, request))
+            return await self._run(_work(handler, request, await self._prepare(handler, request)))
         if request.context.idempotency_key is not None:
             reply = await self._run_once(handler, request)
         else:
-            is_single = handler.kind == "single" and handler.condition(request.body)
+            prepared = await self._prepare(handler, request)
+            is_single = handler.kind == "single" and handler.condition(request.body, prepared)
             run = self._run if is_single else self._run_in_transaction
-            reply = await _retried(run, await self._prepare(handler, request))
+            reply = await _retried(run, _work(handler, request, prepared))
         self._after_commit()
         return reply
 
-    async def _prepare(self, handler: Handler, request: Request[Any, Any]) -> _Work:
-        """What is left to do with a connection."""
-        if handler.prepare is None:
-            return lambda conn: handler.function(conn, request)
-        prepared = await handler.prepare(self._pool, request)
-        return lambda conn: handler.function(conn, request, prepared)
+    async def _prepare(self, handler: Handler, request: Request[Any, Any]) -> Any:
+        return None if handler.prepare is None else await handler.prepare(self._pool, request)
 
     async def _run(self, work: _Work) -> Reply:
         async with self._pool.acquire() as conn:
@@ -118,7 +116,7 @@ class UnitOfWork:
             if reply is not None:
                 return reply
         try:
-            work = await self._prepare(handler, request)
+            work = _work(handler, request, await self._prepare(handler, request))
         except Problem as problem:
             if problem.status >= 500:
                 raise
@@ -144,6 +142,13 @@ class UnitOfWork:
                 raise
             # The first request committed between our look and our lock: its reply is there now.
             return await get_or_run(work)
+
+
+def _work(handler: Handler, request: Request[Any, Any], prepared: Any) -> _Work:
+    """What is left to do with a connection."""
+    if handler.prepare is None:
+        return lambda conn: handler.function(conn, request)
+    return lambda conn: handler.function(conn, request, prepared)
 
 
 async def _refuse(problem: Problem, _: Connection) -> Reply:

@@ -99,7 +99,7 @@ CREATE_API_KEY = Call(
     result=IssuedApiKey,
     status=201,
     path=_PROJECT,
-    problems=("insufficient_scope",),
+    problems=("insufficient_scope", "quota_exceeded"),
 )
 LIST_API_KEYS = Call(
     "projects", "list_api_keys", query=ApiKeysQuery, result=ApiKeyPage, path=_PROJECT

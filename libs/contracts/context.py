@@ -17,7 +17,8 @@ class Context:
     """The circumstances of one request.
 
     `tenant_id` is None for the operator and for callers without a credential; `deadline` is
-    seconds since the epoch; `path` the identifiers of the URL; `query` its decoded pairs in order.
+    seconds since the epoch; `path` the identifiers of the URL; `query` its decoded pairs in order;
+    `quotas` are those that differ from `contracts.quotas`.
     """
 
     tenant_id: str | None = None
@@ -26,6 +27,7 @@ class Context:
     scopes: tuple[str, ...] | list[str] = ()
     credential: Literal["api_key", "access_token"] | None = None
     credential_expires_at: str | None = None
+    quotas: dict[str, int] = field(default_factory=dict)
     request_id: str
     traceparent: str
     ip_address: str | None = None

@@ -31,6 +31,7 @@ class Invitation(Resource):
     email: Email
     role: Role
     permissions: Permissions
+    email_verified: bool = Field(default=False, examples=[False])
     status: InvitationStatus = Field(examples=["pending"])
     invited_by: str | None = Field(examples=["key_01jt7a3v9qf8mbd2m0q5k4h6xz"])
     expires_at: Instant
@@ -50,9 +51,12 @@ class InvitationPage(Resource):
 
 
 class CreateInvitation(Body):
+    """`email_verified`: a user who is created by accepting it is verified; needs `users:write`."""
+
     email: Email
     role: Role = "member"
     permissions: Permissions = []
+    email_verified: bool = False
     expires_in: Annotated[int, Field(ge=3600, le=2_592_000)] = 604_800
 
 
@@ -78,7 +82,7 @@ CREATE_INVITATION = Call(
     result=IssuedInvitation,
     status=201,
     path=_ORGANIZATION,
-    problems=("already_member", "invitation_pending"),
+    problems=("already_member", "invitation_pending", "quota_exceeded"),
 )
 LIST_INVITATIONS = Call(
     "identity",
@@ -95,7 +99,7 @@ RESEND_INVITATION = Call(
     "resend_invitation",
     result=IssuedInvitation,
     path=_INVITATION,
-    problems=("invitation_closed", "invitation_pending"),
+    problems=("invitation_closed", "invitation_pending", "quota_exceeded"),
 )
 ACCEPT_INVITATION = Call(
     "identity",

@@ -8,12 +8,12 @@ from contracts.calls import Call
 from contracts.events import Changes, EventData
 from contracts.fields import (
     Instant,
-    Metadata,
     Name,
     Search,
     Slug,
 )
 from contracts.ids import OrganizationId, UserId
+from contracts.json_objects import Metadata
 from contracts.models import (
     Body,
     DeleteQuery,

@@ -12,6 +12,9 @@ from contracts.fields import fault
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 _CUSTOM_SCHEME = re.compile(r"[a-z][a-z0-9+-]*(\.[a-z0-9+-]+)+")
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
+# Brackets around the whole host only, and in them an IPv6 address without a zone (RFC 6874).
+_AUTHORITY = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\[\]:]*))(?::[0-9]*)?", re.IGNORECASE)
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _DEFAULT_PORT = {"http": 80, "https": 443}
 
 
@@ -26,6 +29,19 @@ def _split(value: str) -> SplitResult:
     if "@" in parts.netloc:
         raise fault("userinfo", "must not contain a user name or password")
     return parts
+
+
+def _host(parts: SplitResult) -> str:
+    """In lower case; of an IPv6 address the shortest form, without brackets."""
+    found = _AUTHORITY.fullmatch(parts.netloc)
+    if found is None:
+        raise fault("invalid_host", "must name a valid host")
+    if found[1] is None:
+        return found[2].lower()
+    try:
+        return str(ipaddress.IPv6Address(found[1]))
+    except ValueError:
+        raise fault("invalid_host", "must have an IPv6 address in its brackets") from None
 
 
 def _is_address(host: str) -> bool:
@@ -49,7 +65,7 @@ def _check_host(host: str) -> None:
     labels = host.split(".")
     if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
         raise fault("invalid_host", "must name a valid host")
-    if labels[-1].isdigit():
+    if _NUMBER.fullmatch(labels[-1]):
         raise fault("invalid_host", "must not end in a number unless it is an IPv4 address")
 
 
@@ -70,7 +86,7 @@ def normal_origin(value: str) -> str:
     `http` for loopback only; `https://*.example.com` stands for one label or more.
     """
     parts = _split(value)
-    scheme, host = parts.scheme, (parts.hostname or "").lower()
+    scheme, host = parts.scheme, _host(parts)
     if scheme not in ("http", "https"):
         raise fault("invalid_scheme", "must begin with https:// (or http:// for loopback)")
     if not value.lower().startswith(f"{scheme}://") or not host:
@@ -95,12 +111,13 @@ def normal_redirect(value: str) -> str:
     `http` for loopback only; other schemes need a dot (`com.example.app:/callback`).
     """
     parts = _split(value)
-    scheme, host = parts.scheme, (parts.hostname or "").lower()
+    scheme = parts.scheme
     if "#" in value:
         raise fault("fragment", "must have no fragment")
     if "*" in value:
         raise fault("wildcard", "must have no wildcard: list each redirect")
     if scheme in ("http", "https"):
+        host = _host(parts)
         if not value.lower().startswith(f"{scheme}://") or not host:
             raise fault("invalid_redirect", "must be absolute, such as https://app.example.com/cb")
         _check_host(host)
@@ -113,6 +130,6 @@ def normal_redirect(value: str) -> str:
             "invalid_scheme", "must use https, or a reverse-domain scheme such as com.example.app"
         )
     rest = value.split(":", 1)[1]
-    if not rest.strip("/"):
+    if rest != "/" and not rest.strip("/"):
         raise fault("invalid_redirect", "must have a path after its scheme")
     return f"{scheme}:{rest}"

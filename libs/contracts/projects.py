@@ -6,8 +6,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from contracts.calls import Call
 from contracts.events import Changes, EventData
-from contracts.fields import Instant, Metadata, Name, Search, Slug, fault
+from contracts.fields import Instant, Name, Search, Slug, fault
 from contracts.ids import ProjectId
+from contracts.json_objects import Metadata
 from contracts.models import (
     Body,
     DeleteQuery,
@@ -112,7 +113,7 @@ CREATE_PROJECT = Call(
     body=CreateProject,
     result=Project,
     status=201,
-    problems=("slug_taken",),
+    problems=("slug_taken", "quota_exceeded"),
 )
 LIST_PROJECTS = Call("projects", "list_projects", query=ProjectsQuery, result=ProjectPage)
 GET_PROJECT = Call("projects", "get_project", result=Project, path=_PROJECT)

@@ -23,6 +23,7 @@ def _address(value: str) -> str:
 
 IpAddress = Annotated[
     str,
+    Field(max_length=64),
     AfterValidator(_address),
     WithJsonSchema({"type": "string", "examples": ["203.0.113.7"]}),
 ]
@@ -128,11 +129,14 @@ class SessionCreated(EventData, type="session.created", service="identity"):
     session: Session
 
 
+RevocationReason = Literal[
+    "revoked", "user_suspended", "user_deleted", "project_deleted", "refresh_token_reused"
+]
+
+
 class SessionRevoked(EventData, type="session.revoked", service="identity"):
     """A session ended before its time; `reason` says why."""
 
     user_id: UserId
     session_id: SessionId
-    reason: Literal[
-        "revoked", "user_suspended", "user_deleted", "project_deleted", "refresh_token_reused"
-    ]
+    reason: RevocationReason

@@ -7,20 +7,25 @@ from pydantic import Field
 from contracts.api_keys import ApiKey, ApiKeyPage, ApiKeyStatus, IssuedApiKey
 from contracts.calls import Call
 from contracts.events import Changes, EventData
-from contracts.fields import Instant, Metadata, Name, Search, Slug
+from contracts.fields import Instant, Name, Search, Slug
 from contracts.ids import ApiKeyId, TenantId
+from contracts.json_objects import Metadata
 from contracts.models import Body, DeleteQuery, ListQuery, Pagination, Resource, absent
+from contracts.quotas import QuotaName, QuotaValue
 from contracts.scopes import Scope
 
 TenantStatus = Literal["active", "suspended"]
 
 
 class Tenant(Resource):
+    """`quotas` are those in which the tenant differs from the others."""
+
     id: TenantId
     name: Name
     slug: Slug
     status: Literal["active", "suspended", "deleting"] = Field(examples=["active"])
     settings: dict[str, Any] = Field(examples=[{"region": "eu"}])
+    quotas: dict[str, int] = Field(default={}, examples=[{"webhooks": 500}])
     version: int = Field(examples=[1])
     created_at: Instant
     updated_at: Instant
@@ -35,6 +40,7 @@ class CreateTenant(Body):
     name: Name
     slug: Slug | None = None
     settings: Metadata = {}
+    quotas: dict[QuotaName, QuotaValue] = {}
 
 
 class CreatedTenant(Resource):
@@ -45,11 +51,12 @@ class CreatedTenant(Resource):
 
 
 class UpdateTenant(Body):
-    """`status` and `slug` are the operator's to change."""
+    """`status`, `slug` and `quotas` are the operator's to change; a null quota is the usual one."""
 
     name: Name = absent()
     slug: Slug = absent()
     settings: dict[str, Any] = absent()
+    quotas: dict[QuotaName, QuotaValue | None] = absent()
     status: TenantStatus = absent()
 
 
@@ -124,6 +131,7 @@ CREATE_ROOT_KEY = Call(
     result=IssuedApiKey,
     status=201,
     path=_TENANT,
+    problems=("quota_exceeded",),
 )
 LIST_ROOT_KEYS = Call(
     "projects", "list_root_keys", query=RootKeysQuery, result=ApiKeyPage, path=_TENANT
@@ -155,8 +163,8 @@ class FindCredential(Body):
 class FoundCredential(Resource):
     """Who is calling, and what may they do: all that an edge needs to know of a key.
 
-    `previous` says that the secret is the one before the last rotation; `expires_at` is then the
-    end of its overlap.
+    `quotas` are those of the tenant. `previous` says that the secret is the one before the last
+    rotation; `expires_at` is then the end of its overlap.
     """
 
     key_id: str
@@ -167,6 +175,7 @@ class FoundCredential(Resource):
     tenant_status: Literal["active", "suspended", "deleting"]
     expires_at: Instant | None
     previous: bool
+    quotas: dict[str, int]
 
 
 class KeyUse(Body):

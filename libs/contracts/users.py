@@ -12,7 +12,6 @@ from contracts.fields import (
     FromDay,
     Handle,
     Instant,
-    Metadata,
     Name,
     Permissions,
     Role,
@@ -21,6 +20,7 @@ from contracts.fields import (
     UntilDay,
 )
 from contracts.ids import OrganizationId, UserId
+from contracts.json_objects import Metadata
 from contracts.models import Body, DeleteQuery, ListQuery, Pagination, Resource, absent
 from contracts.sessions import Session
 
@@ -104,6 +104,8 @@ class ImportResult(Resource):
 
 
 class UpdateUser(Body):
+    """A changed email is unverified unless the same patch says otherwise."""
+
     email: Email = absent()
     email_verified: bool = absent()
     username: Handle | None = absent()

@@ -145,7 +145,12 @@ _WEBHOOK = {"id": "whk"}
 _DELIVERY = {"id": "whk", "delivery_id": "dlv"}
 
 CREATE_WEBHOOK = Call(
-    "webhooks", "create_webhook", body=CreateWebhook, result=IssuedWebhook, status=201
+    "webhooks",
+    "create_webhook",
+    body=CreateWebhook,
+    result=IssuedWebhook,
+    status=201,
+    problems=("quota_exceeded",),
 )
 LIST_WEBHOOKS = Call("webhooks", "list_webhooks", query=WebhooksQuery, result=WebhookPage)
 GET_WEBHOOK = Call("webhooks", "get_webhook", result=Webhook, path=_WEBHOOK)

@@ -15,7 +15,7 @@ from chassis.tables import table
 from contracts.models import Resource
 from contracts.problems import not_found
 from sqlalchemy import bindparam, delete, insert, select, update
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSON
 from sqlmodel import SQLModel
 
 from outbox.record import OutboxEntry, with_outbox_entry
@@ -47,7 +47,7 @@ class Crud(Generic[R]):
         changeable = [each for each in stored if each not in key and each.name not in fixed]
         self.columns = [column for column in stored if column.name not in hidden]
         self.json_columns = tuple(
-            column.name for column in self.columns if isinstance(column.type, JSONB)
+            column.name for column in self.columns if isinstance(column.type, JSON)
         )
         found = select(*self.columns).where(*where)
         self.GET = Statement(found, model)

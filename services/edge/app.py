@@ -91,7 +91,8 @@ async def serve(settings: EdgeSettings) -> int:
     process = App("edge", settings, settings.drain_seconds)
     redis = make_redis(settings.redis_url.get_secret_value()) if settings.redis_url else None
     credentials = Credentials(settings.operator_key.get_secret_value())
-    gateway = Gateway(credentials, RateLimits(redis, *settings.rate), IdempotencyRouting(redis))
+    limits, routing = RateLimits(redis, *settings.rate), IdempotencyRouting(redis)
+    gateway = Gateway(credentials, limits, routing, settings.quotas)
     watch_redis(process.health, redis)
 
     async def start() -> None:

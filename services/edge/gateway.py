@@ -4,8 +4,10 @@ Bodies are passed on as bytes in both directions: the owner validates, once.
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import structlog
 from chassis.request import Reply
@@ -55,11 +57,16 @@ class Gateway:
     """Answers the requests of the `CallRoute`s."""
 
     def __init__(
-        self, credentials: Credentials, limits: RateLimits, idempotency: IdempotencyRouting
+        self,
+        credentials: Credentials,
+        limits: RateLimits,
+        idempotency: IdempotencyRouting,
+        quotas: Mapping[Any, int],
     ) -> None:
         self.credentials = credentials
         self._limits = limits
         self._idempotency = idempotency
+        self._quotas: dict[str, int] = {**quotas}
         self.logger = structlog.get_logger().bind()
         self.nats: Client
 
@@ -114,6 +121,7 @@ class Gateway:
         context.scopes = principal.scopes
         context.credential = principal.credential
         context.credential_expires_at = principal.expires_at
+        context.quotas = {**self._quotas, **principal.quotas}
         metadata.actor = principal.key_id or principal.actor_type
         self._check_access(route, principal, context)
         body = b""

@@ -1,9 +1,13 @@
 """Settings of the edge."""
 
+import json
 import re
+from typing import Annotated
 
 from chassis.settings import ProcessSettings, is_guessable
+from contracts.quotas import QuotaName, QuotaValue
 from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import NoDecode
 
 _RATE = re.compile(r"(\d{1,7})/(second|minute)")
 
@@ -13,6 +17,7 @@ class EdgeSettings(ProcessSettings):
 
     `rate_limit`: `<count>/<second|minute>` for each credential, in bursts of twice that.
     `trusted_proxies`: addresses, separated by commas, whose X-Forwarded-For is believed.
+    `quotas`: JSON, those of all tenants that differ from `contracts.quotas`.
     `drain_seconds`: between the end of readiness and that of listening, for a balancer to notice.
     """
 
@@ -20,6 +25,7 @@ class EdgeSettings(ProcessSettings):
     operator_key: SecretStr
     rate_limit: str = "100/second"
     trusted_proxies: str = ""
+    quotas: Annotated[dict[QuotaName, QuotaValue], NoDecode] = {}
     drain_seconds: float = Field(default=0, ge=0, le=60)
 
     @field_validator("operator_key")
@@ -29,6 +35,14 @@ class EdgeSettings(ProcessSettings):
         if len(key) < 32 or is_guessable(key.encode()):
             raise ValueError("must be 32 random characters at least: openssl rand -base64 32")
         return value
+
+    @field_validator("quotas", mode="before")
+    @classmethod
+    def _json(cls, value: object) -> object:
+        try:
+            return json.loads(value or "{}") if isinstance(value, str) else value
+        except ValueError:
+            raise ValueError('must be JSON such as {"webhooks": 200}') from None
 
     @field_validator("rate_limit")
     @classmethod

@@ -17,6 +17,7 @@ from identity.organizations import (
     invitations,
     members,
     organizations,
+    remove_member,
 )
 from identity.projects_client import ProjectsClient
 from identity.sessions import create_session, refresh_session, sessions, verify_session
@@ -48,7 +49,7 @@ def handlers(projects: ProjectsClient, last_active: LastActive) -> Mapping[Call,
         member_calls.ADD_MEMBER: add_member.add_member,
         member_calls.LIST_MEMBERS: members.list_members,
         member_calls.UPDATE_MEMBER: members.update_member,
-        member_calls.REMOVE_MEMBER: members.remove_member,
+        member_calls.REMOVE_MEMBER: remove_member.remove_member,
         invitation_calls.CREATE_INVITATION: invitations.create_invitation,
         invitation_calls.LIST_INVITATIONS: invitations.list_invitations,
         invitation_calls.REVOKE_INVITATION: invitations.revoke_invitation,

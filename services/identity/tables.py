@@ -23,7 +23,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSON
 from sqlalchemy.orm import registry
 from sqlalchemy.types import TypeEngine
 from sqlmodel import Field, SQLModel
@@ -44,14 +44,14 @@ def _computed(kind: TypeEngine[Any], expression: str) -> Any:
 
 
 class UserRow(Model, table=True):
-    """`email_key` is the email without regard to case; `search` is the text that `q` searches, with
-    a line break before each field.
+    """`email_key` is the email without regard to case (chassis.case_folding); `search` is the text
+    that `q` searches, with a line break before each field.
     """
 
     __tablename__: ClassVar[str] = "users"
     __table_args__ = (
         Index("users_email_key", "tenant_id", "email_key", unique=True),
-        Index("users_username_key", "tenant_id", text("lower(username)"), unique=True),
+        Index("users_username_key", "tenant_id", text("fold_case(username)"), unique=True),
         Index("users_external_id_key", "tenant_id", "external_id", unique=True),
         # The filter on status, and its count.
         Index("users_by_status", "tenant_id", "status", "id"),
@@ -71,13 +71,13 @@ class UserRow(Model, table=True):
     tenant_id: str = id_field(primary_key=True)
     id: str = id_field(primary_key=True)
     email: str = Field(sa_type=Text)
-    email_key: str = _computed(ID, "lower(email)")
+    email_key: str = _computed(ID, "fold_case(email)")
     email_verified: bool
     username: str | None = Field(sa_type=Text)
     name: str | None = Field(sa_type=Text)
     external_id: str | None = id_field()
     status: str = Field(sa_type=Text)
-    metadata_: str = Field(sa_column=Column("metadata", JSONB, nullable=False))
+    metadata_: str = Field(sa_column=Column("metadata", JSON, nullable=False))
     last_sign_in_at: datetime | None = time_field()
     # Never null, for cursors. Not the year 1, which asyncpg takes for minus infinity.
     signed_in_order: datetime = _computed(
@@ -107,8 +107,13 @@ class SessionRow(Model, table=True):
         ForeignKeyConstraint(
             ["tenant_id", "user_id"], ["users.tenant_id", "users.id"], ondelete="CASCADE"
         ),
-        # The live sessions of a user, newest first.
-        Index("sessions_by_user", "tenant_id", "user_id", "id"),
+        # The live sessions of a user: no more than the quota, however many have ended.
+        Index(
+            "sessions_by_user",
+            "tenant_id",
+            "user_id",
+            text("(CASE WHEN status = 'active' THEN expires_at END)"),
+        ),
         # Revoked when their project is deleted.
         Index("sessions_by_project", "tenant_id", "project_id"),
         # A refresh token alone identifies its session.
@@ -155,8 +160,8 @@ class OrganizationRow(Model, table=True):
     name: str = Field(sa_type=Text)
     slug: str = id_field()
     logo_url: str | None = Field(sa_type=Text)
-    settings: str = Field(sa_column=Column(JSONB, nullable=False))
-    metadata_: str = Field(sa_column=Column("metadata", JSONB, nullable=False))
+    settings: str = Field(sa_column=Column(JSON, nullable=False))
+    metadata_: str = Field(sa_column=Column("metadata", JSON, nullable=False))
     search: str = _computed(Text(), "lower((name || E'\\n' || slug) COLLATE \"default\")")
     max_members: int | None
     member_count: int
@@ -196,7 +201,8 @@ class MemberRow(Model, table=True):
 
 class InvitationRow(Model, table=True):
     """`status` is pending, accepted, revoked or expired; a pending one past `expires_at` is shown
-    as expired. The token is stored as a keyed hash; `lifetime` is in seconds.
+    as expired. The token is stored as a keyed hash; `lifetime` is in seconds. `user_id` is the
+    user who accepted it, or who had the email before another one.
     """
 
     __tablename__: ClassVar[str] = "invitations"
@@ -217,6 +223,20 @@ class InvitationRow(Model, table=True):
         ),
         # Deleted with the user of that email.
         Index("invitations_by_email", "tenant_id", "email_key"),
+        # Deleted with the user of a former email.
+        Index(
+            "invitations_by_user",
+            "tenant_id",
+            "user_id",
+            postgresql_where=text("user_id IS NOT NULL"),
+        ),
+        # How many are pending, however many have expired.
+        Index(
+            "invitations_by_expiry",
+            "tenant_id",
+            "organization_id",
+            text("(CASE WHEN status = 'pending' THEN expires_at END)"),
+        ),
         # The token alone identifies an invitation.
         Index("invitations_token_key", "token_hash", unique=True),
     )
@@ -225,7 +245,9 @@ class InvitationRow(Model, table=True):
     organization_id: str = id_field(primary_key=True)
     id: str = id_field(primary_key=True)
     email: str = Field(sa_type=Text)
-    email_key: str = _computed(ID, "lower(email)")
+    email_key: str = _computed(ID, "fold_case(email)")
+    email_verified: bool
+    user_id: str | None = id_field()
     role: str = Field(sa_type=Text)
     permissions: list[str] = Field(sa_column=Column(ARRAY(Text), nullable=False))
     status: str = Field(sa_type=Text)

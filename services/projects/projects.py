@@ -8,6 +8,7 @@ import orjson
 from chassis.database import Connection, violated
 from chassis.listing import Listing, filters_of
 from chassis.merge_patch import apply_patch, encoded_object, merge
+from chassis.quota import Quota
 from chassis.request import Reply, Request, json_bytes, reply_to, revalidate
 from chassis.rows import new_row
 from chassis.statements import Statement
@@ -55,6 +56,9 @@ PREVIEW_DELETE = Statement(
         .label("signing_keys"),
     )
 )
+QUOTA = Quota(
+    "projects", select(PROJECTS.c.id).where(PROJECTS.c.tenant_id == bindparam("tenant_id"))
+)
 LIST = Listing(
     row=ProjectRow,
     source=PROJECTS,
@@ -94,6 +98,7 @@ async def create_project(conn: Connection, request: Request[CreateProject]) -> R
         created_at=now,
         updated_at=now,
     )
+    await QUOTA.check(conn, request.quota(QUOTA.name), request.tenant, tenant_id=request.tenant)
     value = CRUD.shown(row)
     entry = create_entry(request.context, ProjectCreated, project_id, {"project": value})
     try:

@@ -19,7 +19,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSON, JSONB
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
@@ -65,7 +65,8 @@ class TenantRow(Model, table=True):
     name: str = Field(sa_type=Text)
     slug: str = id_field()
     status: str = Field(sa_type=Text)
-    settings: str = Field(sa_column=Column(JSONB, nullable=False))
+    settings: str = Field(sa_column=Column(JSON, nullable=False))
+    quotas: str = Field(sa_column=Column(JSON, nullable=False, server_default=text("'{}'")))
     search: str = _name_and_slug()
     version: int
     created_at: datetime = time_field()
@@ -107,8 +108,8 @@ class ProjectRow(Model, table=True):
     environment: str = Field(sa_type=Text)
     allowed_origins: list[str] = Field(sa_column=Column(ARRAY(Text), nullable=False))
     allowed_redirects: list[str] = Field(sa_column=Column(ARRAY(Text), nullable=False))
-    settings: str = Field(sa_column=Column(JSONB, nullable=False))
-    metadata_: str = Field(sa_column=Column("metadata", JSONB, nullable=False))
+    settings: str = Field(sa_column=Column(JSON, nullable=False))
+    metadata_: str = Field(sa_column=Column("metadata", JSON, nullable=False))
     search: str = _name_and_slug()
     version: int
     created_at: datetime = time_field()
@@ -127,6 +128,13 @@ class ApiKeyRow(Model, table=True):
         _of_a_tenant(),
         # The keys of a project, newest first, and the root keys of a tenant.
         Index("api_keys_by_project", "tenant_id", "project_id", "id"),
+        # Those that count for the quotas.
+        Index(
+            "api_keys_active",
+            "tenant_id",
+            "project_id",
+            postgresql_where=text("status = 'active'"),
+        ),
         # Who calls: by secret, by the secret before a rotation, by the id in a token.
         Index("api_keys_secret_key", "secret_hash", unique=True),
         Index("api_keys_previous_secret_key", "previous_hash", unique=True),

@@ -76,6 +76,7 @@ async def create_tenant(conn: Connection, request: Request[CreateTenant]) -> Rep
         slug=body.slug or slug_from(body.name, tenant_id.replace("_", "-")),
         status="active",
         settings=encoded_object(body.settings, "settings"),
+        quotas=encoded_object(body.model_dump()["quotas"], "quotas"),
         version=1,
         created_at=now,
         updated_at=now,
@@ -164,7 +165,7 @@ def _check_allowed(request: Request[Any, Any], patch: dict[str, Any]) -> None:
     """A tenant changes its name and settings, with a key that holds every scope."""
     if "*" not in request.context.scopes:
         raise Problem("insufficient_scope", "The credential lacks the scope *.", scope="*")
-    for name in ("slug", "status"):
+    for name in ("slug", "status", "quotas"):
         if name in patch:
             raise Problem("insufficient_scope", f"Only the operator may change {name}.")
 

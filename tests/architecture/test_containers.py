@@ -16,6 +16,7 @@ OURS = {name: each for name, each in SERVICES.items() if each["image"].startswit
 ENV = ROOT / "deploy" / "make_env.py"
 SET_BY_USERS = {
     "TENANTRY_PORT",
+    "TENANTRY_QUOTAS",
     "TENANTRY_RATE_LIMIT",
     "TENANTRY_DRAIN_SECONDS",
     "TENANTRY_WEBHOOKS_ALLOW_PRIVATE",

@@ -3,6 +3,7 @@
 from urllib.parse import urlencode
 
 from support.api import Answer, Api
+from support.waiting import until
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -51,6 +52,25 @@ async def test_a_suspended_tenant_is_refused_at_once(api: Api, operator: Api) ->
     assert (refused.status, refused.body["code"]) == (403, "tenant_suspended")
     assert (await operator("PATCH", path, {"status": "active"})).status == 200
     assert (await api("GET", "/v1/admin/users")).status == 200
+
+
+async def test_the_operator_changes_the_quotas_of_a_tenant(api: Api, operator: Api) -> None:
+    made = await operator("POST", "/v1/admin/tenants", {"name": "Small", "quotas": {"webhooks": 1}})
+    small = api.as_key(made.body["api_key"]["secret"])
+    body = {"url": "https://hooks.example.com/in", "events": ["*"]}
+    assert (await small("POST", "/v1/admin/webhooks", body)).status == 201
+    refused = await small("POST", "/v1/admin/webhooks", body)
+    assert (refused.status, refused.body["code"], refused.body["limit"]) == (
+        409, "quota_exceeded", 1,
+    )  # fmt: skip
+    path = f"/v1/admin/tenants/{made.body['tenant']['id']}"
+    assert (await operator("PATCH", path, {"quotas": {"webhooks": 2}})).status == 200
+
+    async def create() -> bool:
+        return (await small("POST", "/v1/admin/webhooks", body)).status == 201
+
+    await until(create)
+    assert (await operator("DELETE", path)).status == 204
 
 
 async def test_a_tenant_sees_and_names_itself_alone(api: Api, operator: Api) -> None:

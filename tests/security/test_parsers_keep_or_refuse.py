@@ -4,22 +4,24 @@ Pure: the refusal is the one that becomes a 4xx; any other exception would have 
 """
 
 import ipaddress
+import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-import orjson
 import pytest
 from chassis.listing import decode_cursor, encode_cursor
-from chassis.merge_patch import apply_patch, merge
+from chassis.merge_patch import apply_patch, encoded_object, merge
 from chassis.rows import Row
 from contracts import fields, ids, origins, secrets
 from contracts.catalogue import EVENT_TYPES
 from contracts.events import matches
+from contracts.json_objects import METADATA_BYTES, format_double
 from contracts.problems import Problem
-from hypothesis import given, settings
+from contracts.users import CreateUser, UpdateUser
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
@@ -186,13 +188,69 @@ def test_a_merge_patch_does_what_rfc_7396_says(target: Any, patch: Any) -> None:
     assert merge(merged, {}) == merged
 
 
+number_texts = st.one_of(
+    st.floats(allow_nan=False, allow_infinity=False).map(repr),
+    st.integers(-(2**70), 2**70).map(str),
+    st.integers(0, 308).map(lambda zeros: "1" + "0" * zeros),
+    st.sampled_from(["-0", "-0.0", "1E+2", "1e20", "1e21", "0.10", "1e-7", "1e400", str(2**64)]),
+)
+json_texts = st.recursive(
+    number_texts | st.sampled_from(["null", "true", "{}", "[]"]) | text.map(json.dumps),
+    lambda inner: (
+        st.lists(inner, max_size=4).map(lambda items: f"[{','.join(items)}]")
+        | st.dictionaries(text.map(json.dumps), inner, max_size=4).map(
+            lambda members: "{" + ",".join(f"{n}:{v}" for n, v in members.items()) + "}"
+        )
+    ),
+    max_leaves=12,
+)
+
+
 @EXAMPLES
-@given(st.dictionaries(text, json_values, max_size=4))
-def test_metadata_is_storable_or_refused(metadata: dict[str, Any]) -> None:
-    row = Row({"metadata": "{}"})
-    patched = kept(lambda value: apply_patch(row, {"metadata": value}, ("metadata",)), metadata)
-    if patched is not None:
-        after, _ = patched
-        assert len(after.metadata_.encode()) <= fields.METADATA_BYTES
-        stored = orjson.loads(after.metadata_)
-        assert fields.check_json_object(stored) == stored
+@given(st.dictionaries(text.map(json.dumps), json_texts, max_size=4))
+@example({'"n"': "[" + ",".join(["1e308"] * 2300) + "]"})
+@example({'"n"': "-0.0", '"m"': '{"a":null}'})
+def test_metadata_that_is_shown_can_be_sent_back(members: dict[str, str]) -> None:
+    written = "{" + ",".join(f"{name}:{value}" for name, value in members.items()) + "}"
+
+    def create(body: str) -> str:
+        user = CreateUser.model_validate_json('{"email":"a@x.test","metadata":' + body + "}")
+        return encoded_object(user.metadata, "metadata")
+
+    shown = kept(create, written)
+    if shown is None:
+        return
+    assert len(shown) <= METADATA_BYTES
+    assert create(shown) == shown
+    patch = UpdateUser.model_validate_json('{"metadata":' + shown + "}")
+    after, changes = apply_patch(Row({"metadata": shown}), patch.given(), ("metadata",))
+    assert (changes, after.metadata_) == ({}, shown)
+
+
+@EXAMPLES
+@given(st.floats(allow_nan=False, allow_infinity=False))
+@example(2.0**60)
+@example(5e-324)
+def test_a_double_is_shown_in_its_shortest_form(value: float) -> None:
+    shown = format_double(value)
+    assert float(shown) == value
+    assert len(shown) <= len("-0.00000") + 17
+    assert shown != "-0"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        # What ECMAScript's Number.toString shows.
+        (1e20, "100000000000000000000"),
+        (1e21, "1e+21"),
+        (-0.0, "0"),
+        (1e-6, "0.000001"),
+        (1e-7, "1e-7"),
+        (1.5e300, "1.5e+300"),
+        (2.0**60, "1152921504606847000"),
+        (123.456, "123.456"),
+    ],
+)
+def test_doubles_are_shown_as_rfc_8785_says(value: float, shown: str) -> None:
+    assert format_double(value) == shown

@@ -84,13 +84,13 @@ def later_release(folder: Path) -> Iterator[None]:
         yield
 
 
-def downgrade(service: str, url: str) -> None:
-    """To no schema at all."""
+def downgrade(service: str, url: str, revision: str = "base") -> None:
+    """To no schema at all, or to an older one."""
     config = migrations._config(service)
 
     def work(connection: Connection) -> None:
         config.attributes["connection"] = connection
-        command.downgrade(config, "base")
+        command.downgrade(config, revision)
         connection.commit()
 
     asyncio.run(migrations._with_connection(url, work))
@@ -180,6 +180,27 @@ async def test_every_step_can_be_taken_back(bare: Servers) -> None:
         assert {row["table_name"] for row in await columns(url)} == {"alembic_version"}
         await asyncio.to_thread(migrations.upgrade, service, url)
         assert await columns(url) == whole
+
+
+async def test_what_is_there_is_kept_by_the_rules_of_today(bare: Servers) -> None:
+    url = bare.migration_url("identity")
+    await asyncio.to_thread(migrations.upgrade, "identity", url)
+    await asyncio.to_thread(downgrade, "identity", url, "0003")
+    conn = await asyncpg.connect(url)
+    await conn.execute(
+        "INSERT INTO users (tenant_id, id, email, email_verified, status, metadata, version,"
+        " created_at, updated_at) VALUES ('ten_1', 'usr_1', 'ADA\u0130@x.test', true, 'active',"
+        """ '{"n": 1e308, "m": 1e20, "a": [1.50, 7]}', 1, now(), now())"""
+    )
+    await asyncio.to_thread(migrations.upgrade, "identity", url)
+    row = await conn.fetchrow("SELECT email_key, metadata::text AS metadata FROM users")
+    await conn.close()
+    assert row is not None
+    assert row["email_key"] == "ada\u0130@x.test"
+    assert row["metadata"] in (
+        '{"m":100000000000000000000,"n":1e+308,"a":[1.5,7]}',
+        '{"a":[1.5,7],"m":100000000000000000000,"n":1e+308}',
+    )
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="kills a process of a tree")

@@ -51,3 +51,8 @@ def test_both_ways_lead_to_the_same(local: str, domain: str, top: str) -> None:
 )
 def test_only_plain_ones_take_it(address: str, is_plain: bool) -> None:
     assert bool(fields._PLAIN_EMAIL.fullmatch(address)) is is_plain
+
+
+@pytest.mark.parametrize(("local", "is_kept"), [("é" * 32, True), ("é" * 33, False)])
+def test_the_local_part_has_at_most_64_octets(local: str, is_kept: bool) -> None:
+    assert (_by_us(f"{local}@x.test") is not None) is is_kept

@@ -23,6 +23,7 @@ class Principal:
     scopes: tuple[str, ...] = ()
     credential: Any = None
     expires_at: str | None = None
+    quotas: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def is_operator(self) -> bool:
@@ -56,7 +57,13 @@ class ApiKey:
         expires_at = math.inf if expiry is None else datetime.fromisoformat(expiry).timestamp()
         scopes = tuple(found["scopes"])
         principal = Principal(
-            "api_key", found["tenant_id"], found["key_id"], scopes, "api_key", expiry
+            "api_key",
+            found["tenant_id"],
+            found["key_id"],
+            scopes,
+            "api_key",
+            expiry,
+            found["quotas"],
         )
         return cls(principal, refusal, expires_at, found["previous"])
 

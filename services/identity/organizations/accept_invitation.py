@@ -7,7 +7,8 @@ closes the invitation checks the token again, so one of several requests succeed
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from chassis.database import TIME, Connection, Pool
+from chassis.case_folding import fold_case
+from chassis.database import ID, TIME, Connection, Pool
 from chassis.request import Reply, Request, reply_to
 from chassis.rows import changed_row, to_resource
 from chassis.statements import Statement
@@ -16,13 +17,14 @@ from contracts.context import Context
 from contracts.invitations import AcceptInvitation, Invitation, InvitationAccepted
 from contracts.problems import Problem
 from contracts.users import CreateUser
-from outbox.record import create_entry, with_outbox_entry
-from sqlalchemy import bindparam, func, select, update
+from outbox.record import create_entry, record, with_outbox_entry
+from sqlalchemy import bindparam, select, update
 
 from identity.organizations.add_member import NewMember, create_member
 from identity.organizations.invitations import hash_token
 from identity.organizations.members import LOCK_ORGANIZATION
 from identity.projects_client import ProjectsClient
+from identity.sessions.sessions import revoke_all_of_user
 from identity.tables import INVITATIONS, USERS, InvitationRow, UserRow
 from identity.users.users import create_user_if_new
 
@@ -43,10 +45,10 @@ GET_BY_TOKEN = Statement(
     InvitationRow,
 )
 LOCK_USER_BY_EMAIL = Statement(
-    select(USERS.c.id, USERS.c.email, USERS.c.name, USERS.c.status)
+    select(USERS.c.id, USERS.c.email, USERS.c.email_verified, USERS.c.name, USERS.c.status)
     .where(
         USERS.c.tenant_id == bindparam("tenant_id"),
-        USERS.c.email_key == func.lower(bindparam("email")),
+        USERS.c.email_key == fold_case(bindparam("email")),
     )
     .with_for_update(read=True, key_share=True),
     UserRow,
@@ -60,7 +62,11 @@ ACCEPT = Statement(
             INVITATIONS.c.id == bindparam("id"),
             *_IS_OPEN,
         )
-        .values(status="accepted", accepted_at=bindparam("now", type_=TIME))
+        .values(
+            status="accepted",
+            accepted_at=bindparam("now", type_=TIME),
+            user_id=bindparam("user_id", type_=ID),
+        )
         .returning(INVITATIONS.c.id)
         .cte("changed")
     )
@@ -87,7 +93,11 @@ async def accept_invitation(
 ) -> Reply:
     now, organization_id = datetime.now(UTC), invitation.organization_id
     context = replace(request.context, tenant_id=invitation.tenant_id)
-    new = CreateUser(email=invitation.email, name=request.body.name, email_verified=True)
+    new = CreateUser(
+        email=invitation.email,
+        name=request.body.name,
+        email_verified=invitation.email_verified,
+    )
     user = await _get_or_create_user(conn, context, new, now)
     context.actor_type, context.actor_id = "user", user.id
     await LOCK_ORGANIZATION.fetch_one(
@@ -106,11 +116,15 @@ async def accept_invitation(
         organization_id=organization_id,
         id=invitation.id,
         token_hash=invitation.token_hash,
+        user_id=user.id,
         now=now,
         **entry.parameters(),
     )
     if not is_accepted:
         raise _closed()
+    if not user.email_verified:
+        # Somebody else may have signed up with this address before its owner was invited.
+        await record(conn, await revoke_all_of_user(conn, context, user.id, "revoked"))
     new_member = NewMember(organization_id, user, invitation.role, invitation.permissions)
     member = await create_member(conn, context, new_member)
     return reply_to(request, {"organization_id": organization_id, "member": member})

@@ -19,10 +19,11 @@ from contracts.context import Context
 from contracts.ids import is_id
 from contracts.members import AddMember, MemberAdded
 from contracts.problems import Problem, invalid, not_found
-from outbox.record import create_entry, with_outbox_entry
+from outbox.record import create_entry, record, with_outbox_entry
 from sqlalchemy import bindparam, insert, or_, select, update
 
 from identity.organizations import members
+from identity.organizations.invitations import revoke_pending_of_email
 from identity.organizations.members import MemberWithUser, to_member
 from identity.tables import MEMBERS, ORGANIZATIONS, USERS, UserRow
 
@@ -77,7 +78,7 @@ class NewMember:
 
 @transactional()
 async def add_member(conn: Connection, request: Request[AddMember]) -> Reply:
-    """Two statements, a third for the refusal."""
+    """A pending invitation of the user is revoked: nobody is invited who is a member."""
     new, organization_id = request.body, request.path["id"]
     user = await _lock_user(conn, request.tenant, new.user_id)
     if user is None:
@@ -85,8 +86,13 @@ async def add_member(conn: Connection, request: Request[AddMember]) -> Reply:
         if not await members.organization_exists(conn, scope):
             raise not_found()
         raise _unknown_user("user_id")
-    member = NewMember(organization_id, user, new.role, new.permissions)
-    return reply_to(request, await create_member(conn, request.context, member), created=user.id)
+    member = await create_member(
+        conn, request.context, NewMember(organization_id, user, new.role, new.permissions)
+    )
+    await record(
+        conn, await revoke_pending_of_email(conn, request.context, organization_id, user.email)
+    )
+    return reply_to(request, member, created=user.id)
 
 
 async def _lock_user(conn: Connection, tenant_id: str, user_id: str) -> UserRow | None:

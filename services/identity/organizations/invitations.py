@@ -7,11 +7,14 @@ token leaves once; its keyed hash stays.
 
 import secrets
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import asyncpg
+from chassis.case_folding import fold_case
 from chassis.database import TIME, Connection, violated
 from chassis.encryption import Keyring
 from chassis.listing import Listing, filters_of
+from chassis.quota import Quota
 from chassis.request import Reply, Request, reply_to
 from chassis.rows import changed_row, new_row, to_resource
 from chassis.statements import Statement
@@ -28,11 +31,22 @@ from contracts.invitations import (
 )
 from contracts.models import Body
 from contracts.problems import Problem, not_found
+from contracts.scopes import covers
 from outbox.crud import Crud
 from outbox.record import OutboxEntry, create_entry
-from sqlalchemy import and_, bindparam, case, delete, exists, func, select, update
+from sqlalchemy import (
+    and_,
+    bindparam,
+    case,
+    delete,
+    exists,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 
-from identity.organizations.members import organization_exists
+from identity.organizations import members
 from identity.tables import INVITATIONS, MEMBERS, ORGANIZATIONS, USERS, InvitationRow
 
 _now = bindparam("now", type_=TIME)
@@ -62,7 +76,7 @@ LOCK_ORGANIZATION = Statement(
             MEMBERS.c.organization_id == bindparam("organization_id"),
             USERS.c.tenant_id == MEMBERS.c.tenant_id,
             USERS.c.id == MEMBERS.c.user_id,
-            USERS.c.email_key == func.lower(bindparam("email")),
+            USERS.c.email_key == fold_case(bindparam("email")),
         )
         .label("is_member")
     )
@@ -74,15 +88,34 @@ LOCK_ORGANIZATION = Statement(
     .with_for_update(read=True, key_share=True, of=ORGANIZATIONS)
 )
 """Whether a member has the email."""
+# The expression of an index: written out, as an index knows no parameters.
+_PENDING_UNTIL = case(
+    (INVITATIONS.c.status == literal_column("'pending'"), INVITATIONS.c.expires_at)
+)
+QUOTA = Quota(
+    "pending_invitations_per_organization",
+    select(INVITATIONS.c.id).where(*_OF_ORGANIZATION, _now < _PENDING_UNTIL),
+)
 EXPIRE = Statement(
     update(INVITATIONS)
     .where(
         *_OF_ORGANIZATION,
-        INVITATIONS.c.email_key == func.lower(bindparam("email")),
+        INVITATIONS.c.email_key == fold_case(bindparam("email")),
         INVITATIONS.c.status == "pending",
         INVITATIONS.c.expires_at <= _now,
     )
     .values(status="expired")
+)
+REVOKE_PENDING_OF_EMAIL = Statement(
+    update(INVITATIONS)
+    .where(
+        *_OF_ORGANIZATION,
+        INVITATIONS.c.email_key == fold_case(bindparam("email")),
+        or_(INVITATIONS.c.status == "pending", INVITATIONS.c.status == "expired"),
+    )
+    .values(status="revoked")
+    .returning(INVITATIONS.c.organization_id, *_COLUMNS),
+    InvitationRow,
 )
 DELETE_PENDING = Statement(
     delete(INVITATIONS)
@@ -113,6 +146,12 @@ def _create_token() -> str:
 @transactional()
 async def create_invitation(conn: Connection, request: Request[CreateInvitation]) -> Reply:
     new, now = request.body, datetime.now(UTC)
+    if new.email_verified and not covers(request.context.scopes, "users:write"):
+        raise Problem(
+            "insufficient_scope",
+            "email_verified needs the scope users:write. Leave it out, or use another key.",
+            scope="users:write",
+        )
     scope = {"tenant_id": request.tenant, "organization_id": request.path["id"]}
     is_member = await LOCK_ORGANIZATION.fetch_value(conn, **scope, email=new.email)
     if is_member is None:
@@ -120,12 +159,16 @@ async def create_invitation(conn: Connection, request: Request[CreateInvitation]
     if is_member:
         raise Problem("already_member", "A member of this organization has this email.")
     await EXPIRE.execute(conn, **scope, email=new.email, now=now)
+    await _check_quota(conn, request, now)
     token = _create_token()
     row = new_row(
         InvitationRow,
-        **scope,
+        tenant_id=request.tenant,
+        organization_id=request.path["id"],
         id=new_id("inv"),
         email=new.email,
+        email_verified=new.email_verified,
+        user_id=None,
         role=new.role,
         permissions=new.permissions,
         status="pending",
@@ -146,6 +189,11 @@ async def create_invitation(conn: Connection, request: Request[CreateInvitation]
     return reply_to(request, {**invitation, "token": token}, created=row.id)
 
 
+async def _check_quota(conn: Connection, request: Request[Any, Any], now: datetime) -> None:
+    scope = {"tenant_id": request.tenant, "organization_id": request.path["id"]}
+    await QUOTA.check(conn, request.quota(QUOTA.name), scope["organization_id"], **scope, now=now)
+
+
 def _pending(error: asyncpg.UniqueViolationError) -> Problem:
     """Raises the error if it is about something else."""
     if violated(error) != "invitations_pending_key":
@@ -160,7 +208,7 @@ async def list_invitations(conn: Connection, request: Request[Body, InvitationsQ
     scope = {"tenant_id": request.tenant, "organization_id": request.path["id"]}
     values = {**scope, "now": datetime.now(UTC)}
     rows, pagination = await LIST.page(conn, request, values, filters_of(request.query))
-    if not rows and not await organization_exists(conn, scope):
+    if not rows and not await members.organization_exists(conn, scope):
         raise not_found()
     invitations = [vars(row) for row in rows]
     return reply_to(request, {"invitations": invitations, "pagination": pagination})
@@ -192,17 +240,20 @@ async def revoke_invitation(conn: Connection, request: Request) -> Reply:
 @transactional()
 async def resend_invitation(conn: Connection, request: Request) -> Reply:
     """A new token with the same lifetime as before; the old token is not valid any more."""
+    now = datetime.now(UTC)
     row = await _lock(conn, request)
     if row.status not in ("pending", "expired"):
         raise Problem(
             "invitation_closed", f"The invitation is {row.status}. Make another.", status=409
         )
+    if row.status == "expired" or row.expires_at <= now:
+        await _check_quota(conn, request, now)
     token = _create_token()
     pending = changed_row(
         row,
         status="pending",
         token_hash=hash_token(request.keyring, token),
-        expires_at=datetime.now(UTC) + timedelta(seconds=row.lifetime),
+        expires_at=now + timedelta(seconds=row.lifetime),
     )
     invitation = CRUD.shown(pending)
     data = {"organization_id": row.organization_id, "invitation": invitation}
@@ -218,6 +269,18 @@ def _create_revoked_entry(context: Context, row: InvitationRow) -> OutboxEntry:
     invitation = to_resource(changed_row(row, status="revoked"), Invitation)
     data = {"organization_id": row.organization_id, "invitation": invitation}
     return create_entry(context, InvitationRevoked, row.id, data)
+
+
+async def revoke_pending_of_email(
+    conn: Connection, context: Context, organization_id: str, email: str
+) -> list[OutboxEntry]:
+    """Revokes what a person who became a member, or is none any more, could still accept; returns
+    the events, which the caller records.
+    """
+    rows = await REVOKE_PENDING_OF_EMAIL.fetch_all(
+        conn, tenant_id=context.tenant(), organization_id=organization_id, email=email
+    )
+    return [_create_revoked_entry(context, row) for row in rows]
 
 
 async def delete_pending(

@@ -19,7 +19,7 @@ from contracts.members import Member, MemberRemoved, MembersQuery, MemberUpdated
 from contracts.models import Body
 from contracts.problems import Problem, not_found
 from outbox.record import OutboxEntry, create_entry, with_outbox_entry
-from sqlalchemy import bindparam, delete, exists, func, select, update
+from sqlalchemy import bindparam, exists, func, select, update
 from sqlmodel import SQLModel
 
 from identity.counters import COUNT_MEMBERS
@@ -47,7 +47,7 @@ _OF_ORGANIZATION = (
     MEMBERS.c.tenant_id == bindparam("tenant_id"),
     MEMBERS.c.organization_id == bindparam("organization_id"),
 )
-_MEMBER = (*_OF_ORGANIZATION, MEMBERS.c.user_id == bindparam("user_id"))
+IS_MEMBER = (*_OF_ORGANIZATION, MEMBERS.c.user_id == bindparam("user_id"))
 _WITH_USER = MEMBERS.join(
     USERS, (USERS.c.tenant_id == MEMBERS.c.tenant_id) & (USERS.c.id == MEMBERS.c.user_id)
 )
@@ -65,7 +65,7 @@ LOCK_ORGANIZATION = Statement(
     select(ORGANIZATIONS.c.id).where(*_ORGANIZATION).with_for_update(key_share=True)
 )
 GET = Statement(
-    select(MEMBERS.c.organization_id, *_COLUMNS).select_from(_WITH_USER).where(*_MEMBER),
+    select(MEMBERS.c.organization_id, *_COLUMNS).select_from(_WITH_USER).where(*IS_MEMBER),
     MemberWithUser,
 )
 LIST_OF_ORGANIZATION = Statement(
@@ -77,23 +77,12 @@ LIST_OF_ORGANIZATION = Statement(
 UPDATE = Statement(
     with_outbox_entry(
         update(MEMBERS)
-        .where(*_MEMBER)
+        .where(*IS_MEMBER)
         .values(assignments([MEMBERS.c.role, MEMBERS.c.permissions]))
         .returning(MEMBERS.c.user_id)
         .cte("changed")
     )
 )
-_removed = delete(MEMBERS).where(*_MEMBER).returning(MEMBERS.c.organization_id).cte("removed")
-_counted = (
-    update(ORGANIZATIONS)
-    .where(
-        ORGANIZATIONS.c.tenant_id == bindparam("tenant_id"),
-        ORGANIZATIONS.c.id == _removed.c.organization_id,
-    )
-    .values(member_count=ORGANIZATIONS.c.member_count - 1)
-    .cte("counted")
-)
-DELETE = Statement(with_outbox_entry(_removed).add_cte(_counted))
 HAS_OTHER_OWNER = Statement(
     select(
         exists().where(
@@ -141,7 +130,8 @@ async def list_members(conn: Connection, request: Request[Body, MembersQuery]) -
     return reply_to(request, {"members": members, "pagination": pagination})
 
 
-def _key(request: Request[Any, Any]) -> dict[str, str]:
+def key_of(request: Request[Any, Any]) -> dict[str, str]:
+    """The key of the member whom the path names."""
     return {
         "tenant_id": request.tenant,
         "organization_id": request.path["id"],
@@ -149,7 +139,7 @@ def _key(request: Request[Any, Any]) -> dict[str, str]:
     }
 
 
-async def _lock(conn: Connection, key: dict[str, str]) -> MemberWithUser:
+async def lock_member(conn: Connection, key: dict[str, str]) -> MemberWithUser:
     """The member, whose organization is locked. Raises Problem (404)."""
     await LOCK_ORGANIZATION.fetch_one(conn, **key)
     member = await GET.fetch_one(conn, **key)
@@ -158,21 +148,22 @@ async def _lock(conn: Connection, key: dict[str, str]) -> MemberWithUser:
     return member
 
 
-async def _check_other_owner(conn: Connection, key: dict[str, str]) -> None:
+async def check_other_owner(conn: Connection, key: dict[str, str]) -> None:
+    """Raises Problem (409) if the organization, which is locked, has no other owner."""
     if not await HAS_OTHER_OWNER.fetch_value(conn, **key):
         raise Problem("last_owner", "The member is the last owner. Name another owner first.")
 
 
 @transactional()
 async def update_member(conn: Connection, request: Request[UpdateMember]) -> Reply:
-    key = _key(request)
-    member = await _lock(conn, key)
+    key = key_of(request)
+    member = await lock_member(conn, key)
     after, changes = apply_patch(member, request.body.given())
     value = to_member(after)
     if not changes:
         return reply_to(request, value)
     if member.role == "owner" and after.role != "owner":
-        await _check_other_owner(conn, key)
+        await check_other_owner(conn, key)
     data = {"organization_id": member.organization_id, "member": value, "changes": changes}
     entry = create_entry(request.context, MemberUpdated, member.user_id, data)
     await UPDATE.execute(
@@ -181,18 +172,8 @@ async def update_member(conn: Connection, request: Request[UpdateMember]) -> Rep
     return reply_to(request, value)
 
 
-@transactional()
-async def remove_member(conn: Connection, request: Request) -> Reply:
-    key = _key(request)
-    member = await _lock(conn, key)
-    if member.role == "owner":
-        await _check_other_owner(conn, key)
-    entry = _create_removed_entry(request.context, member)
-    await DELETE.execute(conn, **key, **entry.parameters())
-    return reply_to(request)
-
-
-def _create_removed_entry(context: Context, member: MemberRow | MemberWithUser) -> OutboxEntry:
+def create_removed_entry(context: Context, member: MemberRow | MemberWithUser) -> OutboxEntry:
+    """The event of a member who is removed."""
     return create_entry(context, MemberRemoved, member.user_id, to_resource(member, MemberRemoved))
 
 
@@ -203,4 +184,4 @@ async def create_removed_entries(
     rows = await LIST_OF_ORGANIZATION.fetch_all(
         conn, tenant_id=context.tenant(), organization_id=organization_id
     )
-    return [_create_removed_entry(context, row) for row in rows]
+    return [create_removed_entry(context, row) for row in rows]

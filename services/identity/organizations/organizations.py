@@ -73,7 +73,7 @@ def _reply(
     return replace(reply, version=f"{organization['version']}.{organization['member_count']}")
 
 
-@single_statement(when=lambda new: new.owner_id is None)
+@single_statement(when=lambda new, _: new.owner_id is None)
 async def create_organization(conn: Connection, request: Request[CreateOrganization]) -> Reply:
     """An owner becomes a member by two more statements."""
     new, now, organization_id = request.body, datetime.now(UTC), new_id("org")

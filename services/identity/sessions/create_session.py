@@ -4,6 +4,7 @@ The statement that inserts the session updates the user's row if the user is act
 is suspended meanwhile gets no session. Projects signs the token before, with no connection held.
 """
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,25 +17,50 @@ from contracts.ids import new_id
 from contracts.problems import Problem, invalid, not_found
 from contracts.sessions import CreateSession, SessionCreated
 from contracts.signing_keys import SignedToken
-from outbox.record import create_entry, with_outbox_entry
-from sqlalchemy import bindparam, insert, select, update
+from outbox.record import create_entry, record, with_outbox_entry
+from sqlalchemy import bindparam, exists, insert, select, update
 from sqlmodel import SQLModel
 
 from identity.projects_client import ProjectsClient
 from identity.sessions import refresh_tokens
-from identity.sessions.sessions import to_session
+from identity.sessions.sessions import IS_LIVE, revoke_oldest_of_user, to_session
 from identity.tables import MEMBERS, SESSIONS, USERS, SessionRow
 
 
 class UserWithRole(SQLModel):
-    """A user, and the role in the organization that the session is for."""
+    """A user, the role in the organization that the session is for, and whether the user has all
+    the sessions that one may have.
+    """
 
     status: str
     role: str | None
+    is_full: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """`is_full` as of `UserWithRole`."""
+
+    session_id: str
+    signed: SignedToken
+    is_full: bool
 
 
 GET_USER = Statement(
-    select(USERS.c.status, MEMBERS.c.role)
+    select(
+        USERS.c.status,
+        MEMBERS.c.role,
+        exists(
+            select(SESSIONS.c.id)
+            .where(
+                SESSIONS.c.tenant_id == USERS.c.tenant_id,
+                SESSIONS.c.user_id == USERS.c.id,
+                *IS_LIVE,
+            )
+            .offset(bindparam("others"))
+            .limit(1)
+        ).label("is_full"),
+    )
     .select_from(USERS)
     .outerjoin(
         MEMBERS,
@@ -73,11 +99,16 @@ CREATE = Statement(
 
 async def _sign_token(
     pool: Pool, request: Request[CreateSession], *, projects: ProjectsClient
-) -> tuple[str, SignedToken]:
+) -> _Prepared:
     """The id of the new session, and its access token. Projects says how long the session lives."""
     new, user_id = request.body, request.path["id"]
     user = await GET_USER.fetch_one(
-        pool, tenant_id=request.tenant, user_id=user_id, organization_id=new.organization_id
+        pool,
+        tenant_id=request.tenant,
+        user_id=user_id,
+        organization_id=new.organization_id,
+        others=_others(request),
+        now=datetime.now(UTC),
     )
     if user is None:
         raise not_found()
@@ -99,14 +130,20 @@ async def _sign_token(
         if problem.code == "not_found":
             raise invalid("project_id", "must be a project of the tenant") from None
         raise
-    return session_id, signed
+    return _Prepared(session_id, signed, user.is_full)
 
 
-@single_statement(prepare=_sign_token)
+def _others(request: Request[CreateSession]) -> int:
+    """How many live sessions the user may have beside the new one."""
+    return max(request.quota("sessions_per_user") - 1, 0)
+
+
+@single_statement(when=lambda _, prepared: not prepared.is_full, prepare=_sign_token)
 async def create_session(
-    conn: Connection, request: Request[CreateSession], prepared: tuple[str, SignedToken]
+    conn: Connection, request: Request[CreateSession], prepared: _Prepared
 ) -> Reply:
-    session_id, signed = prepared
+    """Revokes the user's oldest sessions if there are more than the quota allows."""
+    session_id, signed = prepared.session_id, prepared.signed
     new, user_id, now = request.body, request.path["id"], datetime.now(UTC)
     family = refresh_tokens.create_family()
     refresh_token = refresh_tokens.create_token(family)
@@ -132,6 +169,9 @@ async def create_session(
     session = to_session(row, now)
     data = {"user_id": user_id, "session": session}
     entry = create_entry(request.context, SessionCreated, session_id, data)
+    if prepared.is_full:
+        revoked = await revoke_oldest_of_user(conn, request.context, user_id, _others(request))
+        await record(conn, revoked)
     if await CREATE.fetch_one(conn, **vars(row), **entry.parameters()) is None:
         raise _suspended()
     value = {"session": session, **to_tokens(signed, refresh_token)}

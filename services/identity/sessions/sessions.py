@@ -6,7 +6,7 @@ revoked twice.
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from chassis.database import TIME, Connection
 from chassis.request import Reply, Request, reply_to
@@ -15,22 +15,18 @@ from chassis.statements import Statement
 from chassis.unit_of_work import single_statement, transactional
 from contracts.context import Context
 from contracts.problems import not_found
-from contracts.sessions import Session, SessionRevoked
+from contracts.sessions import RevocationReason, Session, SessionRevoked
 from outbox.record import OutboxEntry, create_entry, record, with_outbox_entry
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import bindparam, case, func, literal_column, select, update
 
 from identity.tables import SESSIONS, USERS, SessionRow
 
-Reason = Literal[
-    "revoked", "user_suspended", "user_deleted", "project_deleted", "refresh_token_reused"
-]
 MAX_LISTED = 100
 
 COLUMNS = [SESSIONS.c[name] for name in Session.model_fields]
-IS_LIVE = (
-    SESSIONS.c.status == "active",
-    SESSIONS.c.expires_at > bindparam("now", type_=TIME),
-)
+# The expression of an index: written out, as an index knows no parameters.
+LIVE_UNTIL = case((SESSIONS.c.status == literal_column("'active'"), SESSIONS.c.expires_at))
+IS_LIVE = (bindparam("now", type_=TIME) < LIVE_UNTIL,)
 _OF_USER = (
     SESSIONS.c.tenant_id == bindparam("tenant_id"),
     SESSIONS.c.user_id == bindparam("user_id"),
@@ -49,6 +45,21 @@ LOCK_USER = Statement(
 REVOKE_ALL_OF_USER = Statement(
     update(SESSIONS)
     .where(*_OF_USER, *IS_LIVE)
+    .values(status="revoked")
+    .returning(SESSIONS.c.user_id, SESSIONS.c.id),
+    SessionRow,
+)
+REVOKE_OLDEST_OF_USER = Statement(
+    update(SESSIONS)
+    .where(
+        SESSIONS.c.tenant_id == bindparam("tenant_id"),
+        SESSIONS.c.id.in_(
+            select(SESSIONS.c.id)
+            .where(*_OF_USER, *IS_LIVE)
+            .order_by(SESSIONS.c.id.desc())
+            .offset(bindparam("keep"))
+        ),
+    )
     .values(status="revoked")
     .returning(SESSIONS.c.user_id, SESSIONS.c.id),
     SessionRow,
@@ -106,7 +117,7 @@ async def revoke_session(conn: Connection, request: Request) -> Reply:
 
 
 async def revoke_one(
-    conn: Connection, context: Context, key: Mapping[str, str], reason: Reason
+    conn: Connection, context: Context, key: Mapping[str, str], reason: RevocationReason
 ) -> bool:
     """Revokes the session of this `tenant_id`, `user_id` and `id` with its event, if it is live;
     returns whether it was.
@@ -117,13 +128,23 @@ async def revoke_one(
 
 
 async def revoke_all_of_user(
-    conn: Connection, context: Context, user_id: str, reason: Reason
+    conn: Connection, context: Context, user_id: str, reason: RevocationReason
 ) -> list[OutboxEntry]:
     """Revokes a user's live sessions; returns the events, which the caller records."""
     rows = await REVOKE_ALL_OF_USER.fetch_all(
         conn, tenant_id=context.tenant(), user_id=user_id, now=datetime.now(UTC)
     )
     return _create_revoked_entries(context, rows, reason)
+
+
+async def revoke_oldest_of_user(
+    conn: Connection, context: Context, user_id: str, keep: int
+) -> list[OutboxEntry]:
+    """Revokes all live sessions of a user but the newest; returns the events, to be recorded."""
+    key = {"tenant_id": context.tenant(), "user_id": user_id}
+    await LOCK_USER.fetch_one(conn, **key)
+    rows = await REVOKE_OLDEST_OF_USER.fetch_all(conn, **key, keep=keep, now=datetime.now(UTC))
+    return _create_revoked_entries(context, rows, "revoked")
 
 
 async def revoke_all_of_project(
@@ -137,7 +158,7 @@ async def revoke_all_of_project(
 
 
 def _create_revoked_entries(
-    context: Context, rows: Sequence[SessionRow], reason: Reason
+    context: Context, rows: Sequence[SessionRow], reason: RevocationReason
 ) -> list[OutboxEntry]:
     return [
         _create_revoked_entry(context, context.tenant(), row.user_id, row.id, reason)
@@ -146,7 +167,7 @@ def _create_revoked_entries(
 
 
 def _create_revoked_entry(
-    context: Context, tenant_id: str, user_id: str, session_id: str, reason: Reason
+    context: Context, tenant_id: str, user_id: str, session_id: str, reason: RevocationReason
 ) -> OutboxEntry:
     data = {"user_id": user_id, "session_id": session_id, "reason": reason}
     return create_entry(context, SessionRevoked, session_id, data, tenant_id=tenant_id)

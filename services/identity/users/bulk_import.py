@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 
+from chassis.case_folding import fold_case
 from chassis.database import ID, Connection
 from chassis.request import Reply, Request, json_bytes, validation_problem
 from chassis.statements import Statement
@@ -138,11 +139,9 @@ _of_tenant = USERS.c.tenant_id == bindparam("tenant_id")
 LIST_TAKEN = Statement(
     select(
         _refused.c.line,
+        exists().where(_of_tenant, USERS.c.email_key == fold_case(_refused.c.email)).label("email"),
         exists()
-        .where(_of_tenant, USERS.c.email_key == func.lower(_refused.c.email))
-        .label("email"),
-        exists()
-        .where(_of_tenant, func.lower(USERS.c.username) == func.lower(_refused.c.username))
+        .where(_of_tenant, fold_case(USERS.c.username) == fold_case(_refused.c.username))
         .label("username"),
         exists()
         .where(_of_tenant, USERS.c.external_id == _refused.c.external_id)

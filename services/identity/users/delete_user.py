@@ -7,6 +7,7 @@ nobody adds the user as a member meanwhile, and two deletions never wait for eac
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from chassis.case_folding import fold_case
 from chassis.database import Connection
 from chassis.merge_patch import check_version
 from chassis.request import Reply, Request, json_bytes, reply_to
@@ -20,7 +21,7 @@ from contracts.models import Body
 from contracts.problems import Problem, not_found
 from contracts.users import DeleteUserQuery, UserDeleted
 from outbox.record import OutboxEntry, create_entry, record
-from sqlalchemy import bindparam, delete, exists, func, select, update
+from sqlalchemy import bindparam, delete, exists, func, or_, select, update
 
 from identity.sessions import sessions
 from identity.tables import (
@@ -40,7 +41,10 @@ _MEMBERSHIPS = (
 )
 _INVITATIONS = (
     INVITATIONS.c.tenant_id == bindparam("tenant_id"),
-    INVITATIONS.c.email_key == func.lower(bindparam("email")),
+    or_(
+        INVITATIONS.c.email_key == fold_case(bindparam("email")),
+        INVITATIONS.c.user_id == bindparam("user_id"),
+    ),
 )
 _OTHERS = MEMBERS.alias("others")
 
@@ -125,7 +129,7 @@ async def delete_user(conn: Connection, request: Request[Body, DeleteUserQuery])
     context = request.context
     entries = await _delete_memberships(conn, context, key)
     entries += await sessions.revoke_all_of_user(conn, context, key["user_id"], "user_deleted")
-    entries += await _delete_invitations(conn, context, user.email)
+    entries += await _delete_invitations(conn, context, key, user.email)
     await DELETE.execute(conn, **key)
     data = {"user_id": key["user_id"]}
     entries.append(create_entry(context, UserDeleted, key["user_id"], data))
@@ -164,10 +168,12 @@ async def _delete_memberships(
     ]
 
 
-async def _delete_invitations(conn: Connection, context: Context, email: str) -> list[OutboxEntry]:
-    """Returns the events of the pending ones, as revoked."""
+async def _delete_invitations(
+    conn: Connection, context: Context, key: Mapping[str, str], email: str
+) -> list[OutboxEntry]:
+    """Those of former emails too. Returns the events of the pending ones, as revoked."""
     now = datetime.now(UTC)
-    rows = await DELETE_INVITATIONS.fetch_all(conn, tenant_id=context.tenant(), email=email)
+    rows = await DELETE_INVITATIONS.fetch_all(conn, **key, email=email)
     entries = []
     for row in sorted(rows, key=lambda row: row.id):
         if row.status == "pending" and row.expires_at > now:

@@ -1,5 +1,6 @@
 """The list of users: searched, filtered, sorted."""
 
+from chassis.case_folding import fold_case
 from chassis.database import Connection
 from chassis.listing import Listing, filters_of, search_pattern
 from chassis.request import Reply, Request, reply_to
@@ -28,7 +29,7 @@ LIST = Listing(
         "q": USERS.c.search.like,
         "q_short": lambda patterns: USERS.c.search.like(func.any(patterns)),
         "status": lambda status: USERS.c.status == status,
-        "email": lambda email: USERS.c.email_key == func.lower(email),
+        "email": lambda email: USERS.c.email_key == fold_case(email),
         "external_id": lambda external_id: USERS.c.external_id == external_id,
         "organization_id": lambda organization_id: exists().where(
             MEMBERS.c.tenant_id == USERS.c.tenant_id,

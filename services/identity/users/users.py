@@ -1,11 +1,14 @@
 """Users: created, shown, updated. Suspending one revokes the sessions in the same transaction."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import asyncpg
-from chassis.database import Connection, violated
+from chassis.case_folding import fold_case
+from chassis.database import ID, Connection, violated
 from chassis.merge_patch import apply_patch, encoded_object
 from chassis.request import Reply, Request, reply_to
 from chassis.rows import new_row, to_resource
@@ -27,11 +30,11 @@ from contracts.users import (
 )
 from outbox.crud import Crud
 from outbox.record import OutboxEntry, create_entry, record, with_outbox_entry
-from sqlalchemy import bindparam, select
+from sqlalchemy import Text, bindparam, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from identity.sessions import sessions
-from identity.tables import MEMBERS, ORGANIZATIONS, USERS, UserRow
+from identity.tables import INVITATIONS, MEMBERS, ORGANIZATIONS, USERS, UserRow
 
 CRUD = Crud(UserRow, User, fixed={"last_sign_in_at", "created_at"})
 CREATE_IF_NEW = Statement(
@@ -62,6 +65,19 @@ LIST_ORGANIZATIONS = Statement(
     .order_by(MEMBERS.c.joined_at.desc(), ORGANIZATIONS.c.id.desc()),
     UserOrganization,
 )
+IS_SAME_EMAIL = Statement(
+    select(fold_case(bindparam("one", type_=Text)) == fold_case(bindparam("other", type_=Text)))
+)
+KEEP_FORMER_EMAIL = Statement(
+    update(INVITATIONS)
+    .where(
+        INVITATIONS.c.tenant_id == bindparam("tenant_id"),
+        INVITATIONS.c.email_key == fold_case(bindparam("email")),
+        INVITATIONS.c.user_id.is_(None),
+    )
+    .values(user_id=bindparam("user_id", type_=ID))
+)
+"""Invitations to a former email are deleted with its user."""
 _TAKEN = {
     "users_email_key": ("email_taken", "email"),
     "users_username_key": ("username_taken", "username"),
@@ -141,10 +157,22 @@ async def get_user(conn: Connection, request: Request) -> Reply:
     return replace(reply, version=f"{row.version}.{hashlib.sha256(reply.body).hexdigest()[:8]}")
 
 
+async def _is_moved(conn: Connection, row: UserRow, patch: Mapping[str, Any]) -> bool:
+    """Whether the patch has another email; another case is no other email."""
+    email = patch.get("email", row.email)
+    return email != row.email and not await IS_SAME_EMAIL.fetch_value(
+        conn, one=email, other=row.email
+    )
+
+
 @transactional()
 async def update_user(conn: Connection, request: Request[UpdateUser]) -> Reply:
     row = await CRUD.lock(conn, request, tenant_id=request.tenant, id=request.path["id"])
-    after, changes = apply_patch(row, request.body.given(), CRUD.json_columns)
+    patch = request.body.given()
+    is_moved = await _is_moved(conn, row, patch)
+    if is_moved:
+        patch = {"email_verified": False, **patch}
+    after, changes = apply_patch(row, patch, CRUD.json_columns)
     user = CRUD.shown(after)
     if not changes:
         return reply_to(request, user)
@@ -156,6 +184,9 @@ async def update_user(conn: Connection, request: Request[UpdateUser]) -> Reply:
         await CRUD.update(conn, after, entry)
     except asyncpg.UniqueViolationError as error:
         raise _taken(error) from None
+    if is_moved:
+        key = {"tenant_id": request.tenant, "user_id": row.id}
+        await KEEP_FORMER_EMAIL.execute(conn, **key, email=row.email)
     if kind is UserSuspended:
         revoked = await sessions.revoke_all_of_user(conn, request.context, row.id, "user_suspended")
         await record(conn, revoked)

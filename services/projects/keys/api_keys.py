@@ -9,6 +9,7 @@ from typing import Any
 
 from chassis.database import Connection
 from chassis.listing import Listing, filters_of
+from chassis.quota import Quota
 from chassis.request import Reply, Request, reply_to
 from chassis.rows import changed_row
 from chassis.statements import Statement, assignments
@@ -19,7 +20,7 @@ from contracts.problems import Problem, invalid, not_found
 from contracts.scopes import covers
 from contracts.secrets import KeyKind, digest, new_secret, shown_prefix
 from outbox.record import OutboxEntry, create_entry, with_outbox_entry
-from sqlalchemy import bindparam, null, select, update
+from sqlalchemy import bindparam, literal_column, null, select, update
 
 from projects.keys.key_rows import (
     COLUMNS,
@@ -80,6 +81,10 @@ ROTATE = Statement(
         .cte("changed")
     )
 )
+QUOTA = Quota(
+    "api_keys_per_project",
+    select(API_KEYS.c.id).where(*_OF_PROJECT, API_KEYS.c.status == literal_column("'active'")),
+)
 LIST = Listing(
     row=ApiKeyRow,
     source=API_KEYS,
@@ -103,6 +108,8 @@ async def create_api_key(conn: Connection, request: Request[CreateApiKey]) -> Re
         raise not_found()
     _check_body(body)
     _check_caller_holds(request, body.scopes)
+    scope = {"tenant_id": request.tenant, "project_id": project_id}
+    await QUOTA.check(conn, request.quota(QUOTA.name), project_id, **scope)
     row, secret = new_api_key(
         request, body, _kind(body.type, environment), request.tenant, project_id
     )

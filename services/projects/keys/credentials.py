@@ -5,6 +5,7 @@ The edge's look-ups know no tenant yet: it is the credential that decides it.
 
 from chassis.database import Connection
 from chassis.request import Reply, Request, reply_to
+from chassis.rows import to_resource
 from chassis.statements import Statement
 from chassis.unit_of_work import read_only
 from contracts.api_keys import VerifyApiKey
@@ -37,6 +38,7 @@ _FOUND = (
     API_KEYS.c.type,
     API_KEYS.c.scopes,
     TENANTS.c.status.label("tenant_status"),
+    TENANTS.c.quotas,
 )
 _WITH_TENANT = API_KEYS.join(TENANTS, TENANTS.c.id == API_KEYS.c.tenant_id)
 
@@ -79,7 +81,7 @@ async def find_credential(conn: Connection, request: Request[FindCredential]) ->
         row = await GET_BY_ID.fetch_one(conn, id=wanted.key_id or "")
     if row is None:
         raise not_found()
-    return reply_to(request, vars(row))
+    return reply_to(request, to_resource(row, FoundCredential, ("quotas",)))
 
 
 @read_only()

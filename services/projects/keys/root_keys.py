@@ -3,8 +3,10 @@
 A tenant always keeps one that works: whoever revokes one locks the tenant's row.
 """
 
+import orjson
 from chassis.database import Connection
 from chassis.listing import Listing, filters_of
+from chassis.quota import Quota
 from chassis.request import Reply, Request, reply_to
 from chassis.statements import Statement
 from chassis.unit_of_work import read_only, transactional
@@ -12,7 +14,7 @@ from contracts.api_keys import CreateApiKey
 from contracts.models import Body
 from contracts.problems import Problem, not_found
 from contracts.tenants import CreateRootKey, RootKeysQuery
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import bindparam, func, literal_column, select
 
 from projects.keys.key_rows import (
     COLUMNS,
@@ -22,17 +24,21 @@ from projects.keys.key_rows import (
     revoke_locked,
     to_api_key,
 )
-from projects.tables import API_KEYS, TENANTS, ApiKeyRow
+from projects.tables import API_KEYS, TENANTS, ApiKeyRow, TenantRow
 
-_TENANT = select(TENANTS.c.id).where(
+_TENANT = select(TENANTS.c.id, TENANTS.c.quotas).where(
     TENANTS.c.id == bindparam("tenant_id"), TENANTS.c.status != "deleting"
 )
 _OF_TENANT = (API_KEYS.c.tenant_id == bindparam("tenant_id"), API_KEYS.c.project_id.is_(None))
 
-GET_TENANT = Statement(_TENANT)
+GET_TENANT = Statement(_TENANT, TenantRow)
 # Other keys can be created meanwhile, but the tenant cannot be deleted.
-LOCK_TENANT_SHARED = Statement(_TENANT.with_for_update(read=True, key_share=True))
-LOCK_TENANT = Statement(_TENANT.with_for_update(key_share=True))
+LOCK_TENANT_SHARED = Statement(_TENANT.with_for_update(read=True, key_share=True), TenantRow)
+LOCK_TENANT = Statement(_TENANT.with_for_update(key_share=True), TenantRow)
+QUOTA = Quota(
+    "root_keys",
+    select(API_KEYS.c.id).where(*_OF_TENANT, API_KEYS.c.status == literal_column("'active'")),
+)
 GET_ALL = Statement(select(*COLUMNS).where(*_OF_TENANT).order_by(API_KEYS.c.id), ApiKeyRow)
 LOCK = Statement(
     select(*COLUMNS).where(*_OF_TENANT, API_KEYS.c.id == bindparam("id")).with_for_update(),
@@ -59,8 +65,11 @@ LIST = Listing(
 @transactional()
 async def create_root_key(conn: Connection, request: Request[CreateRootKey]) -> Reply:
     tenant_id = request.path["id"]
-    if await LOCK_TENANT_SHARED.fetch_value(conn, tenant_id=tenant_id) is None:
+    tenant = await LOCK_TENANT_SHARED.fetch_one(conn, tenant_id=tenant_id)
+    if tenant is None:
         raise not_found()
+    bound = orjson.loads(tenant.quotas).get(QUOTA.name, request.quota(QUOTA.name))
+    await QUOTA.check(conn, bound, tenant_id, tenant_id=tenant_id)
     body = CreateApiKey(name=request.body.name, scopes=["*"])
     row, secret = new_api_key(request, body, "live", tenant_id)
     value = await insert_api_key(conn, request, row)

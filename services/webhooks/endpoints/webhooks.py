@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from chassis.database import Connection
 from chassis.listing import Listing, filters_of
 from chassis.merge_patch import apply_patch, check_version
+from chassis.quota import Quota
 from chassis.request import Reply, Request, json_bytes, reply_to
 from chassis.rows import changed_row, new_row
 from chassis.statements import Statement, parameters
-from chassis.unit_of_work import read_only, single_statement, transactional
+from chassis.unit_of_work import read_only, transactional
 from contracts.ids import new_id
 from contracts.models import Body, DeleteQuery
 from contracts.problems import invalid, not_found
@@ -54,6 +55,9 @@ DELETE = Statement(
     with_outbox_entry(delete(WEBHOOKS).where(*_IS_ONE).returning(WEBHOOKS.c.id).cte("changed"))
 )
 
+QUOTA = Quota(
+    "webhooks", select(WEBHOOKS.c.id).where(WEBHOOKS.c.tenant_id == bindparam("tenant_id"))
+)
 LIST = Listing(
     row=WebhookRow,
     source=WEBHOOKS,
@@ -64,13 +68,14 @@ LIST = Listing(
 )
 
 
-@single_statement()
+@transactional()
 async def create_webhook(
     conn: Connection, request: Request[CreateWebhook], *, allow_private: bool
 ) -> Reply:
     """The webhook, its secret and the event."""
     new = request.body
     _check(new.url, allow_private=allow_private)
+    await QUOTA.check(conn, request.quota(QUOTA.name), request.tenant, tenant_id=request.tenant)
     now, secret = datetime.now(UTC), create_secret()
     row = new_row(
         WebhookRow,

@@ -32,7 +32,28 @@ async def test_every_event_of_accepting_names_the_user(client: IdentityClient) -
     ]
     user = accepted.body["member"]["user_id"]
     assert {(each["actortype"], each["actorid"]) for each in events} == {("user", user)}
-    assert events[0]["data"]["user"]["email_verified"] is True
+    assert events[0]["data"]["user"]["email_verified"] is False
+
+
+async def test_the_invitation_says_whether_the_new_user_is_verified(client: IdentityClient) -> None:
+    organization = await client.create_organization()
+    invitation = await client.create_invitation(organization, email_verified=True)
+    accepted = await client.accept_invitation(invitation["token"])
+    user = await client.get_user(accepted.body["member"]["user_id"])
+    assert user["email_verified"] is True
+
+
+async def test_who_signed_up_with_the_address_before_loses_the_sessions(
+    client: IdentityClient,
+) -> None:
+    organization = await client.create_organization()
+    for email, verified, left in (("a@x.test", False, 0), ("b@x.test", True, 1)):
+        user = await client.create_user(email, email_verified=verified)
+        session = await client.insert_session(user)
+        invitation = await client.create_invitation(organization, email=email)
+        assert (await client.accept_invitation(invitation["token"])).status == 200
+        assert len((await client.get_user(user))["sessions"]) == left
+        assert ((session, "revoked") in await client.revoked_sessions()) is (left == 0)
 
 
 async def test_the_user_who_has_the_email_becomes_the_member(client: IdentityClient) -> None:
@@ -46,9 +67,37 @@ async def test_the_user_who_has_the_email_becomes_the_member(client: IdentityCli
 async def test_a_member_cannot_accept(client: IdentityClient) -> None:
     organization = await client.create_organization()
     invitation = await client.create_invitation(organization, email=EMAIL)
-    await client.add_member(organization, await client.create_user(EMAIL))
+    member = await client.create_user("other@x.test")
+    await client.add_member(organization, member)
+    await client.update_user(member, email=EMAIL)
     refused = await client.accept_invitation(invitation["token"])
     assert (refused.status, refused.body["code"]) == (409, "already_member")
+
+
+async def test_who_becomes_a_member_has_no_invitation_any_more(client: IdentityClient) -> None:
+    organization = await client.create_organization()
+    user = await client.create_user("adaİ@x.test")
+    invitation = await client.create_invitation(organization, email="ADAİ@x.test", role="owner")
+    await client.add_member(organization, user)
+    assert await client.list_invitations(organization) == [(invitation["id"], "revoked")]
+    assert (await client.event_types())[-2:] == ["member.added", "invitation.revoked"]
+    assert (await client.accept_invitation(invitation["token"])).status == 410
+
+
+async def test_who_is_removed_does_not_come_back_by_an_older_invitation(
+    client: IdentityClient,
+) -> None:
+    organization = await client.create_organization()
+    member = await client.create_user("other@x.test")
+    await client.add_member(organization, member)
+    pending = await client.create_invitation(organization, email=EMAIL, role="owner")
+    expired = await client.create_invitation(organization, email="old@x.test")
+    await client.expire_invitation(expired["id"])
+    await client.update_user(member, email=EMAIL)
+    assert (await client.remove_member(organization, member)).status == 204
+    assert (await client.accept_invitation(pending["token"])).status == 410
+    statuses = dict(await client.list_invitations(organization))
+    assert statuses == {pending["id"]: "revoked", expired["id"]: "expired"}
 
 
 async def test_a_suspended_user_cannot_accept(client: IdentityClient) -> None:

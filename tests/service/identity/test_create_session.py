@@ -37,6 +37,25 @@ async def test_a_session_is_shown_with_its_tokens(client: IdentityClient) -> Non
     assert event["data"] == {"user_id": user, "session": session}
 
 
+async def test_beyond_the_quota_the_oldest_session_is_revoked(client: IdentityClient) -> None:
+    user = await client.create_user()
+    await client.insert_session(user, hours=-1)
+    await client.insert_session(user, status="revoked")
+    sessions = [await client.insert_session(user) for _ in range(4)]
+    quotas = {"sessions_per_user": 3}
+    for key in (None, "once"):
+        created = await client.call(
+            *(calls.CREATE_SESSION, {"project_id": client.project}, user),
+            quotas=quotas,
+            idempotency_key=key,
+        )
+        assert created.status == 201
+        sessions.append(created.body["session"]["id"])
+    live = [each["id"] for each in (await client.get_user(user))["sessions"]]
+    assert live == sessions[:-4:-1]
+    assert await client.revoked_sessions() == [(each, "revoked") for each in sessions[:3]]
+
+
 async def test_the_token_names_the_user_the_session_and_its_end(client: IdentityClient) -> None:
     user = await client.create_user()
     created = await client.create_session(user)

@@ -32,6 +32,19 @@ async def test_a_deleted_user_leaves_only_the_identifier(client: IdentityClient)
         assert (await client.get_organization(organization))["member_count"] == 1
 
 
+async def test_invitations_to_former_emails_are_deleted_too(client: IdentityClient) -> None:
+    organization = await client.create_organization()
+    invitations = [
+        await client.create_invitation(organization, email=f"{name}@x.test") for name in "abc"
+    ]
+    user = await client.create_user("a@x.test")
+    await client.update_user(user, email="b@x.test")
+    assert (await client.accept_invitation(invitations[1]["token"])).status == 200
+    await client.update_user(user, email="d@x.test")
+    assert (await client.delete_user(user)).status == 204
+    assert await client.list_invitations(organization) == [(invitations[2]["id"], "pending")]
+
+
 async def test_the_last_owner_is_deleted_only_by_force(client: IdentityClient) -> None:
     owner, other = await client.create_user(), await client.create_user("bob@example.com")
     organization = await client.create_organization(owner_id=owner)

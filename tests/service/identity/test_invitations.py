@@ -45,6 +45,41 @@ async def test_no_event_has_a_token_or_its_hash(client: IdentityClient) -> None:
     assert "token" not in text
 
 
+async def test_to_verify_an_email_needs_the_scope_to_write_users(client: IdentityClient) -> None:
+    organization = await client.create_organization()
+    body = {"email": EMAIL, "email_verified": True}
+    for scopes, status in (
+        (["organizations:write"], 403),
+        (["organizations:write", "users:write"], 201),
+    ):
+        created = await client.call(calls.CREATE_INVITATION, body, organization, scopes=scopes)
+        assert created.status == status
+    assert created.body["email_verified"] is True
+
+
+async def test_the_quota_counts_what_is_pending(client: IdentityClient) -> None:
+    organization = await client.create_organization()
+    quotas = {"pending_invitations_per_organization": 2}
+
+    async def create(email: str) -> Answer:
+        return await client.call(
+            calls.CREATE_INVITATION, {"email": email}, organization, quotas=quotas
+        )
+
+    replies = await asyncio.gather(*(create(f"{number}@x.test") for number in range(6)))
+    made = [each.body["id"] for each in replies if each.status == 201]
+    refused = [each.body for each in replies if each.status == 409]
+    assert (len(made), len(refused)) == (2, 4)
+    assert {(each["code"], each["limit"]) for each in refused} == {("quota_exceeded", 2)}
+    await client.expire_invitation(made[0])
+    assert (await create("7@x.test")).status == 201
+    resent = await client.call(calls.RESEND_INVITATION, None, organization, made[0], quotas=quotas)
+    assert (resent.status, resent.body["code"]) == (409, "quota_exceeded")
+    await client.call(calls.REVOKE_INVITATION, None, organization, made[1])
+    resent = await client.call(calls.RESEND_INVITATION, None, organization, made[0], quotas=quotas)
+    assert resent.status == 200
+
+
 async def test_one_invitation_is_pending_for_an_email(client: IdentityClient) -> None:
     organization = await client.create_organization()
     replies = await asyncio.gather(

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import pytest
 from contracts import sessions as session_calls
 from contracts import users as calls
 from contracts.ids import new_id
@@ -38,6 +39,57 @@ async def test_what_is_unique_is_refused_on_creation_and_update(client: Identity
     elsewhere = await client.call(calls.CREATE_USER, fields, tenant=new_id("ten"))
     assert elsewhere.status == 201
     assert await client.event_types() == ["user.created"] * 2
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("adaİ", "adai"),
+        ("straße", "strasse"),
+        ("ma\u017fs", "mass"),
+        ("\u0131van", "ivan"),
+        ("ﬁn", "fin"),
+    ],
+)
+async def test_two_people_are_not_joined_by_folding(
+    client: IdentityClient, one: str, other: str
+) -> None:
+    users = [await client.create_user(f"{each}@x.test", username=each) for each in (one, other)]
+    for user, name in zip(users, (one, other), strict=True):
+        (found,) = (await client.list_users(email=f"{name}@x.test"))["users"]
+        assert found["id"] == user
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("ÅSA", "åsa"), ("ΣΟΦΟΣ", "σοφος"), ("σοφος", "σοφοσ"), ("ẞ", "ß")]
+)
+async def test_case_is_folded_beyond_ascii(client: IdentityClient, one: str, other: str) -> None:
+    user = await client.create_user(f"{one}@x.test", username=one)
+    for body in ({"email": f"{other}@x.test"}, {"email": "new@x.test", "username": other}):
+        refused = await client.call(calls.CREATE_USER, body)
+        assert (refused.status, refused.body["code"].removesuffix("_taken")) == (
+            409,
+            "username" if "username" in body else "email",
+        )
+    (found,) = (await client.list_users(email=f"{other}@x.test"))["users"]
+    assert found["id"] == user
+
+
+async def test_a_changed_email_is_unverified_unless_the_patch_says_otherwise(
+    client: IdentityClient,
+) -> None:
+    user = await client.create_user("ada@x.test", email_verified=True)
+    for patch, verified in (
+        ({"email": "ADA@x.test"}, True),
+        ({"name": "Ada"}, True),
+        ({"email": "eve@x.test"}, False),
+        ({"email": "bob@x.test", "email_verified": True}, True),
+        ({"email": "bob@x.test"}, True),
+    ):
+        await client.update_user(user, **patch)
+        assert (await client.get_user(user))["email_verified"] is verified, patch
+    changes = [each["data"].get("changes") for each in await client.events()]
+    assert set(changes[3]) == {"email", "email_verified"}
 
 
 async def test_of_ten_at_once_with_one_email_one_is_created(client: IdentityClient) -> None:

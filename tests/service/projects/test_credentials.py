@@ -21,6 +21,7 @@ async def test_a_key_is_found_by_its_secret_and_by_its_id(
         "tenant_status": "active",
         "expires_at": None,
         "previous": False,
+        "quotas": {},
     }
     by_id = await client.call(calls.FIND_CREDENTIAL, None, {"key_id": key["id"]})
     assert by_id.body == found

@@ -1,5 +1,6 @@
 """Webhooks as a resource: create, get, list, update, delete, rotate the secret."""
 
+import asyncio
 import base64
 from datetime import timedelta
 
@@ -29,6 +30,20 @@ async def test_a_new_webhook_shows_its_secret_once(client: WebhooksClient, tenan
     assert secret not in str(event)
     rows = await client.pool.fetch("SELECT * FROM secrets WHERE tenant_id = $1", tenant)
     assert secret.removeprefix("whsec_") not in str(rows)
+
+
+async def test_webhooks_are_bounded_exactly(client: WebhooksClient, tenant: str) -> None:
+    replies = await asyncio.gather(
+        *(
+            client.call(
+                calls.CREATE_WEBHOOK, tenant, {"url": URL, "events": ["*"]}, quotas={"webhooks": 3}
+            )
+            for _ in range(8)
+        )
+    )
+    assert sorted(each.status for each in replies) == [201] * 3 + [409] * 5
+    codes = {each.body["code"] for each in replies if each.status == 409}
+    assert codes == {"quota_exceeded"}
 
 
 @pytest.mark.parametrize(
