@@ -123,7 +123,9 @@ async def _parse(messages: Sequence[Msg]) -> list[tuple[Msg, ReceivedEvent]]:
     refused: Counter[tuple[str, Reason]] = Counter()
     for message in messages:
         try:
-            received.append((message, parse_event(message)))
+            event = parse_event(message)
+            event.stream_sequence = message.metadata.sequence.stream
+            received.append((message, event))
         except RefusedEvent as error:
             publisher = message.subject.split(".", 3)[2]
             refused[publisher, error.reason] += 1

@@ -34,13 +34,17 @@ _PURGE = f"DELETE FROM inbox WHERE heard_at < now() - interval '{KEEP}'"
 
 @dataclass(slots=True)
 class ReceivedEvent:
-    """An event as it was delivered: `event` is the decoded CloudEvent, `payload` its bytes."""
+    """An event as it was delivered: `event` is the decoded CloudEvent, `payload` its bytes.
+
+    `stream_sequence` is the number of its message in the stream.
+    """
 
     event: dict[str, Any]
     subject: str
     payload: bytes
     ip_address: str | None
     user_agent: str | None
+    stream_sequence: int | None = None
 
     @property
     def id(self) -> str:

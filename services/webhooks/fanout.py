@@ -11,9 +11,11 @@ from typing import Any
 
 from chassis.database import ID, TIME, Connection
 from chassis.statements import Statement
+from contracts.personal_data import person_of
 from outbox.inbox import ReceivedEvent
 from sqlalchemy import (
     ARRAY,
+    BigInteger,
     Text,
     bindparam,
     column,
@@ -22,6 +24,7 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    update,
 )
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.types import TypeEngine
@@ -29,7 +32,7 @@ from sqlalchemy.types import TypeEngine
 from webhooks.queue.enqueue import QUEUE_SOURCE, create_deliveries, enqueue, new_delivery
 from webhooks.queue.event_filter import wants
 from webhooks.rules.fairness import FIRST
-from webhooks.tables import ERASURES, EVENTS, FANOUTS, WEBHOOKS
+from webhooks.tables import ERASED_PEOPLE, ERASURES, EVENTS, FANOUTS, WEBHOOKS
 
 FEW_WEBHOOKS = 16
 """A batch of 256 events creates at most that many deliveries of each at once."""
@@ -41,6 +44,8 @@ _COLUMNS: dict[str, TypeEngine[Any]] = {
     "type": ID,
     "actor_id": ID,
     "payload": Text(),
+    "person_id": ID,
+    "stream_sequence": BigInteger(),
 }
 
 _given = (
@@ -64,6 +69,16 @@ _stored = (
     .from_select(list(_COLUMNS), select(*(_event.c[name] for name in _COLUMNS)))
     .on_conflict_do_nothing()
     .cte("stored")
+)
+# An event that comes after the erasure of its person is erased as well.
+_late = (
+    update(ERASED_PEOPLE)
+    .where(
+        ERASED_PEOPLE.c.tenant_id == _event.c.tenant_id,
+        ERASED_PEOPLE.c.person_id == _event.c.person_id,
+    )
+    .values(due_at=func.now(), after_event_id="", rounds=0)
+    .cte("late")
 )
 _tenant = select(_event.c.tenant_id).distinct().cte("tenant")
 _one_too_many = (
@@ -106,7 +121,7 @@ _delivery = (
     .cte("delivery")
 )
 # Across tenants: a batch has events of many, each joined to the webhooks of its own tenant.
-FAN_OUT = Statement(enqueue(_delivery, FIRST).add_cte(_stored, _deferred))
+FAN_OUT = Statement(enqueue(_delivery, FIRST).add_cte(_stored, _deferred, _late))
 
 
 async def fan_out(conn: Connection, events: Sequence[ReceivedEvent]) -> None:
@@ -121,4 +136,8 @@ async def fan_out(conn: Connection, events: Sequence[ReceivedEvent]) -> None:
         type=[each.type for each in events],
         actor_id=[each.event["actorid"] for each in events],
         payload=[each.payload.decode() for each in events],
+        person_id=[
+            person_of(each.type, each.event["subject"], each.event["data"]) for each in events
+        ],
+        stream_sequence=[each.stream_sequence for each in events],
     )

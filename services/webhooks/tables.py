@@ -83,10 +83,23 @@ class SecretRow(Model, table=True):
 
 
 class EventRow(Model, table=True):
-    """An event as it is sent. `only_webhook_id`: a test event, for that webhook alone."""
+    """An event as it is sent. `only_webhook_id`: a test event, for that webhook alone.
+
+    `person_id` is whom it is about, `stream_sequence` the number of its message in the stream.
+    """
 
     __tablename__: ClassVar[str] = "events"
-    __table_args__ = (_WEEKLY,)
+    __table_args__ = (
+        # What is to be erased of a person.
+        Index(
+            "events_person",
+            "tenant_id",
+            "person_id",
+            "id",
+            postgresql_where=text("person_id IS NOT NULL"),
+        ),
+        _WEEKLY,
+    )
 
     tenant_id: str = id_field(primary_key=True)
     id: str = id_field(primary_key=True)
@@ -95,6 +108,8 @@ class EventRow(Model, table=True):
     actor_id: str | None = id_field()
     only_webhook_id: str | None = id_field()
     payload: str = Field(sa_type=Text)
+    person_id: str | None = id_field()
+    stream_sequence: int | None = Field(sa_type=BigInteger)
 
 
 class DeliveryColumns(SQLModel):
@@ -222,6 +237,27 @@ class ErasureRow(Model, table=True):
     done_at: datetime | None = time_field()
 
 
+class ErasedPersonRow(Model, table=True):
+    """A deleted user, or an invitation of the user: what is stored about them is erased in steps.
+
+    `deletion` is the message of the stream that said so, `after_event_id` where the next step goes
+    on, `rounds` how often all was done, `due_at` when the next step is due; null when all is done.
+    The row stays, so that an event that comes late is erased as well.
+    """
+
+    __tablename__: ClassVar[str] = "erased_people"
+    __table_args__ = (Index("erased_people_due", "due_at"),)
+
+    tenant_id: str = id_field(primary_key=True)
+    person_id: str = id_field(primary_key=True)
+    deletion: int | None = Field(sa_type=BigInteger)
+    request_id: str = Field(sa_type=Text)
+    traceparent: str = Field(sa_type=Text)
+    after_event_id: str = id_field()
+    rounds: int
+    due_at: datetime | None = time_field()
+
+
 WEBHOOKS = table(WebhookRow)
 SECRETS = table(SecretRow)
 EVENTS = table(EventRow)
@@ -230,6 +266,7 @@ ATTEMPTS = table(AttemptRow)
 QUEUE = table(QueueRow)
 FANOUTS = table(FanoutRow)
 ERASURES = table(ErasureRow)
+ERASED_PEOPLE = table(ErasedPersonRow)
 
 
 # Written out, so that every plan can use the partial index that serves the state.

@@ -129,9 +129,10 @@ async def delete_user(conn: Connection, request: Request[Body, DeleteUserQuery])
     context = request.context
     entries = await _delete_memberships(conn, context, key)
     entries += await sessions.revoke_all_of_user(conn, context, key["user_id"], "user_deleted")
-    entries += await _delete_invitations(conn, context, key, user.email)
+    revoked, invitation_ids = await _delete_invitations(conn, context, key, user.email)
+    entries += revoked
     await DELETE.execute(conn, **key)
-    data = {"user_id": key["user_id"]}
+    data = {"user_id": key["user_id"], "invitation_ids": invitation_ids}
     entries.append(create_entry(context, UserDeleted, key["user_id"], data))
     await record(conn, entries)
     return reply_to(request)
@@ -170,14 +171,15 @@ async def _delete_memberships(
 
 async def _delete_invitations(
     conn: Connection, context: Context, key: Mapping[str, str], email: str
-) -> list[OutboxEntry]:
-    """Those of former emails too. Returns the events of the pending ones, as revoked."""
+) -> tuple[list[OutboxEntry], list[str]]:
+    """Those of former emails too. Returns the events of the pending ones, and the ids of all."""
     now = datetime.now(UTC)
     rows = await DELETE_INVITATIONS.fetch_all(conn, **key, email=email)
     entries = []
-    for row in sorted(rows, key=lambda row: row.id):
+    rows.sort(key=lambda row: row.id)
+    for row in rows:
         if row.status == "pending" and row.expires_at > now:
             invitation = to_resource(changed_row(row, status="revoked"), Invitation)
             data = {"organization_id": row.organization_id, "invitation": invitation}
             entries.append(create_entry(context, InvitationRevoked, row.id, data))
-    return entries
+    return entries, [row.id for row in rows]
