@@ -56,7 +56,7 @@ async def _handle(js: JetStreamContext, message: Msg) -> int:
         await message.nak(delay=RETRY_SECONDS)
         return 0
     people, count = erased_people(deletion["data"]), 0
-    for sequence in data.messages:
+    for sequence in set(data.messages) - {data.deletion}:
         event = await _get(js, sequence)
         if event is None or event["tenantid"] != deletion["tenantid"]:
             continue

@@ -6,6 +6,7 @@ nobody adds the user as a member meanwhile, and two deletions never wait for eac
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from chassis.case_folding import fold_case
 from chassis.database import Connection
@@ -132,7 +133,9 @@ async def delete_user(conn: Connection, request: Request[Body, DeleteUserQuery])
     revoked, invitation_ids = await _delete_invitations(conn, context, key, user.email)
     entries += revoked
     await DELETE.execute(conn, **key)
-    data = {"user_id": key["user_id"], "invitation_ids": invitation_ids}
+    data: dict[str, Any] = {"user_id": key["user_id"]}
+    if invitation_ids:
+        data["invitation_ids"] = invitation_ids
     entries.append(create_entry(context, UserDeleted, key["user_id"], data))
     await record(conn, entries)
     return reply_to(request)
