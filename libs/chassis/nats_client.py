@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,9 @@ from nats.errors import TimeoutError as NatsTimeoutError
 log = structlog.get_logger()
 
 CLOSED_PAUSE_SECONDS = 0.1
+_HEADERS_BEGIN = b"NATS/1.0\r\n"
+_STATUS = re.compile(rb"NATS/1\.0 \d{3}[ -~]*\r\n")
+"""What headers of a message begin with, and those of an answer of the server (ADR-4 of NATS)."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +124,18 @@ class NatsClient(Client):
         finally:
             timer.cancel()
             reply.cancel()
+
+    async def _process_msg(
+        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes
+    ) -> None:
+        """As nats-py, whose reader ends at headers that a publisher has written as no client does.
+
+        A message of the stream keeps no status: it would be taken for an answer of the server.
+        """
+        if headers and not headers.startswith(_HEADERS_BEGIN):
+            is_answer = _STATUS.match(headers) and not reply.startswith(b"$JS.ACK.")
+            headers = headers if is_answer else b""
+        await super()._process_msg(sid, subject, reply, data, headers)
 
     async def _on_reply(self, msg: Msg) -> None:
         # A consumer can be told to deliver here, but what it delivers keeps its own subject.

@@ -28,6 +28,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, StreamConfig
 from nats.js.errors import NotFoundError
 
 from chassis.nats_client import parse_nats_urls
+from chassis.stream_erasure import erase_people
 
 log = structlog.get_logger()
 
@@ -84,7 +85,8 @@ async def bootstrap(
 async def watch(
     urls: str, replicas: int | None = None, subscribers: Sequence[Subscriber] = ()
 ) -> None:
-    """The same, and again whenever some of it has vanished; runs until cancelled.
+    """The same, and again whenever some of it has vanished; runs until cancelled. Erases the
+    messages about deleted people.
 
     What differs is left alone: during a release the older of two watchers would undo the newer's.
     """
@@ -92,16 +94,30 @@ async def watch(
         js = client.jetstream()
         await _create(js, replicas, subscribers)
         log.info("streams_watched")
-        while True:
+        await asyncio.gather(_watch(js, replicas, subscribers), _erase_people(js))
+
+
+async def _erase_people(js: JetStreamContext) -> None:
+    while True:
+        try:
+            await erase_people(js, lambda count: log.info("messages_erased", count=count))
+        except (NatsError, OSError, TimeoutError) as error:
+            log.warning("stream_erasure_interrupted", error=type(error).__name__)
             await asyncio.sleep(WATCH_SECONDS)
-            try:
-                found = await faults(js, subscribers)
-                missing = [fault.what for fault in found if fault.is_missing]
-                if missing:
-                    await _create(js, replicas, subscribers)
-                    log.warning("streams_created_again", missing=missing)
-            except (NatsError, OSError, TimeoutError) as error:
-                log.warning("streams_unwatched", error=type(error).__name__)
+
+
+async def _watch(
+    js: JetStreamContext, replicas: int | None, subscribers: Sequence[Subscriber]
+) -> None:
+    while True:
+        await asyncio.sleep(WATCH_SECONDS)
+        try:
+            missing = [fault.what for fault in await faults(js, subscribers) if fault.is_missing]
+            if missing:
+                await _create(js, replicas, subscribers)
+                log.warning("streams_created_again", missing=missing)
+        except (NatsError, OSError, TimeoutError) as error:
+            log.warning("streams_unwatched", error=type(error).__name__)
 
 
 @asynccontextmanager

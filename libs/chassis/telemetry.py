@@ -19,6 +19,9 @@ REQUEST_SECONDS = Histogram(
 )
 EVENTS_PUBLISHED = Counter("tenantry_events_published_total", "Events acknowledged by the stream.")
 EVENTS_CONSUMED = Counter("tenantry_events_consumed_total", "Events taken in, first time only.")
+EVENTS_REFUSED = Counter(
+    "tenantry_events_refused_total", "Messages that are no events of ours, by reason.", ["reason"]
+)
 EVENTS_PENDING = Gauge("tenantry_events_pending", "Events that the service has yet to take in.")
 DEAD_LETTERS = Gauge("tenantry_dead_letters", "Events given up, for an operator to look at.")
 REFUSALS_UNRECORDED = Counter(

@@ -42,6 +42,15 @@ class TenantErased(LifecycleData, type="tenant.erased", services=ERASING_SERVICE
     """The publishing service has nothing left of the tenant."""
 
 
+class PersonErased(LifecycleData, type="person.erased", services=("webhooks",)):
+    """`messages` of the stream are about somebody whom the `user.deleted` of the message `deletion`
+    erases: the stream erases them when every service has had them.
+    """
+
+    deletion: int
+    messages: list[int]
+
+
 class ApiKeyRefused(LifecycleData, type="api_key.refused", services=("projects",)):
     """A tenant's API key was used although it is dead or lacks a scope; `code` says why."""
 

@@ -19,7 +19,7 @@ from contracts.fields import (
     Slug,
     UntilDay,
 )
-from contracts.ids import OrganizationId, UserId
+from contracts.ids import InvitationId, OrganizationId, UserId
 from contracts.json_objects import Metadata
 from contracts.models import Body, DeleteQuery, ListQuery, Pagination, Resource, absent
 from contracts.sessions import Session
@@ -190,6 +190,10 @@ class UserReactivated(EventData, type="user.reactivated", service="identity"):
 
 
 class UserDeleted(EventData, type="user.deleted", service="identity"):
-    """A user was erased; only the identifier is left."""
+    """A user was erased; only the identifier is left.
+
+    `invitation_ids` are those of invitations to the user's addresses, which were erased as well.
+    """
 
     user_id: UserId
+    invitation_ids: list[InvitationId] = []

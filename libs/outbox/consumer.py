@@ -23,13 +23,13 @@ from nats.errors import Error as NatsError
 from nats.errors import TimeoutError as NatsTimeoutError
 from nats.js.api import ConsumerConfig, ConsumerInfo
 
-from outbox.batch import BatchProcessor
+from outbox.batch import MAX_EVENTS, BatchProcessor
 from outbox.inbox import TRANSIENT, Handler
 from outbox.redelivery import Redelivery, give_back
 
 log = structlog.get_logger()
 
-BATCH = 256
+BATCH = MAX_EVENTS
 FETCH_SECONDS = 1.0
 GATHER_SECONDS = 0.02
 """Between two batches under load: each costs a handful of statements, whatever its size."""
@@ -117,6 +117,11 @@ class Consumer:
         """A connection broke: some of what was sent may never have come."""
         if self._leadership is not None:
             self._leadership.redelivery.expect()
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether a transaction took too long within the last minute."""
+        return self._processor.is_slow
 
     async def info(self) -> ConsumerInfo:
         """The durable consumer as the server has it. Raises when it is gone."""

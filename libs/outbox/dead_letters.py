@@ -3,15 +3,18 @@
 A requeued one (`tries` is 0) is tried once more by the service itself, and stays if it fails.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import orjson
 import structlog
 from asyncpg import Connection, Record
 
-from outbox.inbox import Handler, ReceivedEvent, is_transient, process_once
+from outbox.inbox import ReceivedEvent, is_too_slow, is_transient
 
 log = structlog.get_logger()
+
+Process = Callable[[Connection, Sequence[ReceivedEvent]], Awaitable[int]]
+"""Has events take effect once; returns how many did."""
 
 _AT_ONCE = 100
 LOOK_SECONDS = 5.0
@@ -67,7 +70,7 @@ async def purge_tenant(conn: Connection, tenant_id: str) -> None:
     await conn.execute(_PURGE_TENANT, tenant_id)
 
 
-async def retry_requeued(conn: Connection, handler: Handler) -> int:
+async def retry_requeued(conn: Connection, process: Process) -> int:
     """Tries each requeued event by itself; returns how many took effect.
 
     Raises transient errors.
@@ -83,10 +86,10 @@ async def retry_requeued(conn: Connection, handler: Handler) -> int:
         )
         try:
             async with conn.transaction():
-                done += await process_once(conn, handler, [event])
+                done += await process(conn, [event])
                 await conn.execute(_DELETE, event.id)
         except Exception as error:
-            if is_transient(error):
+            if not await is_too_slow(conn, error) and is_transient(error):
                 raise
             log.exception("requeued_event_failed", event_id=event.id, type=event.type)
             await add(conn, event, error, 1)

@@ -11,13 +11,22 @@ from contracts.context import Context
 from contracts.events import EventData
 from contracts.ids import new_id
 from contracts.lifecycle import LifecycleData
+from contracts.personal_data import person_of
 from sqlalchemy import CTE, Select, bindparam, insert, select
 
 from outbox.tables import OUTBOX
 
 _OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NAIVE_UTC
-_COLUMNS = ("event_id", "tenant_id", "subject", "payload", "ip_address", "user_agent")
-_INSERT = f"INSERT INTO outbox ({', '.join(_COLUMNS)}) VALUES ($1, $2, $3, $4, $5, $6)"
+_COLUMNS = (
+    "event_id",
+    "tenant_id",
+    "subject",
+    "payload",
+    "ip_address",
+    "user_agent",
+    "person_id",
+)
+_INSERT = f"INSERT INTO outbox ({', '.join(_COLUMNS)}) VALUES ($1, $2, $3, $4, $5, $6, $7)"
 
 
 @dataclass(slots=True)
@@ -30,6 +39,7 @@ class OutboxEntry:
     payload: bytes
     ip_address: str | None
     user_agent: str | None
+    person_id: str | None = None
 
     def parameters(self) -> dict[str, Any]:
         """The values that a statement made by `with_outbox_entry` takes besides its own."""
@@ -93,7 +103,13 @@ def _entry(
         option=_OPTIONS,
     )
     return OutboxEntry(
-        event_id, tenant_id, subject, payload, context.ip_address, context.user_agent
+        event_id,
+        tenant_id,
+        subject,
+        payload,
+        context.ip_address,
+        context.user_agent,
+        person_of(event_type, resource_id, data),
     )
 
 

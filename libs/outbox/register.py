@@ -36,8 +36,8 @@ def register(
     """Publishes the outbox of the service and runs its consumer, whose subscriber `router` has.
 
     `after_commit` is called when a batch is committed; without it the relay is woken, to publish
-    what was recorded. Not ready when the durable consumer is gone; degraded with late events or
-    dead letters.
+    what was recorded. Not ready when the durable consumer is gone; degraded with late events, dead
+    letters, or transactions that took too long.
     """
     relay = Relay(service.settings.database_url, service.settings.nats_url, EVENTS_PUBLISHED.inc)
 
@@ -50,7 +50,8 @@ def register(
     async def check_pending() -> dict[str, Any]:
         info = await consumer.info()
         EVENTS_PENDING.set((info.num_pending or 0) + (info.num_ack_pending or 0))
-        return {"pending": info.num_pending, "unacked": info.num_ack_pending}
+        counts = {"pending": info.num_pending, "unacked": info.num_ack_pending}
+        return counts | _degraded(consumer.is_slow)
 
     async def check_outbox() -> dict[str, Any]:
         async with service.pool.acquire() as conn:

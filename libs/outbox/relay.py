@@ -21,12 +21,18 @@ from chassis import tracing
 from chassis.database import UNAVAILABLE
 from chassis.nats_client import NatsClient, connect
 from contracts.events import ADDRESS_HEADER, AGENT_HEADER, CONTENT_TYPE
+from contracts.personal_data import erased_people
 from contracts.topology import STREAM, Lock
+from contracts.users import UserDeleted
 from nats.aio.msg import Msg
 from nats.errors import ConnectionClosedError
 from nats.errors import Error as NatsError
 
+from outbox.person_erasure import erase_from_outbox
+
 log = structlog.get_logger()
+
+USER_DELETED = UserDeleted.subject()
 
 BATCH = 500
 POLL_SECONDS = 0.2
@@ -38,7 +44,7 @@ KEEP = "1 day"
 
 _TRY_LOCK = "SELECT pg_try_advisory_lock($1)"
 _LIST = """
-SELECT position, event_id, subject, payload, ip_address, user_agent
+SELECT position, event_id, tenant_id, subject, payload, ip_address, user_agent
   FROM outbox WHERE published_at IS NULL ORDER BY position LIMIT $1
 """
 _MARK = "UPDATE outbox SET published_at = now() WHERE position = ANY($1::bigint[])"
@@ -128,6 +134,10 @@ class Relay:
         # What stands behind a failure is published again with it, so that the order holds.
         done = [row["position"] for row in rows[: failed[0] if failed else None]]
         if done:
+            for row in rows[: len(done)]:
+                if row["subject"] == USER_DELETED:
+                    people = erased_people(orjson.loads(row["payload"])["data"])
+                    await erase_from_outbox(conn, row["tenant_id"], people)
             await conn.execute(_MARK, done)
             self._on_published(len(done))
             _trace(rows[: len(done)], time.monotonic() - began)

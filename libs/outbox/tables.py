@@ -30,8 +30,16 @@ OUTBOX = Table(
     Column("user_agent", Text),
     Column("recorded_at", _TIME, nullable=False, server_default=func.now()),
     Column("published_at", _TIME),
+    Column("person_id", _ID),
 )
-"""`subject` is the NATS subject; `payload` the event as JSON."""
+"""`subject` is the NATS subject; `payload` the event as JSON; `person_id` whom it is about."""
+# What is to be erased of a deleted user.
+Index(
+    "outbox_person",
+    OUTBOX.c.tenant_id,
+    OUTBOX.c.person_id,
+    postgresql_where=OUTBOX.c.person_id.is_not(None),
+)
 # The relay's only query: what is not published yet, in order. Empty when all is well.
 Index("outbox_unpublished", OUTBOX.c.position, postgresql_where=OUTBOX.c.published_at.is_(None))
 # Deleting after a day, and publishing again since a time.

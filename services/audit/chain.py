@@ -28,32 +28,12 @@ from datetime import datetime
 from typing import Any, Protocol
 
 import orjson
+from contracts.personal_data import NOT_PERSONAL, PERSONAL_RESOURCES
 
 SALT_BYTES = 16
 EMPTY = "{}"
 
 _OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_UTC_Z | orjson.OPT_NAIVE_UTC
-
-PERSONAL_RESOURCES = frozenset({"user", "member", "invitation", "session"})
-"""Resources that are a person, or say something about one."""
-_NOT_PERSONAL = frozenset(
-    {
-        "status",
-        "role",
-        "permissions",
-        "email_verified",
-        "last_sign_in_at",
-        "last_active_at",
-        "expires_at",
-        "accepted_at",
-        "project_id",
-        "organization_id",
-        "version",
-    }
-)
-"""What may stay of a person: states, rights, times and identifiers. All else is personal, so that a
-field that is added one day can be erased from its first day on. Metadata of organizations and
-projects belongs to the tenant and is erased with it: no deletion of a user could find it there."""
 
 _SECRET = re.compile(
     r"(^|_)(secrets?|tokens?|passwords?|passphrase|hash|hashes|sha256|private_key|private_jwk"
@@ -154,8 +134,8 @@ def split_changes(resource_type: str, changes: Mapping[str, Any]) -> tuple[str, 
     kept = remove_secrets(changes)
     if resource_type not in PERSONAL_RESOURCES:
         return canonical_json(kept).decode(), EMPTY
-    plain = {name: change for name, change in kept.items() if name in _NOT_PERSONAL}
-    personal = {name: change for name, change in kept.items() if name not in _NOT_PERSONAL}
+    plain = {name: change for name, change in kept.items() if name in NOT_PERSONAL}
+    personal = {name: change for name, change in kept.items() if name not in NOT_PERSONAL}
     return canonical_json(plain).decode(), canonical_json(personal).decode()
 
 

@@ -15,6 +15,7 @@ from contracts.users import UserDeleted
 from faststream.nats import NatsRouter
 from outbox.consumer import Consumer
 from outbox.inbox import ReceivedEvent
+from outbox.person_erasure import erase_from_dead_letters
 
 from audit import chain, data_subjects
 from audit.append import Entry, append, lock_heads
@@ -47,6 +48,8 @@ async def handle_events(conn: Connection, events: Sequence[ReceivedEvent]) -> No
     await append(conn, heads, [_without_erased(entry, erased) for entry in entries])
     if deleted:
         await data_subjects.erase(conn, deleted, datetime.now(UTC))
+        for tenant_id, user_id in deleted:
+            await erase_from_dead_letters(conn, tenant_id, user_id)
 
 
 def to_entry(received: ReceivedEvent) -> Entry:

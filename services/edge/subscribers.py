@@ -1,17 +1,27 @@
 """Messages that the edge receives: what makes credentials that it remembers invalid, and that the
 keys of access tokens changed.
+
+Forgetting and fetching again is always safe, so little is asked of a message; but only projects is
+believed. What is no such message is counted, and ends nothing.
 """
 
 from typing import Annotated
 
-from contracts.topology import EDGE_LISTENS, TOKEN_KEYS_CHANGED
+import structlog
+from chassis.telemetry import EVENTS_REFUSED
+from contracts.topology import EDGE_LISTENS, EVENTS_PREFIX, LIFECYCLE_PREFIX, TOKEN_KEYS_CHANGED
 from faststream import Context
-from faststream.nats import NatsRouter
-from pydantic import BaseModel
+from faststream.nats import NatsMessage, NatsRouter
+from nats.aio.msg import Msg
+from pydantic import BaseModel, ValidationError
 
 from edge.auth.credentials import Credentials
 
+log = structlog.get_logger()
 router = NatsRouter()
+
+FROM_PROJECTS = (f"{EVENTS_PREFIX}.projects.", f"{LIFECYCLE_PREFIX}.projects.")
+"""A consumer of the stream can have its messages sent to any subject; their own stays the same."""
 
 
 class TenantChange(BaseModel):
@@ -20,16 +30,36 @@ class TenantChange(BaseModel):
     tenantid: str
 
 
+async def keep_message(message: NatsMessage) -> Msg:
+    """FastStream's decoder: whatever it is, the function below looks at it."""
+    return message.raw_message
+
+
 async def forget_credentials(
-    change: TenantChange, credentials: Annotated[Credentials, Context()]
+    message: NatsMessage, credentials: Annotated[Credentials, Context()]
 ) -> None:
+    raw = message.raw_message
+    if not raw.subject.startswith(FROM_PROJECTS):
+        refuse("publisher")
+        return
+    try:
+        change = TenantChange.model_validate_json(raw.data)
+    except ValidationError:
+        refuse("form")
+        return
     credentials.forget_tenant(change.tenantid)
 
 
-@router.subscriber(TOKEN_KEYS_CHANGED)
+def refuse(reason: str) -> None:
+    """Counts a message that is no event of ours."""
+    EVENTS_REFUSED.labels(reason).inc()
+    log.error("events_refused", reason=reason, count=1)
+
+
+@router.subscriber(TOKEN_KEYS_CHANGED, decoder=keep_message)
 async def refresh_token_keys(credentials: Annotated[Credentials, Context()]) -> None:
     await credentials.tokens.keys.refresh()
 
 
 for subject in EDGE_LISTENS:
-    router.subscriber(subject)(forget_credentials)
+    router.subscriber(subject, decoder=keep_message)(forget_credentials)

@@ -1,12 +1,16 @@
 """Webhooks: endpoints of a tenant, and every event delivered to those that want it."""
 
 import asyncio
+from functools import partial
+from typing import Any
 
 import structlog
 from chassis.service import Service, run_service
 from outbox.register import register
 from outbox.tenant_erasure import ERASE_SECONDS
 
+from webhooks.fanout_steps import FanOut
+from webhooks.person_erasure import STEP_SECONDS, erase_people
 from webhooks.retention import apply_retention
 from webhooks.rpc import handlers
 from webhooks.settings import WebhooksSettings
@@ -17,6 +21,8 @@ from webhooks.worker.http_client import HttpClient
 
 log = structlog.get_logger()
 
+LATE_SECONDS = 60
+"""How long an event may wait for its deliveries until health says degraded."""
 RETENTION_SECONDS = 3600
 RETENTION_RETRY_SECONDS = 5
 
@@ -32,6 +38,7 @@ async def start(service: Service) -> None:
     def after_commit() -> None:
         relay.wake()
         dispatcher.wake()
+        fan_out.wake()
 
     relay = register(service, router, consumer, after_commit=after_commit)
     dispatcher = Dispatcher(
@@ -41,6 +48,13 @@ async def start(service: Service) -> None:
         allow_private=allow_private,
         on_recorded=relay.wake,
     )
+
+    fan_out = FanOut(service.pool, dispatcher.wake)
+
+    async def check_fan_out() -> dict[str, Any]:
+        seconds = await fan_out.oldest_seconds()
+        late = {"status": "degraded"} if seconds > LATE_SECONDS else {}
+        return {"oldest_seconds": round(seconds, 1)} | late
 
     async def run_retention() -> None:
         while True:
@@ -52,9 +66,13 @@ async def start(service: Service) -> None:
                 wait = RETENTION_RETRY_SECONDS
             await asyncio.sleep(wait)
 
+    service.health.add("fan_out", check_fan_out, needed=False)
     service.background("dispatch", dispatcher.run)
+    service.background("fan_out", fan_out.run)
     service.background("retention", run_retention)
     service.every(ERASE_SECONDS, "erase", lambda: erase_tenants(service.pool, relay.wake))
+    erase = partial(erase_people, service.pool, relay.wake)
+    service.every(STEP_SECONDS, "erase_people", erase)
     service.on_stop(dispatcher.stop)
     await service.serve_calls(handlers(allow_private=allow_private), after_commit)
 

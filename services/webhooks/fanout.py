@@ -1,7 +1,8 @@
 """From one event to a delivery for each webhook that wants it: one statement for a whole batch.
 
-Every event is stored once, for all its deliveries and for replays. The statement sees a webhook
-that is being deleted or waits for it, so that nothing is queued for one that is gone.
+Every event is stored once, for all its deliveries and for replays. Deliveries of tenants with many
+webhooks are left to steps (`fanout_steps`). The statement sees a webhook that is being deleted or
+waits for it, so that nothing is queued for one that is gone.
 """
 
 from collections.abc import Sequence
@@ -10,15 +11,31 @@ from typing import Any
 
 from chassis.database import ID, TIME, Connection
 from chassis.statements import Statement
+from contracts.personal_data import person_of
 from outbox.inbox import ReceivedEvent
-from sqlalchemy import ARRAY, Text, bindparam, column, exists, func, select
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Text,
+    bindparam,
+    column,
+    exists,
+    func,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.types import TypeEngine
 
-from webhooks.queue.enqueue import create_deliveries, enqueue, new_delivery
+from webhooks.queue.enqueue import QUEUE_SOURCE, create_deliveries, enqueue, new_delivery
 from webhooks.queue.event_filter import wants
 from webhooks.rules.fairness import FIRST
-from webhooks.tables import DELIVERIES, ERASURES, EVENTS, WEBHOOKS
+from webhooks.tables import ERASED_PEOPLE, ERASURES, EVENTS, FANOUTS, WEBHOOKS
+
+FEW_WEBHOOKS = 16
+"""A batch of 256 events creates at most that many deliveries of each at once."""
 
 _COLUMNS: dict[str, TypeEngine[Any]] = {
     "tenant_id": ID,
@@ -27,55 +44,90 @@ _COLUMNS: dict[str, TypeEngine[Any]] = {
     "type": ID,
     "actor_id": ID,
     "payload": Text(),
+    "person_id": ID,
+    "stream_sequence": BigInteger(),
 }
 
-_rows = (
+_given = (
     func.unnest(*(bindparam(name, type_=ARRAY(kind)) for name, kind in _COLUMNS.items()))
-    .table_valued(*(column(name, kind) for name, kind in _COLUMNS.items()))
+    .table_valued(
+        *(column(name, kind) for name, kind in _COLUMNS.items()), with_ordinality="number"
+    )
     .render_derived()
 )
 _event = (
-    select(_rows)
+    select(_given)
     .where(
-        ~exists().where(ERASURES.c.tenant_id == _rows.c.tenant_id),
+        ~exists().where(ERASURES.c.tenant_id == _given.c.tenant_id),
         # Older events have no partition any more, and nobody waits for them.
-        _rows.c.created_at > func.now() - func.make_interval(0, 0, 0, 30),
+        _given.c.created_at > func.now() - func.make_interval(0, 0, 0, 30),
     )
     .cte("event")
 )
 _stored = (
     insert(EVENTS)
-    .from_select(list(_COLUMNS), select(_event))
+    .from_select(list(_COLUMNS), select(*(_event.c[name] for name in _COLUMNS)))
     .on_conflict_do_nothing()
     .cte("stored")
+)
+# An event that comes after the erasure of its person is erased as well.
+_late = (
+    update(ERASED_PEOPLE)
+    .where(
+        ERASED_PEOPLE.c.tenant_id == _event.c.tenant_id,
+        ERASED_PEOPLE.c.person_id == _event.c.person_id,
+    )
+    .values(due_at=func.now(), after_event_id="", rounds=0)
+    .cte("late")
+)
+_tenant = select(_event.c.tenant_id).distinct().cte("tenant")
+_one_too_many = (
+    select(WEBHOOKS.c.id)
+    .where(WEBHOOKS.c.tenant_id == _tenant.c.tenant_id, WEBHOOKS.c.status == "active")
+    .offset(literal_column(str(FEW_WEBHOOKS)))
+    .limit(literal_column("1"))
+)
+# Behind an event that waits, later ones wait too: the order holds.
+_has_many = or_(exists(_one_too_many), exists().where(FANOUTS.c.tenant_id == _tenant.c.tenant_id))
+_counted = select(_tenant.c.tenant_id, _has_many.label("has_many")).cte("counted")
+_deferred = (
+    insert(FANOUTS)
+    .from_select(
+        ["tenant_id", "event_id", "created_at"],
+        select(_event.c.tenant_id, _event.c.id, _event.c.created_at)
+        .join(_counted, _counted.c.tenant_id == _event.c.tenant_id)
+        .where(_counted.c.has_many)
+        .order_by(_event.c.number),
+    )
+    .cte("deferred")
 )
 _wanted = (
     select(*new_delivery(_event.c, WEBHOOKS.c.id, _event.c.created_at))
     .select_from(_event)
+    .join(_counted, _counted.c.tenant_id == _event.c.tenant_id)
     .join(WEBHOOKS, WEBHOOKS.c.tenant_id == _event.c.tenant_id)
-    .where(WEBHOOKS.c.status == "active", wants(WEBHOOKS.c, _event.c.type, _event.c.actor_id))
+    .where(
+        ~_counted.c.has_many,
+        WEBHOOKS.c.status == "active",
+        wants(WEBHOOKS.c, _event.c.type, _event.c.actor_id),
+    )
     .with_for_update(of=WEBHOOKS, read=True, key_share=True)
     .cte("wanted")
 )
 _delivery = (
     create_deliveries(select(_wanted))
     .on_conflict_do_nothing()
-    .returning(
-        DELIVERIES.c.tenant_id,
-        DELIVERIES.c.webhook_id,
-        DELIVERIES.c.id,
-        DELIVERIES.c.event_id,
-        DELIVERIES.c.created_at,
-        DELIVERIES.c.next_attempt_at,
-    )
+    .returning(*QUEUE_SOURCE)
     .cte("delivery")
 )
 # Across tenants: a batch has events of many, each joined to the webhooks of its own tenant.
-FAN_OUT = Statement(enqueue(_delivery, FIRST).add_cte(_stored))
+FAN_OUT = Statement(enqueue(_delivery, FIRST).add_cte(_stored, _deferred, _late))
 
 
 async def fan_out(conn: Connection, events: Sequence[ReceivedEvent]) -> None:
-    """Stores the events and queues a delivery for each webhook that wants one."""
+    """Stores the events and queues a delivery for each webhook that wants one, or leaves that to
+    the steps of `fanout_steps.FanOut`.
+    """
     await FAN_OUT.execute(
         conn,
         tenant_id=[each.tenant_id for each in events],
@@ -84,4 +136,8 @@ async def fan_out(conn: Connection, events: Sequence[ReceivedEvent]) -> None:
         type=[each.type for each in events],
         actor_id=[each.event["actorid"] for each in events],
         payload=[each.payload.decode() for each in events],
+        person_id=[
+            person_of(each.type, each.event["subject"], each.event["data"]) for each in events
+        ],
+        stream_sequence=[each.stream_sequence for each in events],
     )

@@ -1,4 +1,4 @@
-"""What webhooks does with events: sends them to the tenant's webhooks, and erases tenants."""
+"""What webhooks does with events: delivers them, and erases tenants and people."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,13 +6,16 @@ from typing import Any
 from chassis.database import Connection
 from contracts.lifecycle import TenantDeletionRequested
 from contracts.topology import EVENTS_PREFIX
+from contracts.users import UserDeleted
 from faststream.nats import NatsRouter
 from outbox.consumer import Consumer
 from outbox.inbox import ReceivedEvent
 
 from webhooks.fanout import fan_out
+from webhooks.person_erasure import request_person_erasure
 from webhooks.tenant_erasure import request_erasure
 
+USER_DELETED = UserDeleted.subject()
 DELETION_REQUESTED = TenantDeletionRequested.subject("projects")
 
 
@@ -24,6 +27,9 @@ async def handle_events(conn: Connection, events: Sequence[ReceivedEvent]) -> No
     of_tenants = [each for each in events if each.subject.startswith(f"{EVENTS_PREFIX}.")]
     if of_tenants:
         await fan_out(conn, of_tenants)
+    for each in of_tenants:
+        if each.subject == USER_DELETED:
+            await request_person_erasure(conn, each)
 
 
 router = NatsRouter()

@@ -2,7 +2,7 @@
 
 The tenant comes first in every key. Events, deliveries and attempts are kept for 30 days in weekly
 partitions by the event's time, which its deliveries and their attempts share. The queue holds the
-pending deliveries.
+pending deliveries, `fanouts` the events whose deliveries are not created yet.
 """
 
 from datetime import datetime
@@ -14,11 +14,14 @@ from chassis.tables import id_field, table, time_field
 from outbox.tables import declare
 from sqlalchemy import (
     ARRAY,
+    BigInteger,
     Column,
     ForeignKeyConstraint,
+    Identity,
     Index,
     SmallInteger,
     Text,
+    func,
     literal_column,
     text,
 )
@@ -80,10 +83,23 @@ class SecretRow(Model, table=True):
 
 
 class EventRow(Model, table=True):
-    """An event as it is sent. `only_webhook_id`: a test event, for that webhook alone."""
+    """An event as it is sent. `only_webhook_id`: a test event, for that webhook alone.
+
+    `person_id` is whom it is about, `stream_sequence` the number of its message in the stream.
+    """
 
     __tablename__: ClassVar[str] = "events"
-    __table_args__ = (_WEEKLY,)
+    __table_args__ = (
+        # What is to be erased of a person.
+        Index(
+            "events_person",
+            "tenant_id",
+            "person_id",
+            "id",
+            postgresql_where=text("person_id IS NOT NULL"),
+        ),
+        _WEEKLY,
+    )
 
     tenant_id: str = id_field(primary_key=True)
     id: str = id_field(primary_key=True)
@@ -92,6 +108,8 @@ class EventRow(Model, table=True):
     actor_id: str | None = id_field()
     only_webhook_id: str | None = id_field()
     payload: str = Field(sa_type=Text)
+    person_id: str | None = id_field()
+    stream_sequence: int | None = Field(sa_type=BigInteger)
 
 
 class DeliveryColumns(SQLModel):
@@ -183,6 +201,26 @@ class QueueRow(Model, table=True):
     lease: str | None = id_field()
 
 
+class FanoutRow(Model, table=True):
+    """An event of a tenant with many webhooks, whose deliveries are created in steps.
+
+    `position` is the order of the stream; those up to `after_webhook_id` have their delivery.
+    """
+
+    __tablename__: ClassVar[str] = "fanouts"
+    __table_args__ = (
+        # How long the oldest one waits.
+        Index("fanouts_queued_at", "queued_at"),
+    )
+
+    tenant_id: str = id_field(primary_key=True)
+    position: int = Field(sa_column=Column(BigInteger, Identity(always=True), primary_key=True))
+    event_id: str = id_field()
+    created_at: datetime = time_field()
+    after_webhook_id: str = id_field(sa_column_kwargs={"server_default": ""})
+    queued_at: datetime = time_field(sa_column_kwargs={"server_default": func.now()})
+
+
 class ErasureRow(Model, table=True):
     """A tenant that is being erased, until `done_at`. Late events of it are ignored for ever."""
 
@@ -199,13 +237,36 @@ class ErasureRow(Model, table=True):
     done_at: datetime | None = time_field()
 
 
+class ErasedPersonRow(Model, table=True):
+    """A deleted user, or an invitation of the user: what is stored about them is erased in steps.
+
+    `deletion` is the message of the stream that said so, `after_event_id` where the next step goes
+    on, `rounds` how often all was done, `due_at` when the next step is due; null when all is done.
+    The row stays, so that an event that comes late is erased as well.
+    """
+
+    __tablename__: ClassVar[str] = "erased_people"
+    __table_args__ = (Index("erased_people_due", "due_at"),)
+
+    tenant_id: str = id_field(primary_key=True)
+    person_id: str = id_field(primary_key=True)
+    deletion: int | None = Field(sa_type=BigInteger)
+    request_id: str = Field(sa_type=Text)
+    traceparent: str = Field(sa_type=Text)
+    after_event_id: str = id_field()
+    rounds: int
+    due_at: datetime | None = time_field()
+
+
 WEBHOOKS = table(WebhookRow)
 SECRETS = table(SecretRow)
 EVENTS = table(EventRow)
 DELIVERIES = table(DeliveryRow)
 ATTEMPTS = table(AttemptRow)
 QUEUE = table(QueueRow)
+FANOUTS = table(FanoutRow)
 ERASURES = table(ErasureRow)
+ERASED_PEOPLE = table(ErasedPersonRow)
 
 
 # Written out, so that every plan can use the partial index that serves the state.

@@ -14,12 +14,21 @@ from outbox.tables import OUTBOX
 from outbox.tenant_erasure import TenantErasure
 from sqlalchemy import bindparam, delete
 
-from webhooks.tables import ATTEMPTS, DELIVERIES, ERASURES, EVENTS, QUEUE, WEBHOOKS
+from webhooks.tables import (
+    ATTEMPTS,
+    DELIVERIES,
+    ERASED_PEOPLE,
+    ERASURES,
+    EVENTS,
+    FANOUTS,
+    QUEUE,
+    WEBHOOKS,
+)
 
 TENANT_ERASURE = TenantErasure(
     "webhooks",
     ERASURES,
-    [QUEUE, ATTEMPTS, DELIVERIES, EVENTS, IDEMPOTENCY, OUTBOX],
+    [FANOUTS, QUEUE, ATTEMPTS, DELIVERIES, EVENTS, IDEMPOTENCY, ERASED_PEOPLE, OUTBOX],
     batch=2000,
 )
 DELETE_WEBHOOKS = Statement(delete(WEBHOOKS).where(WEBHOOKS.c.tenant_id == bindparam("tenant_id")))

@@ -81,6 +81,10 @@ ACROSS_TENANTS = {
     "webhooks.queue.claim.SECONDS_TO_NEXT_WAKE",
     "webhooks.queue.claim.WAKE",
     "webhooks.queue.ready.LIST_TENANTS",
+    # Which tenant's turn it is, and for how long the oldest event waits.
+    "webhooks.fanout_steps.GET_NEXT_TENANT",
+    "webhooks.person_erasure.GET_DUE",
+    "webhooks.fanout_steps.GET_OLDEST_SECONDS",
 }
 """The statements that meet rows of several tenants, and why they may."""
 

@@ -2,164 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Coroutine, Sequence
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
-from asyncpg import DeadlockDetectedError
-from chassis import migrations, streams
-from chassis.broker import Broker
-from chassis.database import Pool, open_pool
-from chassis.nats_client import NatsClient, connect
-from contracts.context import Context
-from contracts.ids import new_id
-from contracts.organizations import OrganizationDeleted
+from chassis import streams
 from contracts.topology import STREAM
-from faststream.nats import NatsRouter
-from nats.aio.msg import Msg
 from outbox import dead_letters
-from outbox.consumer import BATCH, Consumer
-from outbox.inbox import ReceivedEvent
-from outbox.record import create_entry, record
-from outbox.relay import Relay
+from outbox.consumer import BATCH
 from outbox.republish import republish
-from support.owner import TRACE
-from support.servers import kill, servers_on
+from promises.pipeline import DURABLE, Pipeline
+from support.servers import kill
 from support.waiting import until
-from tenantry.servers import Servers
-
-DURABLE = "audit"
-"""The durable consumer that the tests read."""
-
-
-@dataclass
-class Pipeline:
-    """A database with an outbox and an inbox, and the stream. `handled` are ids of events."""
-
-    servers: Servers
-    pool: Pool
-    nats: NatsClient
-    handled: list[str] = field(default_factory=list)
-    poison: set[str] = field(default_factory=set)
-    deadlocks: int = 0
-
-    async def record(
-        self, count: int = 1, wake: Relay | None = None, *, commit: bool = True
-    ) -> list[str]:
-        """The ids of so many events, recorded in one transaction; wakes the relay if given."""
-        context = Context(tenant_id=new_id("ten"), request_id="req_1", traceparent=TRACE)
-        entries = [
-            create_entry(context, OrganizationDeleted, new_id("org"), {}) for _ in range(count)
-        ]
-        async with self.pool.acquire() as conn:
-            transaction = conn.transaction()
-            await transaction.start()
-            await record(conn, entries)
-            await (transaction.commit() if commit else transaction.rollback())
-        if wake is not None:
-            wake.wake()
-        return [each.event_id for each in entries]
-
-    async def handle(self, _: object, events: Sequence[ReceivedEvent]) -> None:
-        if self.deadlocks:
-            self.deadlocks -= 1
-            raise DeadlockDetectedError
-        if any(each.id in self.poison for each in events):
-            raise ValueError
-        self.handled += [each.id for each in events]
-
-    @asynccontextmanager
-    async def running_relay(self) -> AsyncIterator[Relay]:
-        """A replica's relay, ended as a process ends that is killed."""
-        relay = Relay(
-            self.servers.database_url("identity"), self.servers.nats_url("admin"), lambda _: None
-        )
-        async with _running(relay.run()):
-            yield relay
-
-    @asynccontextmanager
-    async def running_consumer(self) -> AsyncIterator[Consumer]:
-        broker, router = Broker(self.nats), NatsRouter()
-        await broker.connect()
-
-        consumer = Consumer(DURABLE, self.handle)
-
-        @router.subscriber(**consumer.options)
-        async def receive(batch: list[Any]) -> None:
-            await consumer.receive(batch)
-
-        consumer.connect(broker, router, self.pool, lambda _: None)
-        async with _running(consumer.run()):
-            yield consumer
-
-    async def all_published(self) -> bool:
-        left = "SELECT count(*) FROM outbox WHERE published_at IS NULL"
-        return await self.pool.fetchval(left) == 0
-
-    async def in_stream(self) -> list[str]:
-        """The ids of all messages, in order."""
-        js = self.nats.jetstream()
-        state = (await js.stream_info(STREAM)).state
-        if not state.messages:
-            return []
-        positions = range(state.first_seq, state.last_seq + 1)
-        messages = [await js.get_msg(STREAM, position) for position in positions]
-        return [(each.headers or {})["Nats-Msg-Id"] for each in messages]
-
-    async def fetch_and_never_ack(self, count: int) -> None:
-        """What a process had in hand when it was killed."""
-        other = await self.nats.jetstream().pull_subscribe_bind(DURABLE, STREAM)
-        in_hand: list[Msg] = []
-        while len(in_hand) < count:
-            in_hand += await other.fetch(count - len(in_hand), timeout=5)
-        await other.unsubscribe()
-
-    async def assert_handled(self, ids: Sequence[str]) -> None:
-        """Once each, in this order; waits for them."""
-
-        async def enough() -> bool:
-            return len(self.handled) >= len(ids)
-
-        await until(enough)
-        assert self.handled == list(ids)
-
-
-@asynccontextmanager
-async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-
-
-@pytest.fixture(scope="module")
-async def own_servers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Servers]:
-    """Its NATS is killed, so it is not the one that all tests share."""
-    folder = tmp_path_factory.mktemp("pipeline")
-    async with servers_on(folder, with_redis=False) as running:
-        await asyncio.to_thread(migrations.upgrade, "identity", running.migration_url("identity"))
-        yield running
-
-
-@pytest.fixture
-async def pipeline(own_servers: Servers) -> AsyncIterator[Pipeline]:
-    pool = await open_pool(own_servers.database_url("identity"), 10)
-    await pool.execute("DELETE FROM outbox")
-    await pool.execute("DELETE FROM dead_letters")
-    nats = await connect(own_servers.nats_url("admin"))
-    with suppress(Exception):
-        await nats.jetstream().delete_stream(STREAM)
-    await streams.bootstrap(own_servers.nats_url("admin"))
-    yield Pipeline(own_servers, pool, nats)
-    with suppress(OSError):
-        await nats.close()
-    await pool.close()
 
 
 async def test_what_is_rolled_back_is_never_published(pipeline: Pipeline) -> None:

@@ -2,7 +2,8 @@
 
 `chassis/http_protocol.py` subclasses uvicorn's HTTP protocol, `chassis/http_server.py` its server;
 `chassis/statements.py` reads the parameters of a statement that SQLAlchemy has compiled;
-`chassis/broker.py` gives FastStream a connection. All else is used as documented.
+`chassis/broker.py` gives FastStream a connection; `chassis/nats_client.py` looks at headers before
+nats-py reads them. All else is used as documented.
 """
 
 import inspect
@@ -14,6 +15,8 @@ from chassis.http_server import HttpServer
 from chassis.nats_client import NatsClient
 from chassis.statements import Statement, assignments
 from faststream.nats import NatsBroker
+from nats.aio.client import Client
+from nats.protocol import parser
 from sqlalchemy import Integer, bindparam, column, select, table, update
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
@@ -108,3 +111,10 @@ def test_we_override_nothing_of_faststreams_broker_but_how_it_connects() -> None
     defined = {name for name, value in vars(Broker).items() if callable(value)}
     assert defined == {"__init__", "_connect"}
     assert list(inspect.signature(NatsBroker._connect).parameters) == ["self"]
+
+
+def test_nats_py_reads_headers_where_we_look_at_them_before() -> None:
+    theirs = inspect.signature(Client._process_msg).parameters
+    assert list(theirs) == list(inspect.signature(NatsClient._process_msg).parameters)
+    assert "self._process_headers(headers)" in inspect.getsource(Client._process_msg)
+    assert "self.nc._process_msg(" in inspect.getsource(parser)

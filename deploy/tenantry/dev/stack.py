@@ -72,7 +72,9 @@ class Stack:
         self.ready = True
         self._write_ready_file()
         ports = {name: self.ports[name] for name in SERVICE_NAMES}
-        self._watchdog = asyncio.create_task(watch_streams(services.bootstrap(servers), ports))
+        self._watchdog = asyncio.create_task(
+            watch_streams(services.bootstrap(servers), ports, servers.nats_url("admin"))
+        )
         api_key = servers.secrets.demo.api_key if self.options.demo else None
         console.print_ready(self.base_url, servers.data.root, api_key)
 

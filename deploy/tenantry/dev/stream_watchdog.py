@@ -2,10 +2,17 @@
 
 A service without its consumer is not ready and receives no events until the consumer exists again;
 then it continues by itself. The bootstrap program creates it, in a process of its own.
+
+Messages about deleted people are erased from the stream, as `tenantry bootstrap --watch` does.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
+
+from chassis.stream_erasure import erase_people
+from chassis.streams import connected
+from nats.errors import Error as NatsError
 
 from tenantry.dev import console
 from tenantry.dev.health_probe import failed_checks
@@ -16,8 +23,22 @@ CHECK_SECONDS = 2.0
 CONFIRM_SECONDS = 0.5
 
 
-async def watch_streams(bootstrap: Program, ports: Mapping[str, int]) -> None:
-    """Runs until it is cancelled. `ports` are those of the services by name."""
+async def watch_streams(bootstrap: Program, ports: Mapping[str, int], nats_url: str) -> None:
+    """Runs until it is cancelled. `ports` are those of the services by name, `nats_url` names the
+    admin user.
+    """
+    await asyncio.gather(_watch(bootstrap, ports), _erase_people(nats_url))
+
+
+async def _erase_people(nats_url: str) -> None:
+    while True:
+        with contextlib.suppress(NatsError, OSError, TimeoutError):
+            async with connected(nats_url) as client:
+                await erase_people(client.jetstream(), lambda _: None)
+        await asyncio.sleep(CHECK_SECONDS)
+
+
+async def _watch(bootstrap: Program, ports: Mapping[str, int]) -> None:
     while True:
         await asyncio.sleep(CHECK_SECONDS)
         if not await _without_consumer(ports):

@@ -6,6 +6,7 @@ nobody adds the user as a member meanwhile, and two deletions never wait for eac
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from chassis.case_folding import fold_case
 from chassis.database import Connection
@@ -131,10 +132,14 @@ async def delete_user(conn: Connection, request: Request[Body, DeleteUserQuery])
     entries = await _delete_memberships(conn, context, key)
     entries += await sessions.revoke_all_of_user(conn, context, key["user_id"], "user_deleted")
     invitations = await DELETE_INVITATIONS.fetch_all(conn, **key, email=user.email)
+    invitations.sort(key=lambda row: row.id)
+    invitation_ids = [row.id for row in invitations]
     entries += _create_revoked_entries(context, invitations)
-    await erase_answers(conn, [key["user_id"], *(each.id for each in invitations)])
+    await erase_answers(conn, [key["user_id"], *invitation_ids])
     await DELETE.execute(conn, **key)
-    data = {"user_id": key["user_id"]}
+    data: dict[str, Any] = {"user_id": key["user_id"]}
+    if invitation_ids:
+        data["invitation_ids"] = invitation_ids
     entries.append(create_entry(context, UserDeleted, key["user_id"], data))
     await record(conn, entries)
     return reply_to(request)
@@ -177,7 +182,7 @@ def _create_revoked_entries(
     """The events of the pending ones; the others are closed already."""
     now = datetime.now(UTC)
     entries = []
-    for row in sorted(invitations, key=lambda row: row.id):
+    for row in invitations:
         if row.status == "pending" and row.expires_at > now:
             invitation = to_resource(changed_row(row, status="revoked"), Invitation)
             data = {"organization_id": row.organization_id, "invitation": invitation}

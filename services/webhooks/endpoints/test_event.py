@@ -52,6 +52,8 @@ async def send_test_event(conn: Connection, request: Request[SendTest]) -> Reply
         actor_id=request.context.actor_id,
         only_webhook_id=key["webhook_id"],
         payload=json_bytes(event).decode(),
+        person_id=None,
+        stream_sequence=None,
     )
     assert row is not None
     return reply_to(request, to_delivery(row, []))

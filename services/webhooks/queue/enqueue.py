@@ -33,6 +33,13 @@ _QUEUE_COLUMNS = [
 ]
 
 
+QUEUE_SOURCE = [
+    DELIVERIES.c[name]
+    for name in ("tenant_id", "webhook_id", "id", "event_id", "created_at", "next_attempt_at")
+]
+"""What `enqueue` needs to know of deliveries: for RETURNING."""
+
+
 def delivery_id(webhook_id: ColumnElement[str], event_id: ColumnElement[str]) -> ColumnElement[str]:
     """A TypeID with the event's time, and a hash of both ids in place of random bits.
 

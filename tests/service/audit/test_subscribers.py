@@ -9,8 +9,10 @@ import nats
 import pytest
 from chassis.streams import bootstrap
 from contracts.events import ADDRESS_HEADER, AGENT_HEADER
+from contracts.examples import example_event
 from contracts.ids import new_id
 from contracts.topology import STREAM
+from contracts.users import UserCreated
 from outbox.inbox import ReceivedEvent
 from support.owner import ENCRYPTION_KEYS, HASH_KEYS, Owner, heard, heard_lifecycle
 from support.waiting import until
@@ -64,10 +66,13 @@ async def stream(servers: Servers) -> Servers:
     return servers
 
 
+CREATED = example_event(UserCreated)["data"]
+
+
 async def test_what_is_published_is_recorded_by_replicas_that_come_and_go(
     audit: Owner, stream: Servers, tenant: str
 ) -> None:
-    events = [heard(tenant, "user.created", new_id("usr")) for _ in range(300)]
+    events = [heard(tenant, "user.created", new_id("usr"), CREATED) for _ in range(300)]
 
     async def recorded(count: int) -> bool:
         found = await audit.pool.fetchval(
@@ -99,7 +104,7 @@ async def test_a_tenant_is_erased_and_the_stream_is_informed(
         await publish(
             stream,
             [
-                heard(tenant, "user.created", new_id("usr")),
+                heard(tenant, "user.created", new_id("usr"), CREATED),
                 heard_lifecycle(tenant, "tenant.deletion_requested"),
             ],
         )

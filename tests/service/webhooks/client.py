@@ -7,11 +7,13 @@ from contracts import webhooks as calls
 from contracts.calls import Call
 from contracts.context import Context
 from contracts.events import EVENT_TYPES
+from contracts.examples import example_event
 from contracts.ids import new_id
 from outbox.inbox import ReceivedEvent
 from outbox.record import create_entry
 from support.owner import TRACE, Answer, Owner
 from support.waiting import until
+from webhooks.fanout_steps import FanOut
 from webhooks.subscribers import handle_events
 
 
@@ -24,7 +26,8 @@ def make_event(tenant: str, kind: str = "user.created", actor: str | None = None
         request_id=new_id("req"),
         traceparent=TRACE,
     )
-    entry = create_entry(context, EVENT_TYPES[kind], new_id("usr"), {"user": {"name": "Ada"}})
+    example = example_event(EVENT_TYPES[kind])
+    entry = create_entry(context, EVENT_TYPES[kind], example["subject"], example["data"])
     return received(entry.subject, entry.payload)
 
 
@@ -60,9 +63,12 @@ class WebhooksClient:
         return await self.call(calls.UPDATE_WEBHOOK, tenant, fields, webhook)
 
     async def handle(self, *events: ReceivedEvent) -> None:
-        """Hands the service a batch of events."""
+        """Hands the service a batch of events, and waits until all of it is fanned out."""
         async with self.pool.acquire() as conn, conn.transaction():
             await handle_events(conn, events)
+        fan_out = FanOut(self.pool, lambda: None)
+        while await fan_out.step():
+            pass
 
     async def publish(
         self, tenant: str, kind: str = "user.created", *, count: int = 1, actor: str | None = None

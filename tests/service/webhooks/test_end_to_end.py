@@ -21,8 +21,10 @@ from service.webhooks.receivers import wait_for_requests
 from service.webhooks.runners import run_webhooks
 from standardwebhooks.webhooks import Webhook
 from support.owner import TRACE
+from support.waiting import until
 from support.webhook_receiver import Receiver
 from tenantry.servers import Servers
+from webhooks.fanout import FEW_WEBHOOKS
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +71,30 @@ async def test_an_event_of_another_service_reaches_the_receiver(
     sent = Webhook(webhook["secret"]).verify(request.body, request.headers)
     assert (sent["id"], sent["type"]) == (event.id, "user.created")
     assert request.body == event.payload
+
+
+async def test_a_tenant_with_many_webhooks_gets_its_deliveries_as_well(
+    service: str, nats_client: Client, tenant: str, receiver: Receiver
+) -> None:
+    for _ in range(FEW_WEBHOOKS + 4):
+        context = Context(
+            tenant_id=tenant, request_id=new_id("req"), traceparent=TRACE, deadline=time.time() + 5
+        )
+        body = orjson.dumps({"url": receiver.url, "events": ["*"]})
+        reply = await call_service(nats_client, calls.CREATE_WEBHOOK, context, body)
+        assert reply.status == 201, reply.body
+    event = make_event(tenant)
+    await nats_client.jetstream().publish(event.subject, event.payload, stream=STREAM)
+
+    def of_event() -> int:
+        return sum(event.id.encode() in each.body for each in receiver.received)
+
+    async def all_came() -> bool:
+        return of_event() == FEW_WEBHOOKS + 4
+
+    await until(all_came, 10)
+    async with aiohttp.ClientSession() as http, http.get(f"{service}/health") as answer:
+        assert (await answer.json())["checks"]["fan_out"]["status"] == "ok"
 
 
 async def test_health_reports_the_stream(service: str) -> None:
