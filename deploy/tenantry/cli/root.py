@@ -19,8 +19,8 @@ class RootGroup(TyperGroup):
     """
 
     def invoke(self, ctx: Any) -> Any:
-        _read_secret_files()
         try:
+            _read_secret_files()
             return super().invoke(ctx)
         except CommandFailed as failed:
             error = failed
