@@ -3,7 +3,7 @@
 from chassis.migrations import add_mentions, remove_mentions
 
 revision = "0003"
-down_revision = "0001"
+down_revision = "0002"
 
 
 def upgrade() -> None:

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import JSON
 
-revision = "0005"
+revision = "0003"
 down_revision = "0002"
 
 

@@ -2,7 +2,7 @@
 
 from chassis.migrations import add_mentions, remove_mentions
 
-revision = "0009"
+revision = "0003"
 down_revision = "0002"
 
 

@@ -3,8 +3,8 @@
 from alembic import op
 from chassis.migrations import keep_json_as_written
 
-revision = "0006"
-down_revision = "0005"
+revision = "0004"
+down_revision = "0003"
 
 COLUMNS = (
     ("tenants", "settings", ("id",)),

@@ -2,8 +2,8 @@
 
 from chassis.migrations import add_mentions, remove_mentions
 
-revision = "0007"
-down_revision = "0006"
+revision = "0005"
+down_revision = "0004"
 
 
 def upgrade() -> None:

@@ -9,8 +9,8 @@ the chain. The statements of the release before go on working: its updates of he
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0010"
-down_revision = "0009"
+revision = "0004"
+down_revision = "0003"
 
 # The digest of an event `e` after the digest %s, as in `audit.chain`.
 _DIGEST = """sha256(convert_to(concat(
