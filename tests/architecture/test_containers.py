@@ -18,7 +18,6 @@ SERVICES: dict[str, Any] = yaml.safe_load(TEXT)["services"]
 OURS = {name: each for name, each in SERVICES.items() if each["image"].startswith("tenantry/")}
 ENV = ROOT / "deploy" / "make_env.py"
 SET_BY_USERS = {
-    "TENANTRY_HASH_KEY",
     "TENANTRY_PORT",
     "TENANTRY_QUOTAS",
     "TENANTRY_RATE_LIMIT",
