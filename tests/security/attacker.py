@@ -17,6 +17,7 @@ SOURCE = "127.0.0.2"
 CONNECTIONS = 4_200
 BODIES = 1_800
 BODY = 256 * 1024
+PAUSE = 0.003
 PATHS = ("/metrics", "/openapi.json", "/asyncapi.json", "/docs", "/docs/swagger-ui-bundle.js",
          "/static-offline-docs/swagger-ui-bundle.js", "/health")  # fmt: skip
 LENGTH = b"Host: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
@@ -58,8 +59,9 @@ def hold_connections(port: int) -> None:
 
 
 def send_unfinished_bodies(port: int) -> None:
-    """All but the last byte of each."""
+    """All but the last byte of each; all there within the time that a body may take."""
     for _ in range(BODIES):
+        time.sleep(PAUSE)
         with contextlib.suppress(OSError):
             connected = connect(port)
             HELD.append(connected)
