@@ -13,7 +13,7 @@ from webhooks.settings import WebhooksSettings
 from webhooks.subscribers import consumer, router
 from webhooks.tenant_erasure import erase_tenants
 from webhooks.worker.dispatcher import Dispatcher
-from webhooks.worker.http_client import open_session
+from webhooks.worker.http_client import HttpClient
 
 log = structlog.get_logger()
 
@@ -37,7 +37,7 @@ async def start(service: Service) -> None:
     dispatcher = Dispatcher(
         service.pool,
         service.keyring,
-        open_session(allow_private=allow_private),
+        HttpClient(allow_private=allow_private),
         allow_private=allow_private,
         on_recorded=relay.wake,
     )

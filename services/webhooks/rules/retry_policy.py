@@ -20,6 +20,8 @@ DELAYS = (
 )
 JITTER = 0.1
 MAX_RETRY_AFTER = timedelta(hours=24)
+MAX_HEADER_LENGTH = 64
+"""Twice a date of HTTP."""
 DISABLE_AFTER = timedelta(days=5)
 
 
@@ -41,6 +43,8 @@ def next_attempt_at(
 def _requested_wait(retry_after: str | None, now: datetime) -> timedelta:
     """The wait that the receiver requests; zero if its header is invalid."""
     text = (retry_after or "").strip()
+    if len(text) > MAX_HEADER_LENGTH:
+        return timedelta(0)
     if text.isascii() and text.isdigit():
         return min(timedelta(seconds=int(text[:9])), MAX_RETRY_AFTER)
     try:

@@ -1,38 +1,27 @@
 """One attempt: a signed POST, and how the receiver responded. It always returns a result.
 
-A status of 2xx is success; anything else is not, a redirect included. Of the response's body 4 KiB
-are read and kept. No error names an address.
+A status of 2xx is success; anything else is not, a redirect included. The status decides even if
+the rest of the answer is late, cut or wrong. No error names an address.
 """
 
 import asyncio
 import re
+import socket
 import ssl
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import aiohttp
-from yarl import URL
-
 from webhooks.rules.address_policy import AddressNotAllowedError, check_url
 from webhooks.rules.signature import signature_headers
-from webhooks.worker.http_client import was_not_allowed
+from webhooks.worker.answer import Answer, InvalidAnswerError
+from webhooks.worker.connect import ConnectionNotAllowedError
+from webhooks.worker.http_client import HttpClient
+from webhooks.worker.request import WebhookRequest
 
 TIMEOUT_SECONDS = 15.0
-MAX_BODY_BYTES = 4096
 
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-
-
-@dataclass(frozen=True, slots=True)
-class WebhookRequest:
-    """What is sent where: `body` is the event as it was recorded."""
-
-    url: str
-    event_id: str
-    body: bytes
-    secrets: Sequence[bytes]
 
 
 @dataclass(slots=True)
@@ -53,45 +42,31 @@ class AttemptResult:
 
 
 async def send(
-    session: aiohttp.ClientSession, request: WebhookRequest, *, allow_private: bool = False
+    client: HttpClient, request: WebhookRequest, *, allow_private: bool = False
 ) -> AttemptResult:
     """Sends it once, within 15 seconds from the lookup of the name to the last byte read."""
     result = AttemptResult(at=datetime.now(UTC))
     started = time.monotonic()
+    timestamp = int(result.at.timestamp())
+    headers = signature_headers(request.secrets, request.event_id, timestamp, request.body)
+    answer = Answer()
     try:
         check_url(request.url, allow_private=allow_private)
         async with asyncio.timeout(TIMEOUT_SECONDS):
-            await _post(session, request, result)
-    except (aiohttp.ClientError, OSError, ValueError, TimeoutError) as error:
-        if result.response_status is None:
+            await client.post(request, headers, answer)
+    except (InvalidAnswerError, OSError, ValueError) as error:
+        if answer.status is None:
             result.outcome, result.error = _describe(error)
-    status = result.response_status
+    status = answer.status
+    if status is not None:
+        result.response_status, result.retry_after = status, answer.retry_after
+        result.response_body = _printable(bytes(answer.body))
     if status is not None and 200 <= status < 300:
         result.outcome = "succeeded"
     elif status is not None and 300 <= status < 400:
         result.error = "The receiver redirects; redirects are not followed."
     result.duration_ms = round((time.monotonic() - started) * 1000)
     return result
-
-
-async def _post(
-    session: aiohttp.ClientSession, request: WebhookRequest, result: AttemptResult
-) -> None:
-    timestamp = int(result.at.timestamp())
-    headers = signature_headers(request.secrets, request.event_id, timestamp, request.body)
-    async with session.post(
-        URL(request.url, encoded=True), data=request.body, headers=headers, allow_redirects=False
-    ) as response:
-        result.response_status = response.status
-        result.retry_after = response.headers.get("Retry-After")
-        body = bytearray()
-        try:
-            while len(body) < MAX_BODY_BYTES and (chunk := await response.content.readany()):
-                body += chunk
-        finally:
-            result.response_body = _printable(bytes(body[:MAX_BODY_BYTES]))
-            if not response.content.at_eof():
-                response.close()
 
 
 def _printable(body: bytes) -> str:
@@ -102,15 +77,15 @@ def _describe(error: Exception) -> tuple[str, str]:
     """The outcome, and a sentence for the caller, of an attempt without a response."""
     if isinstance(error, AddressNotAllowedError):
         return "refused", f"The URL {error}."
-    if was_not_allowed(error):
+    if isinstance(error, ConnectionNotAllowedError):
         return "refused", "The host's address is not one that webhooks may connect to."
     if isinstance(error, TimeoutError):
         return "timed_out", "There was no answer within 15 seconds."
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
+    if isinstance(error, socket.gaierror):
         detail = "The host name could not be resolved."
-    elif isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
+    elif isinstance(error, ssl.SSLError):
         detail = "A secure connection could not be made: check the certificate."
-    elif isinstance(error, aiohttp.ClientConnectionError | OSError):
+    elif isinstance(error, OSError):
         detail = "The connection could not be made, or broke before an answer."
     else:
         return "failed", "The answer was not valid HTTP."

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-import aiohttp
 import structlog
 from chassis.database import CONFLICTS, UNAVAILABLE, Connection, Pool
 from chassis.encryption import Keyring
@@ -23,8 +22,10 @@ from webhooks.queue.claim import MAX_CLAIMED, ClaimedDelivery, claim, release, w
 from webhooks.queue.ready import WEBHOOK_LIMIT, ReadyWebhook, ReadyWebhooks
 from webhooks.rules.circuit_breaker import CircuitBreaker
 from webhooks.rules.fairness import RETRY, Capacity, WebhookQueue, share_capacity
-from webhooks.worker.attempt import AttemptResult, WebhookRequest, send
+from webhooks.worker.attempt import AttemptResult, send
 from webhooks.worker.auto_disable import update_webhooks
+from webhooks.worker.http_client import HttpClient
+from webhooks.worker.request import WebhookRequest
 from webhooks.worker.results import FinishedAttempt, write_results
 
 log = structlog.get_logger()
@@ -47,14 +48,14 @@ class Dispatcher:
         self,
         pool: Pool,
         keyring: Keyring,
-        session: aiohttp.ClientSession,
+        client: HttpClient,
         *,
         allow_private: bool,
         on_recorded: Callable[[], None] = lambda: None,
     ) -> None:
         self._pool = pool
         self._keyring = keyring
-        self._session = session
+        self._client = client
         self._allow_private = allow_private
         self._on_recorded = on_recorded
         self._woken = asyncio.Event()
@@ -96,7 +97,7 @@ class Dispatcher:
                 if unsent:
                     async with self._pool.acquire() as conn:
                         await release(conn, unsent)
-        await self._session.close()
+        self._client.close()
 
     async def _claim(self) -> None:
         while not self._stopping:
@@ -162,9 +163,13 @@ class Dispatcher:
             secret = secret_id(delivery.tenant_id, delivery.webhook_id)
             secrets = [self._keyring.decrypt(each, secret) for each in delivery.secrets]
             request = WebhookRequest(
-                delivery.url, delivery.event_id, delivery.payload.encode(), secrets
+                delivery.webhook_id,
+                delivery.url,
+                delivery.event_id,
+                delivery.payload.encode(),
+                secrets,
             )
-            result = await send(self._session, request, allow_private=self._allow_private)
+            result = await send(self._client, request, allow_private=self._allow_private)
         except Exception:
             log.exception("attempt_broke", delivery_id=delivery.delivery_id)
             error = "The attempt could not be made; the fault is on our side."

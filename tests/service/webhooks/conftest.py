@@ -1,6 +1,7 @@
 """The webhooks service alone on its database, with receivers on loopback."""
 
 from collections.abc import AsyncIterator
+from contextlib import closing
 
 import pytest
 from contracts.ids import new_id
@@ -12,6 +13,7 @@ from tenantry.servers import Servers
 from webhooks.rpc import handlers
 from webhooks.settings import WebhooksSettings
 from webhooks.worker.dispatcher import Dispatcher
+from webhooks.worker.http_client import HttpClient
 
 
 @pytest.fixture(scope="session")
@@ -43,3 +45,9 @@ async def other_receiver() -> AsyncIterator[Receiver]:
 async def dispatcher(client: WebhooksClient) -> AsyncIterator[Dispatcher]:
     async with run_dispatchers(client.owner, 1) as (running,):
         yield running
+
+
+@pytest.fixture
+async def http_client() -> AsyncIterator[HttpClient]:
+    with closing(HttpClient(allow_private=True)) as opened:
+        yield opened

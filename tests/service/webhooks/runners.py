@@ -14,14 +14,14 @@ from tenantry.dev.health_probe import is_ready
 from tenantry.servers import Servers
 from tenantry.servers.ports import free_ports
 from webhooks.worker.dispatcher import Dispatcher
-from webhooks.worker.http_client import open_session
+from webhooks.worker.http_client import HttpClient
 
 
 @asynccontextmanager
 async def run_dispatchers(owner: Owner, count: int) -> AsyncIterator[list[Dispatcher]]:
     """As many dispatchers as replicas would run, each for itself; stopped in an orderly way."""
     dispatchers = [
-        Dispatcher(owner.pool, owner.keyring, open_session(allow_private=True), allow_private=True)
+        Dispatcher(owner.pool, owner.keyring, HttpClient(allow_private=True), allow_private=True)
         for _ in range(count)
     ]
     tasks = [asyncio.create_task(each.run()) for each in dispatchers]

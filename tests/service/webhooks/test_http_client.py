@@ -3,29 +3,31 @@
 import asyncio
 import socket
 import ssl
+import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from aiohttp import web
-from aiohttp.abc import AbstractResolver, ResolveResult
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from support.webhook_receiver import Receiver
-from webhooks.worker import attempt
-from webhooks.worker.attempt import AttemptResult, WebhookRequest, send
-from webhooks.worker.http_client import FilteringResolver, open_session
+from webhooks.worker import attempt, connect
+from webhooks.worker.attempt import AttemptResult, send
+from webhooks.worker.http_client import HttpClient
+from webhooks.worker.request import WebhookRequest
 
 PUBLIC = "93.184.215.14"
 
 
 def request_to(url: str) -> WebhookRequest:
-    return WebhookRequest(url, "evt_1", b"{}", [b"secret"])
+    return WebhookRequest("whk_1", url, "evt_1", b"{}", [b"secret"])
 
 
 def port_of(receiver: Receiver) -> int:
@@ -40,8 +42,26 @@ async def send_to(
     async def look_up(_host: str, _port: int) -> list[str]:
         return lookup()
 
-    async with open_session(allow_private=allow_private, lookup=look_up) as session:
-        return await send(session, request_to(url), allow_private=allow_private)
+    with closing(HttpClient(allow_private=allow_private, lookup=look_up)) as client:
+        return await send(client, request_to(url), allow_private=allow_private)
+
+
+@asynccontextmanager
+async def no_internet() -> AsyncIterator[list[str]]:
+    """The addresses of connections, which are refused."""
+    loop = asyncio.get_running_loop()
+    real = loop.sock_connect
+    connections: list[str] = []
+
+    async def connect(sock: socket.socket, address: tuple[str, int]) -> None:
+        connections.append(address[0])
+        raise ConnectionRefusedError
+
+    loop.sock_connect = connect  # type: ignore[method-assign, assignment]
+    try:
+        yield connections
+    finally:
+        loop.sock_connect = real  # type: ignore[method-assign]
 
 
 @pytest.mark.parametrize(
@@ -61,75 +81,101 @@ async def test_a_name_with_an_internal_address_is_a_refused_attempt(
 async def test_a_name_whose_address_changes_is_checked_again(receiver: Receiver) -> None:
     """The connection is made to the address that was checked: there is no second lookup."""
     lookups: list[str] = []
-    connections: list[str] = []
 
     async def lookup(_host: str, _port: int) -> list[str]:
         lookups.append(PUBLIC if not lookups else "127.0.0.1")
         return lookups[-1:]
 
-    @asynccontextmanager
-    async def no_internet() -> AsyncIterator[None]:
-        """Connections are noted and refused."""
-        loop = asyncio.get_running_loop()
-        real = loop.sock_connect
-
-        async def connect(sock: socket.socket, address: tuple[str, int]) -> None:
-            connections.append(address[0])
-            raise ConnectionRefusedError
-
-        loop.sock_connect = connect  # type: ignore[method-assign, assignment]
-        try:
-            yield
-        finally:
-            loop.sock_connect = real  # type: ignore[method-assign]
-
     url = f"https://hooks.example.com:{port_of(receiver)}/"
-    async with open_session(allow_private=False, lookup=lookup) as session, no_internet():
-        first = await send(session, request_to(url))
-        second = await send(session, request_to(url))
+    with closing(HttpClient(allow_private=False, lookup=lookup)) as client:
+        async with no_internet() as connections:
+            first = await send(client, request_to(url))
+            second = await send(client, request_to(url))
     assert (first.outcome, second.outcome) == ("unreachable", "refused")
     assert connections == [PUBLIC]
     assert len(lookups) == 2
     assert receiver.received == []
 
 
-async def test_only_the_allowed_of_several_addresses_are_returned() -> None:
-    async def lookup(_host: str, _port: int) -> list[str]:
-        return ["127.0.0.1", PUBLIC, "fd00::1"]
+async def test_of_several_addresses_only_the_allowed_are_connected_to() -> None:
+    async with no_internet() as connections:
+        result = await send_to("https://example.com/", lambda: ["127.0.0.1", PUBLIC, "fd00::1"])
+    assert result.outcome == "unreachable"
+    assert connections == [PUBLIC]
 
-    found = await FilteringResolver(lookup, allow_private=False).resolve("example.com", 443)
-    assert [each["host"] for each in found] == [PUBLIC]
+
+async def test_a_name_with_thousands_of_addresses_costs_no_more_than_another() -> None:
+    many = [f"93.184.{n // 250}.{n % 250 + 1}" for n in range(4000)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connect, "NEXT_ADDRESS_SECONDS", 0.0)
+        async with no_internet() as connections:
+            result = await send_to("https://example.com/", lambda: many)
+    assert result.outcome == "unreachable"
+    assert set(connections) == set(many[: connect.MAX_ADDRESSES])
 
 
-async def test_the_address_is_checked_whatever_the_resolver_returns(
+async def test_attempts_at_the_same_time_share_one_lookup_of_a_name(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long it takes: a name server that hangs cannot hold all threads."""
+    real = socket.getaddrinfo
+    release = threading.Event()
+    names: list[object] = []
+
+    def slow(host: object, *arguments: Any, **options: Any) -> Any:
+        if host not in {b"hooks.example.com", b"nobody.example.com"}:
+            return real(host, *arguments, **options)  # type: ignore[call-overload]
+        names.append(host)
+        release.wait(10)
+        if host == b"nobody.example.com":
+            raise socket.gaierror(socket.EAI_AGAIN, "Try again")
+        return real("127.0.0.1", *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    monkeypatch.setattr(attempt, "TIMEOUT_SECONDS", 0.3)
+    port = port_of(receiver)
+    with closing(HttpClient(allow_private=True)) as client:
+
+        async def send_all() -> set[str]:
+            urls = [f"http://{name}.example.com:{port}/in" for name in ("hooks", "nobody")] * 20
+            sending = (send(client, request_to(each), allow_private=True) for each in urls)
+            return {each.outcome for each in await asyncio.gather(*sending)}
+
+        assert await send_all() == {"timed_out"}
+        assert len(names) == 2
+        release.set()
+        monkeypatch.setattr(attempt, "TIMEOUT_SECONDS", 5)
+        assert await send_all() == {"succeeded", "unreachable"}
+        assert len(receiver.received) == 20
+
+
+async def test_an_address_that_does_not_respond_delays_the_next_a_moment(
     receiver: Receiver,
 ) -> None:
-    class Lying(AbstractResolver):
-        async def resolve(
-            self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-        ) -> list[ResolveResult]:
-            return [
-                ResolveResult(
-                    hostname=host, host="127.0.0.1", port=port, family=family, proto=0, flags=0
-                )
-            ]
+    loop = asyncio.get_running_loop()
+    real = loop.sock_connect
 
-        async def close(self) -> None: ...
+    async def connect(sock: socket.socket, address: tuple[str, int]) -> None:
+        if address[0] == "127.0.0.2":
+            await asyncio.Event().wait()
+        await real(sock, address)
 
-    async with open_session(allow_private=False) as session:
-        session.connector._resolver = Lying()  # type: ignore[union-attr]
-        url = f"https://hooks.example.com:{port_of(receiver)}/"
-        result = await send(session, request_to(url))
-    assert result.outcome == "refused"
-    assert receiver.received == []
+    loop.sock_connect = connect  # type: ignore[method-assign, assignment]
+    try:
+        url = f"http://hooks.example.com:{port_of(receiver)}/in"
+        result = await send_to(url, lambda: ["127.0.0.2", "127.0.0.1"], allow_private=True)
+    finally:
+        loop.sock_connect = real  # type: ignore[method-assign]
+    assert result.outcome == "succeeded"
+    assert result.duration_ms < 5000
 
 
 async def test_a_literal_address_is_refused_at_the_attempt_too(receiver: Receiver) -> None:
     """Such as one that was stored while the development flag was on."""
     result = await send_to(receiver.url, list)
     assert result.outcome == "refused"
-    async with open_session(allow_private=False) as session:
-        result = await send(session, request_to(receiver.url), allow_private=True)
+    with closing(HttpClient(allow_private=False)) as client:
+        result = await send(client, request_to(receiver.url), allow_private=True)
     assert result.outcome == "refused"
     assert receiver.received == []
 
@@ -207,11 +253,10 @@ async def test_the_certificate_is_checked_for_the_name_not_for_the_address(tmp_p
 
     found = []
     for trusted, name in ((True, "hooks"), (False, "hooks"), (True, "other")):
-        async with open_session(allow_private=True, lookup=look_up) as session:
-            if trusted:
-                session.connector._ssl = trusting  # type: ignore[union-attr]
+        tls = trusting if trusted else None
+        with closing(HttpClient(allow_private=True, lookup=look_up, tls=tls)) as client:
             url = f"https://{name}.example.com:{port}/in"
-            found.append((await send(session, request_to(url), allow_private=True)).outcome)
+            found.append((await send(client, request_to(url), allow_private=True)).outcome)
     await runner.cleanup()
     assert found == ["succeeded", "unreachable", "unreachable"]
     assert len(receiver.received) == 1
