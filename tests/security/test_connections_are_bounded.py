@@ -39,7 +39,7 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
         while message["type"] == "http.request" and (message["more_body"] or not has_body):
             message = await receive()
         WAITING.discard(receive)
-    while scope["path"] == "/work" and (await receive())["type"] == "http.request":
+    while scope["path"] == "/busy" and (await receive())["type"] == "http.request":
         pass
     fields = [(b"content-length", b"%d" % size)]
     await send({"type": "http.response.start", "status": 200, "headers": fields})
@@ -160,7 +160,7 @@ async def test_unfinished_bodies_of_an_address_are_bounded_in_bytes() -> None:
 async def test_a_request_at_work_is_not_ended_for_one_that_is_still_sent() -> None:
     size = 256 * 1024
     length = b"Content-Length: %d\r\n\r\n" % size
-    whole = b"POST /work HTTP/1.1\r\nHost: x\r\n" + length + b"x" * size
+    whole = b"POST /busy HTTP/1.1\r\nHost: x\r\n" + length + b"x" * size
     part = b"POST /wait HTTP/1.1\r\nHost: x\r\n" + length + b"x" * (size - 1)
     async with served(memory_per_address=5 * size) as (server, url), held_open(url, 3, whole):
 
