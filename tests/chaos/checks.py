@@ -73,8 +73,16 @@ def check_unanswered(
 def check_answers(writes: Iterable[Write], done: set[int]) -> Iterator[Violation]:
     """Every final answer of a write is the same one, given anew once at most.
 
-    `done` are the numbers of the writes that were done before anybody got their answer.
+    `done` are the numbers of the writes that were done before anybody got their answer. An answer
+    that shows a user is erased with that user, and only then.
     """
+    writes = list(writes)
+    deleted = {
+        resource_id
+        for write in writes
+        for action, resource_id in write.done.events
+        if action == "user.deleted"
+    }
     for write in writes:
         finals = [each for each in write.attempts if each.is_final]
         if len({each.answer for each in finals}) > 1:
@@ -84,6 +92,9 @@ def check_answers(writes: Iterable[Write], done: set[int]) -> Iterator[Violation
             yield Violation("answer changed", "was done anew", (write,))
         if any(each.status != write.expected for each in finals):
             yield Violation("wrong answer", f"not {write.expected}", (write,))
+        shown = str(write) if any(each.is_erased for each in write.attempts) else ""
+        if shown and not any(user in shown for user in deleted):
+            yield Violation("answer changed", "was erased, but its user is there", (write,))
         if any(each.status == 500 for each in write.attempts):
             yield Violation("wrong answer", "500", (write,))
 

@@ -68,8 +68,15 @@ class Attempt:
     headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def is_erased(self) -> bool:
+        """Whether the stored answer was erased with a person whom it showed."""
+        return self.status == 404 and b"erased with a person" in self.raw
+
+    @property
     def is_final(self) -> bool:
         """Whether it says that the write was done or refused."""
+        if self.is_erased:
+            return False
         if self.status is None or self.status >= 500 or self.status in NOT_FINAL:
             return False
         return b'"idempotency_in_flight"' not in self.raw

@@ -132,6 +132,16 @@ def test_a_second_answer_that_differs_or_is_given_anew_is_detected() -> None:
     assert [each.text for each in checks.check_answers([write(4, "x")], {4})] == ["was done anew"]
 
 
+def test_an_answer_is_erased_only_with_its_user() -> None:
+    made = write(1, "user.created", answer=b'{"id": "usr_1"}')
+    erased = b"The answer to this request was erased with a person."
+    made.attempts.append(Attempt("w1.2", 4, 5, 404, erased))
+    gone = write(2, "user.deleted")
+    assert not list(checks.check_answers([made, gone], set()))
+    (violation,) = checks.check_answers([made], set())
+    assert violation.text == "was erased, but its user is there"
+
+
 def test_an_answer_of_another_status_is_detected() -> None:
     refused, failed = write(1, "user.updated", status=409), write(2, "user.updated", status=500)
     assert [each.text for each in checks.check_answers([refused], set())] == ["not 200"]
