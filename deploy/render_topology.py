@@ -10,7 +10,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from string import Template
 
-from contracts.topology import EDGE_LISTENS, SERVICES, STREAM, TOKEN_KEYS_CHANGED, Service
+from contracts.topology import (
+    EDGE_LISTENS,
+    ERASURE_CONSUMER,
+    SERVICES,
+    STREAM,
+    TOKEN_KEYS_CHANGED,
+    Service,
+)
 
 ROOT = Path(__file__).parents[1]
 MANIFESTS = "deploy/kubernetes"
@@ -78,10 +85,10 @@ def nats_edge() -> Iterator[str]:
 
 @region
 def nats_subscriber_denied() -> Iterator[str]:
-    for each in SERVICES:
-        yield f'            "$JS.API.CONSUMER.INFO.{STREAM}.{each.name}"'
-        yield f'            "$JS.API.CONSUMER.MSG.NEXT.{STREAM}.{each.name}"'
-        yield f'            "$JS.ACK.{STREAM}.{each.name}.>"'
+    for name in (*(each.name for each in SERVICES), ERASURE_CONSUMER):
+        yield f'            "$JS.API.CONSUMER.INFO.{STREAM}.{name}"'
+        yield f'            "$JS.API.CONSUMER.MSG.NEXT.{STREAM}.{name}"'
+        yield f'            "$JS.ACK.{STREAM}.{name}.>"'
 
 
 @region

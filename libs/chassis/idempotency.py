@@ -6,7 +6,7 @@ draft-ietf-httpapi-idempotency-key-header.
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,6 +100,7 @@ class StoredReply:
     fingerprint: str
     keyring: Keyring
     has_credential: bool
+    path: Mapping[str, str]
 
     @classmethod
     def of(cls, request: Request[Any, Any], keyring: Keyring) -> "StoredReply":
@@ -112,7 +113,7 @@ class StoredReply:
         else:
             owner = f"anyone:{fingerprint}"
         key, has_credential = context.idempotency_key or "", not owner.startswith("anyone:")
-        return cls(owner, key, fingerprint, keyring, has_credential)
+        return cls(owner, key, fingerprint, keyring, has_credential, context.path)
 
     @property
     def _secret_id(self) -> SecretId:
@@ -163,7 +164,7 @@ class StoredReply:
             key=self.key,
             fingerprint=self.fingerprint,
             answer=self.keyring.encrypt(_encode(reply), self._secret_id),
-            mentions=_mentions(reply),
+            mentions=_mentions(self.path, reply),
         )
 
 
@@ -172,11 +173,12 @@ async def erase_answers(conn: Connection, ids: Sequence[str]) -> None:
     await ERASE.execute(conn, ids=ids)
 
 
-def _mentions(reply: Reply) -> list[str]:
-    """The users and invitations that it shows; the results of an import have identifiers alone."""
+def _mentions(path: Mapping[str, str], reply: Reply) -> list[str]:
+    """The users and invitations that it is about; the results of an import have identifiers alone."""
     if "Content-Type" in reply.headers:
         return []
-    return sorted({found.decode() for found in _PERSONAL.findall(reply.body)})
+    text = " ".join(path.values()).encode() + b" " + reply.body
+    return sorted({found.decode() for found in _PERSONAL.findall(text)})
 
 
 def _fingerprint(request: Request[Any, Any]) -> str:

@@ -14,14 +14,13 @@ from typing import Any
 from contracts.event_validation import RefusedEvent, validate_event
 from contracts.lifecycle import PersonErased
 from contracts.personal_data import erased_people, person_of, without_personal_data
-from contracts.topology import EVENTS_PREFIX, SERVICES, STREAM
+from contracts.topology import ERASURE_CONSUMER, EVENTS_PREFIX, SERVICES, STREAM
 from contracts.users import UserDeleted
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import ConsumerConfig
 from nats.js.errors import NotFoundError
 
-DURABLE = "erasure"
 BATCH = 16
 FETCH_SECONDS = 5.0
 RETRY_SECONDS = 2.0
@@ -35,7 +34,7 @@ async def erase_people(js: JetStreamContext, on_erased: Callable[[int], None]) -
     """
     subject = PersonErased.subject("webhooks")
     config = ConsumerConfig(ack_wait=30, max_deliver=-1)
-    requests = await js.pull_subscribe(subject, DURABLE, STREAM, config)
+    requests = await js.pull_subscribe(subject, ERASURE_CONSUMER, STREAM, config)
     while True:
         with contextlib.suppress(TimeoutError):
             for message in await requests.fetch(BATCH, timeout=FETCH_SECONDS):

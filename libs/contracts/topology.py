@@ -19,6 +19,8 @@ STREAM_SUBJECTS = (f"{EVENTS_PREFIX}.>", f"{LIFECYCLE_PREFIX}.>")
 """What the stream keeps."""
 SUBSCRIBER_PREFIX = "subscriber-"
 """What the names of durable consumers begin with that services of other teams read from."""
+ERASURE_CONSUMER = "erasure"
+"""The durable consumer of whoever keeps the stream: for messages about deleted people."""
 
 
 @dataclass(frozen=True)
