@@ -174,7 +174,7 @@ async def erase_answers(conn: Connection, ids: Sequence[str]) -> None:
 
 
 def _mentions(path: Mapping[str, str], reply: Reply) -> list[str]:
-    """The users and invitations that it is about; the results of an import have identifiers alone."""
+    """Whom it is about: users and invitations. The results of an import have identifiers alone."""
     if "Content-Type" in reply.headers:
         return []
     text = " ".join(path.values()).encode() + b" " + reply.body
