@@ -30,7 +30,7 @@ from contracts.topology import SERVICE_NAMES, STREAM
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from outbox.relay import _is_acked
-from support.owner import ENCRYPTION_KEYS, HASH_KEY, TRACE
+from support.owner import ENCRYPTION_KEYS, HASH_KEYS, TRACE
 from support.waiting import until
 from tenantry.servers import Servers
 
@@ -148,7 +148,7 @@ async def projects(servers: Servers) -> AsyncIterator[list[str]]:
         return Reply(b"{}")
 
     settings = ServiceSettings(
-        database_url="postgresql://nowhere", hash_key=HASH_KEY, encryption_keys=ENCRYPTION_KEYS
+        database_url="postgresql://nowhere", hash_keys=HASH_KEYS, encryption_keys=ENCRYPTION_KEYS
     )
     keyring = Keyring(settings)
     pool = None
