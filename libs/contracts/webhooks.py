@@ -3,6 +3,7 @@
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from contracts.calls import Call
 from contracts.events import EVENT_TYPES, Changes, Event, EventData, matches
@@ -15,17 +16,32 @@ DeliveryStatus = Literal["pending", "succeeded", "failed"]
 TEST_EVENT = "webhook.test"
 
 
+def matching_types(pattern: str) -> list[str]:
+    """The types that the pattern covers, that of test events included."""
+    return [each for each in (*EVENT_TYPES, TEST_EVENT) if matches(pattern, each)]
+
+
 def _patterns(values: list[str]) -> list[str]:
     if len(set(values)) != len(values):
         raise fault("duplicate", "must not contain the same entry twice")
     for value in values:
-        if not any(matches(value, event_type) for event_type in EVENT_TYPES):
-            raise fault(
-                "unknown_event_type",
-                "must be event types, such as user.created, user.* or *; "
-                "GET /v1/admin/event-types lists them",
-            )
+        if not set(matching_types(value)) - {TEST_EVENT}:
+            raise _unknown_type()
     return values
+
+
+def _pattern(value: str) -> str:
+    if not matching_types(value):
+        raise _unknown_type()
+    return value
+
+
+def _unknown_type() -> PydanticCustomError:
+    return fault(
+        "unknown_event_type",
+        "must be event types, such as user.created, user.* or *; "
+        "GET /v1/admin/event-types lists them",
+    )
 
 
 Url = Annotated[
@@ -122,7 +138,7 @@ class DeliveryPage(Resource):
 
 class DeliveriesQuery(ListQuery):
     status: DeliveryStatus | None = None
-    event_type: Annotated[str, Field(max_length=64)] | None = None
+    event_type: Annotated[str, Field(max_length=64), AfterValidator(_pattern)] | None = None
     created_after: FromDay | None = None
     created_before: UntilDay | None = None
 

@@ -18,10 +18,12 @@ from contracts.problems import Problem, invalid
 from starlette.responses import Response, StreamingResponse
 
 from edge.gateway import ANSWER_SECONDS, AuthorizedRequest, Gateway
+from edge.http.request import prefers
 from edge.http.responses import reply_response
 from edge.limits.concurrency import ConcurrencyLimit, SlotResponse
 
 EVENT_STREAM = "text/event-stream"
+NO_STORE = {"Cache-Control": "no-store"}
 _NEXT_HEADER = "Tenantry-Next"
 _POLL_SECONDS = 0.5
 _KEEP_ALIVE_SECONDS = 15.0
@@ -68,7 +70,7 @@ async def export_events(gateway: Gateway, request: AuthorizedRequest) -> Respons
         slot,
         chunks(),
         media_type=media_type,
-        headers={"Content-Disposition": f'attachment; filename="audit.{extension}"'},
+        headers=NO_STORE | {"Content-Disposition": f'attachment; filename="audit.{extension}"'},
     )
 
 
@@ -90,7 +92,7 @@ async def follow_events(gateway: Gateway, request: AuthorizedRequest) -> Respons
     """One page. With `Accept: text/event-stream` a stream that stays open, one event for each
     event of the trail, and resumes after the sequence in `Last-Event-ID`.
     """
-    if EVENT_STREAM not in request.http.headers.get("accept", ""):
+    if not prefers(request.http.headers.get("accept", ""), EVENT_STREAM, "application/json"):
         return await gateway.forward(request)
     last = request.http.headers.get("last-event-id")
     if last is not None:
@@ -102,8 +104,9 @@ async def follow_events(gateway: Gateway, request: AuthorizedRequest) -> Respons
     if first.status != 200:
         return reply_response(request.route, request.http, first)
     if request.http.method == "HEAD":
-        return StreamingResponse(_no_events(), media_type=EVENT_STREAM)
-    return SlotResponse(slot, _server_sent_events(gateway, request, first), media_type=EVENT_STREAM)
+        return StreamingResponse(_no_events(), media_type=EVENT_STREAM, headers=NO_STORE)
+    events = _server_sent_events(gateway, request, first)
+    return SlotResponse(slot, events, media_type=EVENT_STREAM, headers=NO_STORE)
 
 
 async def _no_events() -> AsyncIterator[bytes]:

@@ -130,7 +130,7 @@ class Gateway:
         body = b""
         if request.method not in ("GET", "HEAD"):
             await self._claim_idempotency_key(route, request, context)
-            context.if_match = request.headers.get("if-match")
+            context.if_match = _read_if_match(route, request)
             if not route.endpoint.reads_body:
                 body = await read_body(request, route.endpoint.media_type)
                 await self._check_after_body(request, context)
@@ -222,6 +222,16 @@ class Gateway:
             tenant = request.principal.tenant_id or request.context.path.get("id")
             self.credentials.forget_tenant(tenant)
         return reply
+
+
+def _read_if_match(route: CallRoute, request: Request) -> str | None:
+    """The condition of a write. Raises Problem (412) where a resource has no version to match."""
+    condition = request.headers.get("if-match")
+    if condition not in (None, "*") and "version_mismatch" not in route.call.problems:
+        raise Problem(
+            "version_mismatch", "There is no version to match. Repeat the request without If-Match."
+        )
+    return condition
 
 
 def _context(request: Request, metadata: RequestMetadata, traceparent: str) -> Context:

@@ -106,6 +106,7 @@ class BearerCredential:
     def from_header(cls, authorization: str) -> "BearerCredential":
         """The credential of an Authorization header. Raises Problem (401)."""
         scheme, _, value = authorization.partition(" ")
+        value = value.lstrip(" ")
         if scheme.lower() != "bearer" or not value or len(value) > MAX_CREDENTIAL:
             raise unauthenticated()
         return cls(value, digest(value))

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from dataclasses import dataclass
+from email.message import Message
 from functools import cached_property
 from urllib.parse import parse_qsl
 
@@ -15,21 +16,25 @@ BODY_SECONDS = 10.0
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+_WEIGHT = re.compile(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?")
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
 class EdgeRequest(Request):
     """A request whose headers are a dictionary with names in lower case.
 
-    The first of repeated headers counts. Starlette's headers search a list for every look-up.
+    Repeated headers are one list (RFC 9110 5.3): where one value is due, that is none that is
+    valid. Blanks around a value do not belong to it (5.5). Starlette's headers search a list for
+    every look-up.
     """
 
     @cached_property
     def headers(self) -> dict[str, str]:  # type: ignore[override]
-        return {
-            name.decode("latin-1"): value.decode("latin-1")
-            for name, value in reversed(self.scope["headers"])
-        }
+        headers: dict[str, str] = {}
+        for raw_name, raw_value in self.scope["headers"]:
+            name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1").strip(" \t")
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        return headers
 
 
 @dataclass(slots=True)
@@ -63,6 +68,19 @@ def read_idempotency_key(request: Request) -> str | None:
     if key is not None and not _IDEMPOTENCY_KEY.fullmatch(key):
         raise invalid("Idempotency-Key", "must be 1-255 visible ASCII characters")
     return key
+
+
+def prefers(accept: str, media_type: str, usual: str) -> bool:
+    """Whether a caller names this media type in `Accept`, and wants the usual one no more than it
+    (RFC 9110 12.5.1).
+    """
+    ranges = {}
+    for each in accept.lower().split(","):
+        name, *parameters = (part.strip() for part in each.split(";"))
+        weight = next((text[2:] for text in parameters if text.startswith("q=")), "1")
+        ranges[name] = float(weight) if _WEIGHT.fullmatch(weight) else 0.0
+    wanted = ranges.get(media_type, 0.0)
+    return wanted > 0 and wanted >= ranges.get(usual, 0.0)
 
 
 def read_query(request: Request) -> tuple[tuple[str, str], ...]:
@@ -111,12 +129,18 @@ def _too_large(limit: int) -> Problem:
 
 
 def _check_media_type(request: Request, media_type: str) -> None:
-    given, _, parameters = request.headers.get("content-type", "").partition(";")
-    charset = parameters.strip().lower().replace('"', "").removeprefix("charset=")
-    encoding = request.headers.get("content-encoding", "identity")
+    """Media types, charsets and codings are compared without regard to case (RFC 9110 8.3, 8.4)."""
+    if request.headers.get("content-type") == media_type and not request.headers.get(
+        "content-encoding"
+    ):
+        return
+    given = Message()
+    given["Content-Type"] = request.headers.get("content-type", "")
+    charset = given.get_content_charset() or "utf-8"
+    encoding = request.headers.get("content-encoding", "identity").lower()
     if (
-        given.strip().lower() != media_type
-        or charset not in ("", "utf-8")
+        given.get_content_type() != media_type
+        or charset not in ("utf-8", "utf8")
         or encoding != "identity"
     ):
         raise Problem(

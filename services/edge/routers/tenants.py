@@ -105,9 +105,9 @@ def _basic_credentials(request: Request) -> tuple[str, str] | None:
     if scheme.lower() != "basic":
         return None
     try:
-        name, _, secret = base64.b64decode(value, validate=True).decode().partition(":")
+        name, _, secret = base64.b64decode(value.strip(), validate=True).decode().partition(":")
     except ValueError:
-        raise _token_problem("invalid_client", "The Authorization header is malformed.") from None
+        return "", ""  # nobody's: answered as every unknown client (RFC 6749 5.2)
     return unquote_plus(name), unquote_plus(secret)
 
 

@@ -13,7 +13,7 @@ from chassis.statements import Statement
 from chassis.unit_of_work import read_only
 from contracts.models import Body
 from contracts.problems import not_found
-from contracts.webhooks import DeliveriesQuery, Delivery
+from contracts.webhooks import DeliveriesQuery, Delivery, matching_types
 from sqlalchemy import ARRAY, Integer, Text, bindparam, case, cast, column, func, select
 from sqlalchemy.dialects.postgresql import JSON, aggregate_order_by
 from sqlmodel import SQLModel
@@ -131,7 +131,7 @@ LIST = Listing(
     scope={"tenant_id": DELIVERIES.c.tenant_id, "webhook_id": DELIVERIES.c.webhook_id},
     filters={
         "status": lambda status: DELIVERIES.c.status == status,
-        "event_type": lambda event_type: DELIVERIES.c.event_type == event_type,
+        "event_type": lambda types: DELIVERIES.c.event_type == func.any(types),
         "created_after": lambda time: DELIVERIES.c.created_at >= time,
         "created_before": lambda time: DELIVERIES.c.created_at <= time,
     },
@@ -144,7 +144,10 @@ async def list_deliveries(conn: Connection, request: Request[Body, DeliveriesQue
     scope = {"tenant_id": request.tenant, "webhook_id": request.path["id"]}
     if await WEBHOOK_EXISTS.fetch_value(conn, **scope) is None:
         raise not_found()
-    rows, pagination = await LIST.page(conn, request, scope, filters_of(request.query))
+    filters = filters_of(request.query)
+    if request.query.event_type is not None:
+        filters["event_type"] = matching_types(request.query.event_type)
+    rows, pagination = await LIST.page(conn, request, scope, filters)
     deliveries = await with_attempts(conn, rows)
     return reply_to(request, {"deliveries": deliveries, "pagination": pagination})
 
