@@ -7,7 +7,7 @@ from pydantic import Field
 from contracts.calls import Call
 from contracts.context import ActorType
 from contracts.events import Changes
-from contracts.fields import Count, FromDay, Instant, UntilDay
+from contracts.fields import DIGITS, FromDay, Instant, UntilDay
 from contracts.ids import EventId, TenantId
 from contracts.models import ListQuery, Pagination, Query, Resource
 
@@ -65,7 +65,7 @@ class ExportQuery(AuditFilters):
     """
 
     format: Literal["ndjson", "csv"] = "ndjson"
-    before: Annotated[Count, Field(ge=1)] | None = Field(
+    before: Annotated[int, Field(ge=1), DIGITS] | None = Field(
         default=None, json_schema_extra={"x-internal": True}
     )
 
@@ -102,14 +102,14 @@ class ExportedEvent(AuditEvent):
 class FeedQuery(Query):
     """Events in `sequence` order after that number."""
 
-    after: Annotated[Count, Field(ge=0)] = 0
-    limit: Annotated[Count, Field(ge=1, le=1000)] = 100
+    after: Annotated[int, Field(ge=0), DIGITS] = 0
+    limit: Annotated[int, Field(ge=1, le=1000), DIGITS] = 100
 
 
 class ProofQuery(Query):
     """`after`: where the answer before has ended, its `next_after`."""
 
-    after: Annotated[Count, Field(ge=0)] = 0
+    after: Annotated[int, Field(ge=0), DIGITS] = 0
 
 
 class Mark(Resource):

@@ -213,13 +213,17 @@ Instant = Annotated[
     WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-01-15T10:00:00Z"]}),
 ]
 """A time of a body, a query or an answer: RFC 3339, UTC in answers."""
-FromDay = Annotated[
-    datetime, BeforeValidator(first_instant), WithJsonSchema({"type": "string", "format": "date"})
-]
-UntilDay = Annotated[
-    datetime, BeforeValidator(last_instant), WithJsonSchema({"type": "string", "format": "date"})
-]
-Count = Annotated[int, BeforeValidator(_digits)]
+_DAY_OR_INSTANT = WithJsonSchema(
+    {
+        "type": "string",
+        "description": "A date, or an RFC 3339 time.",
+        "examples": ["2026-01-15", "2026-01-15T10:00:00Z"],
+    }
+)
+FromDay = Annotated[datetime, BeforeValidator(first_instant), _DAY_OR_INSTANT]
+UntilDay = Annotated[datetime, BeforeValidator(last_instant), _DAY_OR_INSTANT]
+DIGITS = BeforeValidator(_digits)
+"""Comes last, so that bounds before it are of the integer and get into the JSON Schema."""
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Role = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$", examples=["member"])]
 Permission = Annotated[

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from contracts.fields import Count, Flag
+from contracts.fields import DIGITS, Flag
 from contracts.problems import MAX_ERRORS
 
 
@@ -42,8 +42,8 @@ def absent() -> Any:
 class ListQuery(Query):
     """Which part of a list: a page by number, or by the cursor of the page before."""
 
-    page: Annotated[Count, Field(ge=1)] = 1
-    limit: Annotated[Count, Field(ge=1, le=200)] = 50
+    page: Annotated[int, Field(ge=1), DIGITS] = 1
+    limit: Annotated[int, Field(ge=1, le=200), DIGITS] = 50
     cursor: Annotated[str, Field(max_length=2048)] | None = None
 
 

@@ -34,6 +34,22 @@ def test_it_has_the_routes_and_no_other() -> None:
     assert found == {(route.path, route.method.lower()) for route in ROUTES}
 
 
+def test_every_word_of_a_schema_is_one_of_json_schema() -> None:
+    for node in nodes(DOCUMENT):
+        assert {"ge", "gt", "le", "lt"}.isdisjoint(node), node
+    (limit,) = [
+        each["schema"]
+        for each in DOCUMENT["paths"]["/v1/admin/users"]["get"]["parameters"]
+        if each["name"] == "limit"
+    ]
+    assert (limit["minimum"], limit["maximum"], limit["type"]) == (1, 200, "integer")
+
+
+def test_a_parameter_that_takes_a_time_is_no_date() -> None:
+    for node in nodes(DOCUMENT):
+        assert node.get("format") != "date", node
+
+
 def test_every_reference_leads_somewhere() -> None:
     for node in nodes(DOCUMENT):
         if "$ref" in node:
