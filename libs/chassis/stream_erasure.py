@@ -27,18 +27,26 @@ RETRY_SECONDS = 2.0
 _OWNER = f"{EVENTS_PREFIX}.{UserDeleted.service}."
 
 
-async def erase_people(js: JetStreamContext, on_erased: Callable[[int], None]) -> None:
-    """Runs until cancelled; raises when NATS cannot be reached. `js` has the whole JetStream API.
+async def erase_people(
+    js: JetStreamContext, on_erased: Callable[[int], None], *, until_done: bool = False
+) -> None:
+    """Runs until cancelled, or until no request is left; raises when NATS cannot be reached.
 
-    `on_erased` is called with how many messages of a request were erased.
+    `js` has the whole JetStream API. `on_erased` is called with how many messages of a request were
+    erased.
     """
     subject = PersonErased.subject("webhooks")
     config = ConsumerConfig(ack_wait=30, max_deliver=-1)
     requests = await js.pull_subscribe(subject, ERASURE_CONSUMER, STREAM, config)
-    while True:
+    while not (until_done and await _is_done(js)):
         with contextlib.suppress(TimeoutError):
             for message in await requests.fetch(BATCH, timeout=FETCH_SECONDS):
                 on_erased(await _handle(js, message))
+
+
+async def _is_done(js: JetStreamContext) -> bool:
+    info = await js.consumer_info(STREAM, ERASURE_CONSUMER)
+    return not info.num_pending and not info.num_ack_pending
 
 
 async def _handle(js: JetStreamContext, message: Msg) -> int:

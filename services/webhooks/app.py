@@ -1,7 +1,6 @@
 """Webhooks: endpoints of a tenant, and every event delivered to those that want it."""
 
 import asyncio
-from functools import partial
 from typing import Any
 
 import structlog
@@ -10,7 +9,7 @@ from outbox.register import register
 from outbox.tenant_erasure import ERASE_SECONDS
 
 from webhooks.fanout_steps import FanOut
-from webhooks.person_erasure import STEP_SECONDS, erase_people
+from webhooks.person_erasure import STEP_SECONDS, PersonErasure
 from webhooks.retention import apply_retention
 from webhooks.rpc import handlers
 from webhooks.settings import WebhooksSettings
@@ -71,8 +70,9 @@ async def start(service: Service) -> None:
     service.background("fan_out", fan_out.run)
     service.background("retention", run_retention)
     service.every(ERASE_SECONDS, "erase", lambda: erase_tenants(service.pool, relay.wake))
-    erase = partial(erase_people, service.pool, relay.wake)
-    service.every(STEP_SECONDS, "erase_people", erase)
+    erasure = PersonErasure(service.pool, relay.wake)
+    service.health.add("erasure", erasure.check, needed=False)
+    service.every(STEP_SECONDS, "erase_people", erasure.run)
     service.on_stop(dispatcher.stop)
     await service.serve_calls(handlers(allow_private=allow_private), after_commit)
 

@@ -7,6 +7,7 @@ told which of its messages are about the person.
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import orjson
 from chassis.database import ID, TIME, Connection, Pool
@@ -146,10 +147,23 @@ async def request_person_erasure(conn: Connection, deleted: ReceivedEvent) -> No
     )
 
 
-async def erase_people(pool: Pool, on_recorded: Callable[[], None]) -> None:
-    """Does all steps that are due."""
-    while await _step(pool):
-        on_recorded()
+class PersonErasure:
+    """`on_recorded` is called when the stream is to be told which messages to erase."""
+
+    def __init__(self, pool: Pool, on_recorded: Callable[[], None]) -> None:
+        self._pool = pool
+        self._on_recorded = on_recorded
+        self._steps = 0
+
+    async def check(self) -> dict[str, Any]:
+        """A number that changes with every person: whoever keeps the stream then looks."""
+        return {"people": self._steps}
+
+    async def run(self) -> None:
+        """Does all steps that are due."""
+        while await _step(self._pool):
+            self._steps += 1
+            self._on_recorded()
 
 
 async def _step(pool: Pool) -> bool:

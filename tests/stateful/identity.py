@@ -13,6 +13,7 @@ from stateful.model import (
     raise_conflicts,
 )
 from stateful.resources import Resource, last_owner, same_email
+from stateful.values import normalized
 
 
 class Users(Resource):
@@ -38,6 +39,18 @@ class Users(Resource):
         ]
         more = {"sessions": [], "organizations": organizations}
         return replace(expected, body=expected.body and expected.body | more)
+
+    def update(self, request: Request) -> Expected:
+        """Another email is unverified; invitations to the former one stay the user's."""
+        row, email = self.find(request), request.body.get("email")
+        is_moved = email is not None and not same_email(row, normalized("email", email))
+        if is_moved:
+            request.body = {"email_verified": False} | request.body
+        expected = super().update(request)
+        for invitation in request.account.rows["invitations"].values() if is_moved else ():
+            if same_email(invitation, row["email"]):
+                invitation["_user"] = invitation["_user"] or row["id"]
+        return expected
 
     def revoke_sessions(self, request: Request) -> Expected:
         """Having none is a success too."""
@@ -101,6 +114,16 @@ class Members(Resource):
     def conflicts(self, request: Request, row: Row) -> list[str]:
         return [] if row["role"] == "owner" else last_owner(request)
 
+    def create(self, request: Request) -> Expected:
+        expected = super().create(request)
+        revoke_pending(request, request.body["user_id"])
+        return expected
+
+    def delete(self, request: Request) -> Expected:
+        expected = super().delete(request)
+        revoke_pending(request, request.ids[-1])
+        return expected
+
 
 class Invitations(Resource):
     """None expires within a test: an hour is the least."""
@@ -128,7 +151,7 @@ class Invitations(Resource):
         row = super().with_server_fields(request, row, received)
         del row["version"], row["updated_at"]
         row |= {"status": "pending", "invited_by": request.actor[1], "accepted_at": None}
-        row["_lifetime"] = row.pop("expires_in")
+        row["_lifetime"], row["_user"] = row.pop("expires_in"), None
         self.issue_token(request, row)
         return row
 
@@ -163,7 +186,7 @@ class Invitations(Resource):
         return Expected(204)
 
     def accept(self, request: Request) -> Expected:
-        """By whoever has the token. If the email is new, a user is created, and verified by it."""
+        """By whoever has the token. If the email is new, a user is created."""
         row, users = self.find_by_token(request), request.account.rows["users"].values()
         user = next((user for user in users if same_email(user, row["email"])), None)
         if user is not None and user["status"] == "suspended":
@@ -172,13 +195,13 @@ class Invitations(Resource):
         received = request.response_body["member"]
         request.actor = ("user", user["id"] if user else received["user_id"])
         if user is None:
-            given = {"email": row["email"], "email_verified": True}
+            given = {"email": row["email"], "email_verified": row["email_verified"]}
             user = USERS.new_row(request, given | {"name": request.body.get("name")})
             user = USERS.with_server_fields(
                 request, user, {"id": received["user_id"], "created_at": None}
             )
             USERS.add(request, (user["id"],), user)
-        row |= {"status": "accepted", "accepted_at": request.time()}
+        row |= {"status": "accepted", "accepted_at": request.time(), "_user": user["id"]}
         self.record(request, "accepted", request.ids)
         member = {"user_id": user["id"], "role": row["role"], "permissions": row["permissions"]}
         member, ids = (
@@ -200,6 +223,16 @@ class Invitations(Resource):
                         raise ApiError(403, "tenant_suspended")
                     return row
         raise ApiError(410, "invitation_closed")
+
+
+def revoke_pending(request: Request, user_id: str) -> None:
+    """Whoever became a member, or is none any more, has nothing to accept in the organization."""
+    email, rows = request.account.rows["users"][user_id,]["email"], request.account.rows
+    for ids in ids_within(request.account, "invitations", request.ids[:1]):
+        invitation = rows["invitations"][ids]
+        if invitation["status"] == "pending" and same_email(invitation, email):
+            invitation["status"] = "revoked"
+            request.record_event("invitation.revoked", ids[-1])
 
 
 def ids_within(account: Account, resource: str, organization: Ids) -> list[Ids]:

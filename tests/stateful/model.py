@@ -19,6 +19,12 @@ Ids = tuple[str, ...]
 OPERATOR, USER_AGENT = "operator", "stateful"
 MALFORMED = "nonsense"
 IDENTIFIER = rf"(?<=/)(?:[a-z]{{3}}_\w{{26}}|{MALFORMED})(?=/|$)"
+VERSIONED = {
+    f"{method} /v1/admin/{name}/{{}}"
+    for method in ("PATCH", "DELETE")
+    for name in ("tenants", "projects", "users", "organizations")
+}
+"""What has a version that `If-Match` can name."""
 
 
 class ApiError(Exception):
@@ -147,6 +153,9 @@ class Model:
         path = re.sub(IDENTIFIER, "{}", request.path)
         if request.caller is not None:
             self._authorize(request, path)
+        conditional = request.headers.get("if_match", "*").strip() != "*"
+        if conditional and request.method != "GET" and f"{request.method} {path}" not in VERSIONED:
+            raise ApiError(412, "version_mismatch")
         if request.invalid_field is not None:
             raise ApiError(422, "validation_failed", field=request.invalid_field)
         if (replay := self._replay(request)) is not None:

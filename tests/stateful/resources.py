@@ -104,7 +104,7 @@ class Resource:
 
     def stored(self, field: str, value: Any) -> Any:
         if isinstance(value, dict):
-            return self.defaults.get(field, {}) | value
+            return self.defaults.get(field, {}) | merge_patch({}, value)
         return normalized(field, value)
 
     def with_server_fields(self, request: Request, row: Row, received: Row) -> Row:
@@ -164,13 +164,19 @@ class Resource:
         return Expected(204, may_be_accepted=self.name == "tenants")
 
     def dependents(self, request: Request, row: Row) -> tuple[list[Ids], list[Ids]]:
-        """Members and invitations of an organization; of a user, all invitations of the email."""
+        """Members and invitations of an organization; of a user, all invitations of the email and
+        of former ones.
+        """
         if len(request.ids) > 1:
             return [], []
         (id_,), rows, email = request.ids, request.account.rows, row.get("email", "")
         members = [ids for ids in rows["members"] if id_ in ids]
         invitations = rows["invitations"].items()
-        return members, [ids for ids, it in invitations if id_ in ids or same_email(it, email)]
+        return members, [
+            ids
+            for ids, it in invitations
+            if id_ in ids or it["_user"] == id_ or same_email(it, email)
+        ]
 
     def get_page(self, request: Request) -> Expected:
         """By number or by cursor, with the total of all pages."""

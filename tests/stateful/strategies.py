@@ -50,6 +50,7 @@ FIELDS: dict[str, Values] = {
         "email": EMAILS,
         "role": ROLES,
         "permissions": PERMISSIONS,
+        "email_verified": [False, True],
         "expires_in": [604_800, 3600, 2_592_000],
     },
 }

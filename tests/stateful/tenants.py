@@ -9,7 +9,7 @@ class Tenants(Resource):
     """The operator has the rows; the events are the tenant's own, whoever the caller is."""
 
     path, prefix = "/v1/admin/tenants", "ten"
-    defaults = {"status": "active"}
+    defaults = {"status": "active", "quotas": {}}
     unique = ("slug",)
     status_actions = {"suspended": "suspended", "active": "resumed"}
     preview = {"projects": 0, "api_keys": 1}

@@ -57,6 +57,9 @@ def bootstrap(
     watch: Annotated[
         bool, typer.Option("--watch", help="Keep running, and create again what vanishes.")
     ] = False,
+    erase: Annotated[
+        bool, typer.Option("--erase", help="Only erase the messages about people deleted so far.")
+    ] = False,
     replicas: Annotated[
         int | None,
         typer.Option(
@@ -91,6 +94,9 @@ def bootstrap(
     from tenantry.operations import streams
 
     url = find_installation(data).nats_url()
+    if erase:
+        asyncio.run(streams.erase(url))
+        return
     if watch:
         asyncio.run(streams.watch(url, replicas, subscriber or ()))
         return

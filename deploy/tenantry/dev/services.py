@@ -69,6 +69,11 @@ def bootstrap(servers: Servers) -> Program:
     return _python_program("bootstrap", ("tenantry", "bootstrap"), env, servers)
 
 
+def erase_people(servers: Servers) -> Program:
+    env = {**_environment(), "TENANTRY_NATS_ADMIN_URL": servers.nats_url("admin")}
+    return _python_program("erasure", ("tenantry", "bootstrap", "--erase"), env, servers)
+
+
 def create_demo_tenant(servers: Servers, ports: Mapping[str, int]) -> Program:
     """It reads the operator's key from the file of secrets, and saves there what it created."""
     url = f"http://{HOST}:{ports['edge']}"

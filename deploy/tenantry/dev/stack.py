@@ -73,7 +73,7 @@ class Stack:
         self._write_ready_file()
         ports = {name: self.ports[name] for name in SERVICE_NAMES}
         self._watchdog = asyncio.create_task(
-            watch_streams(services.bootstrap(servers), ports, servers.nats_url("admin"))
+            watch_streams(services.bootstrap(servers), services.erase_people(servers), ports)
         )
         api_key = servers.secrets.demo.api_key if self.options.demo else None
         console.print_ready(self.base_url, servers.data.root, api_key)

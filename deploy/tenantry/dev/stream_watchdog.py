@@ -1,21 +1,15 @@
 """Creates the stream or a consumer again when it vanishes under a running stack.
 
 A service without its consumer is not ready and receives no events until the consumer exists again;
-then it continues by itself. The bootstrap program creates it, in a process of its own.
-
-Messages about deleted people are erased from the stream, as `tenantry bootstrap --watch` does.
+then it continues by itself. Messages about deleted people are erased from the stream, as `tenantry
+bootstrap --watch` does. Programs do both, in processes of their own: this one stays small.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Mapping
 
-from chassis.stream_erasure import erase_people
-from chassis.streams import connected
-from nats.errors import Error as NatsError
-
 from tenantry.dev import console
-from tenantry.dev.health_probe import failed_checks
+from tenantry.dev.health_probe import count_erased_people, failed_checks
 from tenantry.errors import ProgramFailed
 from tenantry.processes.process import Program, run_program
 
@@ -23,18 +17,22 @@ CHECK_SECONDS = 2.0
 CONFIRM_SECONDS = 0.5
 
 
-async def watch_streams(bootstrap: Program, ports: Mapping[str, int], nats_url: str) -> None:
-    """Runs until it is cancelled. `ports` are those of the services by name, `nats_url` names the
-    admin user.
-    """
-    await asyncio.gather(_watch(bootstrap, ports), _erase_people(nats_url))
+async def watch_streams(bootstrap: Program, erasure: Program, ports: Mapping[str, int]) -> None:
+    """Runs until it is cancelled. `ports` are those of the services by name."""
+    await asyncio.gather(_watch(bootstrap, ports), _erase_people(erasure, ports["webhooks"]))
 
 
-async def _erase_people(nats_url: str) -> None:
+async def _erase_people(erasure: Program, port: int) -> None:
+    """At first whatever was left, then whenever webhooks has named messages to erase."""
+    erased: int | None = -1
     while True:
-        with contextlib.suppress(NatsError, OSError, TimeoutError):
-            async with connected(nats_url) as client:
-                await erase_people(client.jetstream(), lambda _: None)
+        count = await count_erased_people(port)
+        if count not in (None, erased):
+            try:
+                await run_program(erasure)
+                erased = count
+            except ProgramFailed as failure:
+                console.print_note(f"{failure}: see {erasure.log}")
         await asyncio.sleep(CHECK_SECONDS)
 
 

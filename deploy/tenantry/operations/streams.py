@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from chassis import streams
 from chassis.nats_client import parse_nats_urls
+from chassis.stream_erasure import erase_people
 from chassis.telemetry import configure_logging
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
@@ -20,6 +21,12 @@ async def bootstrap(urls: str, replicas: int | None, subscribers: Sequence[str])
         await streams.bootstrap(_checked(urls), replicas, wanted)
     except (NatsError, OSError, TimeoutError) as error:
         raise _unavailable(urls, error) from None
+
+
+async def erase(urls: str) -> None:
+    """Erases the messages about people who have been deleted so far."""
+    async with connect(urls) as client:
+        await erase_people(client.jetstream(), lambda _: None, until_done=True)
 
 
 async def watch(urls: str, replicas: int | None, subscribers: Sequence[str]) -> None:

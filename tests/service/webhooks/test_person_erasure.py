@@ -12,7 +12,7 @@ from outbox.record import create_entry
 from service.webhooks.client import WebhooksClient, received
 from support.owner import TRACE
 from webhooks import person_erasure
-from webhooks.person_erasure import erase_people
+from webhooks.person_erasure import PersonErasure
 
 URL = "https://hooks.example.com/in"
 ADDRESS = "ada@example.com"
@@ -20,7 +20,7 @@ _PAYLOADS = "SELECT payload FROM events WHERE tenant_id = $1 AND type = $2 ORDER
 _ATTEMPT = """
 INSERT INTO attempts (tenant_id, delivery_id, number, created_at, webhook_id, at, duration_ms,
                       response_status, response_body, error)
-SELECT tenant_id, id, 1, created_at, webhook_id, now(), 1, 500, $2, NULL
+SELECT tenant_id, id, 99, created_at, webhook_id, now(), 1, 500, $2, NULL
   FROM deliveries WHERE tenant_id = $1
 """
 
@@ -40,7 +40,7 @@ async def count_with_address(client: WebhooksClient, tenant: str, kind: str) -> 
 
 
 async def erase(client: WebhooksClient) -> None:
-    await erase_people(client.pool, lambda: None)
+    await PersonErasure(client.pool, lambda: None).run()
 
 
 async def test_events_and_answers_of_the_user_are_erased_and_of_others_not(
