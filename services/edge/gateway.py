@@ -129,8 +129,8 @@ class Gateway:
         self._check_access(route, principal, context)
         body = b""
         if request.method not in ("GET", "HEAD"):
-            await self._claim_idempotency_key(route, request, context)
             context.if_match = _read_if_match(route, request)
+            await self._claim_idempotency_key(route, request, context)
             if not route.endpoint.reads_body:
                 body = await read_body(request, route.endpoint.media_type)
                 await self._check_after_body(request, context)

@@ -40,16 +40,19 @@ class Users(Resource):
         more = {"sessions": [], "organizations": organizations}
         return replace(expected, body=expected.body and expected.body | more)
 
+    def patch(self, request: Request, row: Row) -> Row:
+        """Another email is unverified."""
+        email = normalized("email", request.body.get("email", row["email"]))
+        return ({} if same_email(row, email) else {"email_verified": False}) | request.body
+
     def update(self, request: Request) -> Expected:
-        """Another email is unverified; invitations to the former one stay the user's."""
-        row, email = self.find(request), request.body.get("email")
-        is_moved = email is not None and not same_email(row, normalized("email", email))
-        if is_moved:
-            request.body = {"email_verified": False} | request.body
+        """Invitations to a former email stay the user's."""
+        before = self.find(request)
         expected = super().update(request)
-        for invitation in request.account.rows["invitations"].values() if is_moved else ():
-            if same_email(invitation, row["email"]):
-                invitation["_user"] = invitation["_user"] or row["id"]
+        after = request.account.find("users", request.ids)
+        for invitation in request.account.rows["invitations"].values():
+            if same_email(invitation, before["email"]) and not same_email(after, before["email"]):
+                invitation["_user"] = invitation["_user"] or before["id"]
         return expected
 
     def revoke_sessions(self, request: Request) -> Expected:

@@ -124,10 +124,14 @@ class Resource:
             return Expected(304)
         return Expected(body=self.show(request, request.ids, row))
 
+    def patch(self, request: Request, row: Row) -> Row:
+        """The body, and what follows from it."""
+        return request.body
+
     def update(self, request: Request) -> Expected:
         row = self.find(request)
         after, changes = dict(row), {}
-        for name, patch in request.body.items():
+        for name, patch in self.patch(request, row).items():
             after[name] = self.stored(name, merge_patch(row[name], patch))
             if not same_json(row[name], after[name]):
                 changes[name] = {"from": row[name], "to": after[name]}
