@@ -36,7 +36,7 @@ STEP_SECONDS = ACK_WAIT - 1.0
 """For one transaction; after the ack wait the server sends its messages again."""
 KEEP_SECONDS = 0.5
 """How often the server is told that the messages are still worked on."""
-SLOW_SECONDS = 60.0
+SLOW_SECONDS = 20.0
 """How long health tells of a transaction that took too long."""
 MAX_TRIES = 5
 RETRY_SECONDS = (1, 5, 15, 30)
@@ -55,7 +55,7 @@ class BatchProcessor:
 
     @property
     def is_slow(self) -> bool:
-        """Whether a transaction took too long within the last minute."""
+        """Whether a transaction took too long a moment ago."""
         return time.monotonic() < self._slow_until
 
     async def process(self, conn: Connection, messages: Sequence[Msg]) -> None:
