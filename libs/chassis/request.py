@@ -10,7 +10,7 @@ from contracts.calls import Call
 from contracts.context import Context
 from contracts.ids import is_id
 from contracts.models import Body, Query
-from contracts.problems import Problem, not_found
+from contracts.problems import MAX_ERRORS, Problem, not_found
 from contracts.quotas import QUOTAS, QuotaName
 from pydantic import ValidationError
 from typing_extensions import TypeVar
@@ -136,7 +136,7 @@ def _query(call: Call, context: Context) -> Query:
     if "cursor" in given and "page" in given:
         errors.append(_error("cursor", "conflict", "continues from a page: leave page out"))
     if errors:
-        raise _fields_problem(errors)
+        raise _fields_problem(errors, len(errors))
     try:
         return call.query.model_validate(given) if given else _empty_query(call.query)
     except ValidationError as error:
@@ -152,12 +152,12 @@ def _error(field_name: str, code: str, message: str) -> dict[str, str]:
     return {"field": field_name, "code": code, "message": message}
 
 
-def _fields_problem(errors: list[dict[str, str]]) -> Problem:
+def _fields_problem(errors: list[dict[str, str]], count: int) -> Problem:
     first = errors[0]
     detail = f"{first['field']}: {first['message']}"
-    if len(errors) > 1:
-        detail += f" (and {len(errors) - 1} more)"
-    return Problem("validation_failed", detail, errors=errors)
+    if count > 1:
+        detail += f" (and {count - 1} more)"
+    return Problem("validation_failed", detail, errors=errors, errors_count=count)
 
 
 _PLAIN = {
@@ -167,9 +167,10 @@ _PLAIN = {
 
 
 def field_errors(error: ValidationError, root: str) -> list[dict[str, str]]:
-    """The errors that pydantic found, in our words and without what the caller sent."""
+    """The first MAX_ERRORS that pydantic found, in our words and without what the caller sent."""
     found = []
-    for fault in error.errors(include_input=False, include_url=False, include_context=False):
+    faults = error.errors(include_input=False, include_url=False, include_context=False)
+    for fault in faults[:MAX_ERRORS]:
         name = ".".join(str(part) for part in fault["loc"]) or root
         code, message = _PLAIN.get(fault["type"], (fault["type"], fault["msg"]))
         if message.startswith("Input should be"):
@@ -184,7 +185,7 @@ def validation_problem(error: ValidationError, root: str) -> Problem:
     if errors[0]["code"] == "json_invalid":
         reason = errors[0]["message"].removeprefix("Invalid JSON: ")
         return Problem("malformed_json", f"The body is not valid JSON: {reason}.")
-    return _fields_problem(errors)
+    return _fields_problem(errors, error.error_count())
 
 
 def revalidate(model: type[Any], value: Any, field_name: str) -> Any:
@@ -195,4 +196,4 @@ def revalidate(model: type[Any], value: Any, field_name: str) -> Any:
         errors = field_errors(error, "")
         for each in errors:
             each["field"] = f"{field_name}.{each['field']}".rstrip(".")
-        raise _fields_problem(errors) from None
+        raise _fields_problem(errors, error.error_count()) from None

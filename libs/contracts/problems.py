@@ -59,7 +59,8 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's own word
     """A request that cannot be done, said to the caller.
 
     `code` is a key of PROBLEMS; `detail` one sentence that tells what to do; `errors` the fields at
-    fault; `extra` further members of the body (`retry_after` becomes a header too).
+    fault, of which `errors_count` were found if not all of them are given; `extra` further members
+    of the body (`retry_after` becomes a header too).
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's own word
         detail: str,
         *,
         errors: Sequence[Mapping[str, str]] = (),
+        errors_count: int | None = None,
         status: int | None = None,
         **extra: Any,
     ) -> None:
@@ -75,6 +77,7 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's own word
         self.code = code
         self.detail = detail
         self.errors = errors
+        self.errors_count = len(errors) if errors_count is None else errors_count
         self.extra = extra
         self.status = status or PROBLEMS[code][0]
 
@@ -89,17 +92,17 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's own word
             "request_id": request_id,
             "trace_id": trace_id,
         }
-        return body | list_errors(self.errors) | self.extra
+        return body | list_errors(self.errors, self.errors_count) | self.extra
 
 
-def list_errors(errors: Sequence[Mapping[str, str]]) -> dict[str, Any]:
-    """The members `errors`, at most MAX_ERRORS, and `errors_omitted` if there are more."""
+def list_errors(errors: Sequence[Mapping[str, str]], count: int) -> dict[str, Any]:
+    """The members `errors`, at most MAX_ERRORS, and `errors_omitted` if `count` is more."""
     if not errors:
         return {}
     shown = [
         {name: _shortened(text) for name, text in each.items()} for each in errors[:MAX_ERRORS]
     ]
-    omitted = len(errors) - len(shown)
+    omitted = count - len(shown)
     return {"errors": shown, "errors_omitted": omitted} if omitted else {"errors": shown}
 
 

@@ -2,10 +2,11 @@
 environment (`TENANTRY_QUOTAS` of the edge, JSON), and for one tenant by `quotas` of the tenant.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
+from contracts.fields import fault
 from contracts.problems import Problem
 
 QuotaValue = Annotated[int, Field(ge=0, le=1_000_000_000)]
@@ -27,6 +28,17 @@ QUOTAS: dict[QuotaName, int] = {
 }
 """What holds where nobody says otherwise. Keys count until they are revoked; only live sessions
 count, and beyond their quota the oldest is revoked."""
+
+
+def _check_size(value: Any) -> Any:
+    """Before anything looks at the members: a refusal of each costs more than reading it."""
+    if isinstance(value, dict) and len(value) > len(QUOTAS):
+        raise fault("too_long", f"must have at most {len(QUOTAS)} members")
+    return value
+
+
+Quotas = Annotated[dict[QuotaName, QuotaValue], BeforeValidator(_check_size)]
+ChangedQuotas = Annotated[dict[QuotaName, QuotaValue | None], BeforeValidator(_check_size)]
 
 
 def quota_exceeded(name: QuotaName, bound: int) -> Problem:

@@ -17,7 +17,7 @@ from contracts.fields import Instant, Name, Search, Slug
 from contracts.ids import ApiKeyId, TenantId
 from contracts.json_objects import Metadata
 from contracts.models import Body, DeleteQuery, ListQuery, Pagination, Resource, absent
-from contracts.quotas import QuotaName, QuotaValue
+from contracts.quotas import ChangedQuotas, Quotas
 from contracts.scopes import Scope
 
 TenantStatus = Literal["active", "suspended"]
@@ -46,7 +46,7 @@ class CreateTenant(Body):
     name: Name
     slug: Slug | None = None
     settings: Metadata = {}
-    quotas: dict[QuotaName, QuotaValue] = {}
+    quotas: Quotas = {}
 
 
 class CreatedTenant(Resource):
@@ -62,7 +62,7 @@ class UpdateTenant(Body):
     name: Name = absent()
     slug: Slug = absent()
     settings: dict[str, Any] = absent()
-    quotas: dict[QuotaName, QuotaValue | None] = absent()
+    quotas: ChangedQuotas = absent()
     status: TenantStatus = absent()
 
 

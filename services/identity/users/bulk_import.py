@@ -169,7 +169,8 @@ async def import_users(conn: Connection, request: Request[ImportUsers]) -> Reply
                     valid.append(_read_line(request, number, text, now))
                 except Problem as problem:
                     errors = problem.errors or [_error("line", problem.code, problem.detail)]
-                    results[number] = _failure(number, problem.code, errors)
+                    count = max(problem.errors_count, 1)
+                    results[number] = _failure(number, problem.code, errors, count)
             if writing is not None:
                 await writing
             writing = asyncio.create_task(_write(conn, request.tenant, valid, results))
@@ -227,13 +228,16 @@ def _taken(taken: TakenLine) -> dict[str, Any]:
         # The user who had the value has been deleted since.
         again = "was in the way of another user who is gone now: send the line again"
         code = "service_unavailable"
-        return _failure(taken.line, code, [_error("line", code, again)])
+        return _failure(taken.line, code, [_error("line", code, again)], 1)
     errors = [_error(name, f"{name}_taken", "is another user's") for name in names]
-    return _failure(taken.line, f"{names[0]}_taken", errors)
+    return _failure(taken.line, f"{names[0]}_taken", errors, len(errors))
 
 
-def _failure(line: int, code: str, errors: Sequence[Mapping[str, str]]) -> dict[str, Any]:
-    return {"line": line, "status": PROBLEMS[code][0], "code": code, **list_errors(errors)}
+def _failure(
+    line: int, code: str, errors: Sequence[Mapping[str, str]], count: int
+) -> dict[str, Any]:
+    shown = list_errors(errors, count)
+    return {"line": line, "status": PROBLEMS[code][0], "code": code, **shown}
 
 
 def _error(field: str, code: str, message: str) -> dict[str, str]:
