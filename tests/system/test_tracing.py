@@ -32,12 +32,12 @@ class Collector:
                 self.spans += [(names["service.name"], span) for span in scope.spans]
         return web.Response()
 
-    def of_trace(self) -> dict[str, Span]:
+    def of_trace(self, trace: str = TRACE) -> dict[str, Span]:
         """By `process span`."""
         return {
             f"{process} {span.name}": span
             for process, span in self.spans
-            if span.trace_id.hex() == TRACE
+            if span.trace_id.hex() == trace
         }
 
 
@@ -56,9 +56,11 @@ async def collector() -> AsyncIterator[Collector]:
         await runner.cleanup()
 
 
+EDGE = "tenantry-edge POST /v1/admin/organizations"
+SERVICE = "tenantry-identity identity.create_organization"
 WAY = {
-    "tenantry-edge POST /v1/admin/organizations",
-    "tenantry-identity identity.create_organization",
+    EDGE,
+    SERVICE,
     "tenantry-identity publish",
     "tenantry-audit process",
     "tenantry-webhooks process",
@@ -94,3 +96,31 @@ async def test_a_change_its_event_and_its_webhook_are_one_trace(tmp_path: Path) 
     assert service.parent_span_id == edge.span_id
     for name in WAY - {f"tenantry-edge {edge.name}", f"tenantry-identity {service.name}"}:
         assert spans[name].parent_span_id == service.span_id, name
+
+
+async def test_a_request_without_a_parent_begins_its_trace(tmp_path: Path) -> None:
+    async with (
+        collector() as here,
+        running_stack(
+            tmp_path,
+            "--no-demo",
+            OTEL_EXPORTER_OTLP_ENDPOINT=here.url,
+            OTEL_BSP_SCHEDULE_DELAY="200",
+        ) as stack,
+        ClientSession() as http,
+    ):
+        api = await new_tenant(http, stack.url, stack.ready["operator_key"])
+        made = await api("POST", "/v1/admin/organizations", {"name": "Acme"})
+        assert made.status == 201
+        _, trace, told, _ = made.headers["traceparent"].split("-")
+
+        async def arrived() -> bool:
+            return here.of_trace(trace).keys() >= {EDGE, SERVICE}
+
+        await until(arrived)
+        spans = here.of_trace(trace)
+    assert spans[EDGE].parent_span_id == b""
+    assert spans[EDGE].span_id.hex() == told
+    assert spans[SERVICE].parent_span_id == spans[EDGE].span_id
+    for name, span in spans.items():
+        assert name == EDGE or span.parent_span_id in {each.span_id for each in spans.values()}
