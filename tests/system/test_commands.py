@@ -237,6 +237,41 @@ async def test_a_failure_names_the_way_out(
     assert said in ran.err
 
 
+OPERATOR = {"TENANTRY_OPERATOR_KEY": "k", "TENANTRY_API_KEY": "k"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("events", "republish", "--since=0001-01-01T00:00:00+05:00"), 2, "is no time"),
+        (("audit", "export", "--since=0001-01-01T00:00:00+05:00"), 2, "is no time"),
+        (
+            ("keys", "create", "web", "--name=x", "--expires=9999-12-31T23:59:59-05:00"),
+            2,
+            "is no time",
+        ),
+        (("tenant", "list", "--url=http://127.0.0.1:99999"), 2, "is no URL"),
+        (("tenant", "list", "--url=http://127.0.0.1:x"), 2, "is no URL"),
+        (("tenant", "list", "--url=http://[::1"), 2, "is no URL"),
+        (("tenant", "list", "--url=http://a..b"), 2, "is no URL"),
+        (("doctor", "--url=http://[::1"), 1, "is no URL"),
+        (("tenant", "list", "--url=http://nohost.invalid"), 1, "no answer from"),
+        (("welcome", "--keep=folder"), 2, "Is a directory"),
+        (("welcome", "--keep=binary"), 2, "not UTF-8"),
+        (("dev", "--ready-file=folder"), 1, "is a folder"),
+    ],
+)
+async def test_an_ordinary_mistake_is_not_unforeseen(
+    tmp_path: Path, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "binary").write_bytes(b"\xff")
+    ran = await tenantry(*arguments, folder=tmp_path, **OPERATOR)
+    assert ran.code == code, ran
+    assert said in ran.err + ran.out
+    assert "TENANTRY_TRACEBACK" not in ran.err
+
+
 async def test_a_refused_credential_is_said_for_people_and_for_scripts(stack: Stack) -> None:
     url = f"--url={stack.url}"
     people = await tenantry("tenant", "list", url, TENANTRY_OPERATOR_KEY="wrong")
