@@ -3,13 +3,13 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
+import pytest
 from aiohttp import ClientSession, web
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from support.api import new_tenant
-from support.stack import running_stack
+from support.stack import Stack, running_stack
 from support.waiting import until
 from support.webhook_receiver import webhook_receiver
 
@@ -68,18 +68,28 @@ WAY = {
 }
 
 
-async def test_a_change_its_event_and_its_webhook_are_one_trace(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+async def traced(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[tuple[Collector, Stack]]:
+    """A running product that sends its spans to the collector."""
     async with (
         collector() as here,
         running_stack(
-            tmp_path,
+            tmp_path_factory.mktemp("traced"),
             "--no-demo",
             OTEL_EXPORTER_OTLP_ENDPOINT=here.url,
             OTEL_BSP_SCHEDULE_DELAY="200",
         ) as stack,
-        webhook_receiver() as endpoint,
-        ClientSession() as http,
     ):
+        yield here, stack
+
+
+async def test_a_change_its_event_and_its_webhook_are_one_trace(
+    traced: tuple[Collector, Stack],
+) -> None:
+    here, stack = traced
+    async with webhook_receiver() as endpoint, ClientSession() as http:
         api = await new_tenant(http, stack.url, stack.ready["operator_key"])
         hook = {"url": endpoint.url, "events": ["organization.*"]}
         assert (await api("POST", "/v1/admin/webhooks", hook)).status == 201
@@ -98,17 +108,11 @@ async def test_a_change_its_event_and_its_webhook_are_one_trace(tmp_path: Path) 
         assert spans[name].parent_span_id == service.span_id, name
 
 
-async def test_a_request_without_a_parent_begins_its_trace(tmp_path: Path) -> None:
-    async with (
-        collector() as here,
-        running_stack(
-            tmp_path,
-            "--no-demo",
-            OTEL_EXPORTER_OTLP_ENDPOINT=here.url,
-            OTEL_BSP_SCHEDULE_DELAY="200",
-        ) as stack,
-        ClientSession() as http,
-    ):
+async def test_a_request_without_a_parent_begins_its_trace(
+    traced: tuple[Collector, Stack],
+) -> None:
+    here, stack = traced
+    async with ClientSession() as http:
         api = await new_tenant(http, stack.url, stack.ready["operator_key"])
         made = await api("POST", "/v1/admin/organizations", {"name": "Acme"})
         assert made.status == 201
