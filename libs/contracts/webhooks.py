@@ -6,7 +6,7 @@ from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from contracts.calls import Call
-from contracts.events import EVENT_TYPES, Changes, Event, EventData, matches
+from contracts.events import CONTENT_TYPE, EVENT_TYPES, Changes, Event, EventData, matches
 from contracts.examples import example_event
 from contracts.fields import Description, FromDay, Instant, UntilDay, fault
 from contracts.ids import DeliveryId, EventId, WebhookId
@@ -15,6 +15,8 @@ from contracts.users import UserCreated
 
 WebhookStatus = Literal["active", "disabled"]
 DeliveryStatus = Literal["pending", "succeeded", "failed"]
+ContentType = Literal["application/cloudevents+json", "application/json"]
+"""What the bodies of a webhook are called: an SDK of CloudEvents looks for the first."""
 TEST_EVENT = "webhook.test"
 
 
@@ -67,6 +69,8 @@ class Webhook(Resource):
     description: str | None = Field(examples=["Feeds the billing system"])
     events: list[str] = Field(examples=[["organization.*", "user.created"]])
     ignore_actor_ids: list[str] = Field(examples=[[]])
+    # Events of older releases lack it.
+    content_type: ContentType = Field(default="application/json", examples=[CONTENT_TYPE])
     status: WebhookStatus = Field(examples=["active"])
     disabled_reason: str | None = Field(examples=[None])
     version: int = Field(examples=[1])
@@ -90,6 +94,7 @@ class CreateWebhook(Body):
     events: EventPatterns
     description: Description | None = None
     ignore_actor_ids: ActorIds = []
+    content_type: ContentType = CONTENT_TYPE
 
 
 class UpdateWebhook(Body):
@@ -97,6 +102,7 @@ class UpdateWebhook(Body):
     events: EventPatterns = absent()
     description: Description | None = absent()
     ignore_actor_ids: ActorIds = absent()
+    content_type: ContentType = absent()
     status: WebhookStatus = absent()
 
 
