@@ -1,0 +1,82 @@
+#!/bin/sh
+# Installs the pinned requirements into a virtual environment, with the first Python that fits.
+#   install.sh python [PYTHON]        prints the Python, and on stderr which version it is
+#   install.sh run|dev VENV [PYTHON]  what runs; or what tests, too
+# VENV/installed-* are written last: without them an environment is half made, and made anew.
+set -eu
+
+FITS='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))'
+VERSION='import sys; print("%d.%d" % sys.version_info[:2])'
+
+find_python() { # [PYTHON]: one that has venv goes before one that lacks it
+  candidates=${1:-"python3.11 python3.12 python3.13 python3.14 python3"}
+  for module in ensurepip sys; do
+    for each in $candidates; do
+      if "$each" -c "$FITS" 2>/dev/null && "$each" -c "import $module" 2>/dev/null; then
+        echo "$each"
+        return
+      fi
+    done
+  done
+  echo "Python 3.11 to 3.14 is needed; found none as $candidates. Install one, or set PYTHON=..." >&2
+  exit 1
+}
+
+create_environment() { # VENV [PYTHON]
+  python=$(find_python "${2:-}")
+  version=$("$python" -c "$VERSION")
+  if ! "$python" -c 'import ensurepip' 2>/dev/null; then
+    echo "$python (Python $version) cannot create a virtual environment. Install its venv; on Debian and Ubuntu:" >&2
+    echo "    sudo apt install python$version-venv" >&2
+    exit 1
+  fi
+  echo "Using $(command -v "$python"), Python $version. Creating $1" >&2
+  rm -rf "$1"
+  "$python" -m venv "$1"
+}
+
+show_progress() { # pip's lines, as one that is written over; in a log, as one at the end
+  awk -v tty="$1" '
+    /^ *(Downloading|Using cached) .*\([0-9.]+ [kM]B\)/ {
+      count++
+      size = $NF; unit = $NF
+      match($0, /\([0-9.]+ [kM]B\)/)
+      split(substr($0, RSTART + 1, RLENGTH - 2), part, " ")
+      total += part[1] / (part[2] == "kB" ? 1000 : 1)
+      name = $0; sub(/^ *(Downloading|Using cached) */, "", name); sub(/-[0-9].*/, "", name)
+      if (tty) printf "\r  %3d packages, %3d MB: %-40.40s", count, total, name
+    }
+    /^Installing collected/ { printf "%s  %3d packages, %3d MB. Unpacking%-40s\n", (tty ? "\r" : ""), count, total, "" }
+    { fflush() }'
+}
+
+install() { # VENV NAME REQUIREMENTS...: pip tells its errors on stderr
+  venv=$1 name=$2
+  shift 2
+  if [ -t 1 ]; then tty=1; else tty=0; fi
+  {
+    "$venv/bin/python" -m pip install --disable-pip-version-check --progress-bar off --require-hashes "$@" &&
+      "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . &&
+      touch "$venv/installed-$name"
+  } | show_progress "$tty"
+  [ -f "$venv/installed-$name" ]
+}
+
+case $1 in
+python)
+  python=$(find_python "${2:-}")
+  echo "Using $(command -v "$python"), Python $("$python" -c "$VERSION")" >&2
+  echo "$python"
+  ;;
+run)
+  [ -f "$2/installed-run" ] && "$2/bin/python" -c '' 2>/dev/null || create_environment "$2" "${3:-}"
+  rm -f "$2/installed-run" "$2/installed-dev"
+  echo "Installing what runs into $2 (once)"
+  install "$2" run -r requirements/run.txt -r requirements/build.txt
+  ;;
+dev)
+  rm -f "$2/installed-dev"
+  echo "Installing what tests into $2 (once)"
+  install "$2" dev -r requirements/dev.txt
+  ;;
+esac
