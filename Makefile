@@ -11,7 +11,10 @@ PIN := $(BIN)/uv pip compile --universal --generate-hashes --no-header --no-anno
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
-$(RUN): requirements/run.txt requirements/build.txt pyproject.toml
+# When the machine's Python was replaced, the link to it leads nowhere.
+$(BIN)/python: ;
+
+$(RUN): requirements/run.txt requirements/build.txt pyproject.toml $(BIN)/python
 	@deploy/install.sh run $(VENV) $(PYTHON)
 
 $(TESTS): $(RUN) requirements/dev.txt

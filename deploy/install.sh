@@ -2,7 +2,8 @@
 # Installs the pinned requirements into a virtual environment, with the first Python that fits.
 #   install.sh python [PYTHON]        prints the Python, and on stderr which version it is
 #   install.sh run|dev VENV [PYTHON]  what runs; or what tests, too
-# VENV/installed-* are written last: without them an environment is half made, and made anew.
+# VENV/installed-* are written last. Without installed-run an environment is half made, and made
+# anew; without installed-dev its packages that are half made are installed again.
 set -eu
 
 FITS='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))'
@@ -35,31 +36,46 @@ create_environment() { # VENV [PYTHON]
   "$python" -m venv "$1"
 }
 
-show_progress() { # pip's lines, as one that is written over; in a log, as one at the end
-  awk -v tty="$1" '
-    /^ *(Downloading|Using cached) .*\([0-9.]+ [kM]B\)/ {
-      count++
-      size = $NF; unit = $NF
-      match($0, /\([0-9.]+ [kM]B\)/)
-      split(substr($0, RSTART + 1, RLENGTH - 2), part, " ")
-      total += part[1] / (part[2] == "kB" ? 1000 : 1)
-      name = $0; sub(/^ *(Downloading|Using cached) */, "", name); sub(/-[0-9].*/, "", name)
-      if (tty) printf "\r  %3d packages, %3d MB: %-40.40s", count, total, name
-    }
-    /^Installing collected/ { printf "%s  %3d packages, %3d MB. Unpacking%-40s\n", (tty ? "\r" : ""), count, total, "" }
-    { fflush() }'
+show_progress() { # pip's lines as one that is written over; in a log, as one at the end
+  count=0 kilobytes=0 name=
+  while read -r line; do
+    case $line in
+    *.metadata*) ;;
+    Downloading*B\) | "Using cached"*B\))
+      size=${line##*\(} name=${line% (*} name=${name##* } name=${name%%-*} count=$((count + 1))
+      case $size in
+      *MB\)) kilobytes=$((kilobytes + ${size%%.*} * 1000)) ;;
+      *kB\)) size=${size%% *} kilobytes=$((kilobytes + ${size%%.*})) ;;
+      esac
+      [ -z "$1" ] || printf '\r  %3d packages, %3d MB: %-40.40s' $count $((kilobytes / 1000)) "$name"
+      ;;
+    "Installing collected"*)
+      printf "${1:+\\r}  %3d packages, %3d MB. Unpacking%-40s\n" $count $((kilobytes / 1000)) ""
+      ;;
+    esac
+  done
 }
 
 install() { # VENV NAME REQUIREMENTS...: pip tells its errors on stderr
   venv=$1 name=$2
   shift 2
-  if [ -t 1 ]; then tty=1; else tty=0; fi
+  if [ -t 1 ]; then tty=1; else tty=; fi
   {
     "$venv/bin/python" -m pip install --disable-pip-version-check --progress-bar off --require-hashes "$@" &&
-      "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . &&
+      { [ "$name" != run ] || install_project "$venv"; } &&
       touch "$venv/installed-$name"
   } | show_progress "$tty"
   [ -f "$venv/installed-$name" ]
+}
+
+install_project() { # VENV
+  "$1/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+}
+
+forget_half_made_packages() { # VENV: pip writes INSTALLER when all files of a package are there
+  for info in "$1"/lib/python*/site-packages/*.dist-info; do
+    [ -f "$info/INSTALLER" ] || rm -rf "$info"
+  done
 }
 
 case $1 in
@@ -76,6 +92,7 @@ run)
   ;;
 dev)
   rm -f "$2/installed-dev"
+  forget_half_made_packages "$2"
   echo "Installing what tests into $2 (once)"
   install "$2" dev -r requirements/dev.txt
   ;;
