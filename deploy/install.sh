@@ -42,10 +42,11 @@ show_progress() { # pip's lines as one that is written over; in a log, as one at
     case $line in
     *.metadata*) ;;
     Downloading*B\) | "Using cached"*B\))
-      size=${line##*\(} name=${line% (*} name=${name##* } name=${name%%-*} count=$((count + 1))
+      name=${line% (*} name=${name##* } name=${name%%-*} count=$((count + 1))
+      size=${line##*\(} number=${size%% *}
       case $size in
-      *MB\)) kilobytes=$((kilobytes + ${size%%.*} * 1000)) ;;
-      *kB\)) size=${size%% *} kilobytes=$((kilobytes + ${size%%.*})) ;;
+      *MB\)) kilobytes=$((kilobytes + ${number%.*} * 1000 + ${number#*.} * 100)) ;;
+      *kB\)) kilobytes=$((kilobytes + ${number%.*})) ;;
       esac
       [ -z "$1" ] || printf '\r  %3d packages, %3d MB: %-40.40s' $count $((kilobytes / 1000)) "$name"
       ;;
