@@ -132,8 +132,8 @@ async def test_a_user_with_very_many_parts_is_shown_with_the_first_hundred_and_w
     await client.pool.execute(
         "WITH made AS (INSERT INTO organizations (tenant_id, id, name, slug, settings, metadata,"
         " member_count, version, created_at, updated_at)"
-        " SELECT $1, 'org_' || lpad(n::text, 26, '0'), 'Acme ' || n, 'acme-' || n, '{}', '{}', 1, 1,"
-        " now(), now() FROM generate_series(1, 850) n RETURNING id)"
+        " SELECT $1, 'org_' || lpad(n::text, 26, '0'), 'Acme ' || n, 'acme-' || n, '{}', '{}', 1,"
+        " 1, now(), now() FROM generate_series(1, 850) n RETURNING id)"
         " INSERT INTO members (tenant_id, organization_id, user_id, role, permissions, joined_at)"
         " SELECT $1, id, $2, 'member', '{}', now() - right(id, 3)::int * interval '1 s'"
         " FROM made",
