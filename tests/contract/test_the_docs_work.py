@@ -1,7 +1,7 @@
 """The documentation cannot rot: its commands run, and it names what there is, all of it, alone.
 
-Blocks marked `bash` and `python` are run here, page by page beside one product, and the `text` or
-`json` right behind one is what it says. What is marked `console` cannot be run here.
+Of a page that begins with docs/examples/api.sh, blocks of `bash` and `python` are run here, in order,
+and the `text` or `json` right behind one is what it says. A block of `console` cannot be run here.
 """
 
 import asyncio
@@ -25,7 +25,8 @@ README = ROOT / "README.md"
 PAGES = [README, ROOT / "SECURITY.md", *sorted(DOCS.rglob("*.md"))]
 # The endpoint of this page exists only where tests/system/test_adding_a_service.py adds it.
 API_PAGES = [page for page in PAGES if page.name != "adding-a-service.md"]
-PASTED = [page for page in PAGES if "\n```bash\n" in page.read_text()]
+PREAMBLE = ". docs/examples/api.sh\n"
+PASTED = [page for page in PAGES if page == README or PREAMBLE in page.read_text()]
 END = "=== end of the block ==="
 VARYING = ("sequence", "length", "total", "queued", "duration_ms")
 TIME = re.compile(r'"\d{4}-\d\d-\d\dT')
@@ -139,7 +140,7 @@ def test_a_block_of_commands_has_no_prompt(page: Path) -> None:
 
 def test_every_page_of_the_api_begins_with_the_variables() -> None:
     for page in (DOCS / "api").glob("*.md"):
-        assert blocks(page, "bash")[0] == ". docs/examples/api.sh\n", page
+        assert blocks(page, "bash")[0] == PREAMBLE, page
 
 
 def test_the_pages_name_every_endpoint_and_no_other() -> None:
