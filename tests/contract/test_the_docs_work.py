@@ -1,6 +1,6 @@
 """The documentation cannot rot: its commands run, and it names what there is, all of it, alone.
 
-Of a page that begins with docs/examples/api.sh, blocks of `bash` and `python` are run here, in order,
+Of a page that begins with docs/examples/api.sh, `bash` and `python` blocks are run here, in order,
 and the `text` or `json` right behind one is what it says. A block of `console` cannot be run here.
 """
 
