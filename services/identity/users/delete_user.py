@@ -20,10 +20,10 @@ from contracts.context import Context
 from contracts.invitations import Invitation, InvitationRevoked
 from contracts.members import MemberRemoved
 from contracts.models import Body
-from contracts.problems import Problem, not_found
+from contracts.problems import not_found
 from contracts.users import DeleteUserQuery, UserDeleted
 from outbox.record import OutboxEntry, create_entry, record
-from sqlalchemy import bindparam, delete, exists, func, or_, select, update
+from sqlalchemy import bindparam, delete, func, or_, select, update
 
 from identity.sessions import sessions
 from identity.tables import (
@@ -35,6 +35,7 @@ from identity.tables import (
     MemberRow,
     UserRow,
 )
+from identity.users import owners
 
 _USER = (USERS.c.tenant_id == bindparam("tenant_id"), USERS.c.id == bindparam("user_id"))
 _MEMBERSHIPS = (
@@ -48,7 +49,7 @@ _INVITATIONS = (
         INVITATIONS.c.user_id == bindparam("user_id"),
     ),
 )
-_OTHERS = MEMBERS.alias("others")
+ADVICE = "Name another owner first, or repeat with force=true."
 
 GET = Statement(select(USERS.c.email, USERS.c.version).where(*_USER), UserRow)
 LOCK = Statement(select(USERS.c.email, USERS.c.version).where(*_USER).with_for_update(), UserRow)
@@ -61,21 +62,6 @@ LOCK_ORGANIZATIONS = Statement(
     )
     .order_by(ORGANIZATIONS.c.id)
     .with_for_update(key_share=True)
-)
-GET_ORGANIZATION_OWNED_ALONE = Statement(
-    select(MEMBERS.c.organization_id)
-    .where(
-        *_MEMBERSHIPS,
-        MEMBERS.c.role == "owner",
-        ~exists().where(
-            _OTHERS.c.tenant_id == MEMBERS.c.tenant_id,
-            _OTHERS.c.organization_id == MEMBERS.c.organization_id,
-            _OTHERS.c.role == "owner",
-            _OTHERS.c.user_id != MEMBERS.c.user_id,
-        ),
-    )
-    .order_by(MEMBERS.c.organization_id)
-    .limit(1)
 )
 _removed = (
     delete(MEMBERS)
@@ -123,11 +109,12 @@ async def delete_user(conn: Connection, request: Request[Body, DeleteUserQuery])
     if user is None:
         raise not_found()
     check_version(request.context, user.version)
+    if not dry_run:
+        await LOCK_ORGANIZATIONS.fetch_all(conn, **key)
+    if not request.query.force:
+        await owners.check_owned(conn, key, ADVICE)
     if dry_run:
         return await _preview(conn, key, user.email)
-    await LOCK_ORGANIZATIONS.fetch_all(conn, **key)
-    if not request.query.force:
-        await _check_owners(conn, key)
     context = request.context
     entries = await _delete_memberships(conn, context, key)
     entries += await sessions.revoke_all_of_user(conn, context, key["user_id"], "user_deleted")
@@ -153,17 +140,6 @@ async def _preview(conn: Connection, key: Mapping[str, str], email: str) -> Repl
         "invitations": await COUNT_INVITATIONS.fetch_value(conn, **key, email=email, now=now),
     }
     return Reply(json_bytes({"would_delete": would_delete}))
-
-
-async def _check_owners(conn: Connection, key: Mapping[str, str]) -> None:
-    """Raises Problem (409) if an organization would have no owner."""
-    organization_id = await GET_ORGANIZATION_OWNED_ALONE.fetch_value(conn, **key)
-    if organization_id is not None:
-        raise Problem(
-            "last_owner",
-            f"The user is the last owner of {organization_id}. Name another owner first, "
-            "or repeat with force=true.",
-        )
 
 
 async def _delete_memberships(
