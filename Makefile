@@ -102,6 +102,10 @@ images: ## Build the images: tenantry/tenantry, tenantry/edge, and one for each 
 compose-test: install ## Run docker-compose.yml for real, and test it: needs a Docker engine
 	@TENANTRY_COMPOSE_TEST=1 $(BIN)/python -m pytest -s -rs tests/containers $(ARGS)
 
+.PHONY: sdk-test
+sdk-test: install ## Generate clients in TypeScript, Go and Java and compile them: with Node, Go and a JDK with Maven
+	@TENANTRY_SDK_TEST=1 $(BIN)/python -m pytest -v -rs tests/sdk $(ARGS)
+
 .PHONY: clean
 clean: ## Remove .venv and the data of `make run`
 	@rm -rf $(VENV) .tenantry
