@@ -1,6 +1,6 @@
 """Receives webhooks of Tenantry on a port of this machine, and shows those that are genuine.
 
-    WEBHOOK_SECRET=whsec_... python receiver.py PORT [COUNT]
+    WEBHOOK_SECRET=whsec_... .venv/bin/python docs/examples/receiver.py PORT [COUNT]
 
 Needs the package `standardwebhooks` alone. Ends after COUNT events, or by Ctrl-C.
 """
@@ -54,4 +54,6 @@ def main(port: int, count: float = float("inf")) -> None:
 
 
 if __name__ == "__main__":
+    if not Receiver.secret or not sys.argv[1:]:
+        sys.exit("Set WEBHOOK_SECRET to the secret of the webhook, and give a port.")
     main(*map(int, sys.argv[1:3]))

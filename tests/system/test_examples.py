@@ -53,6 +53,11 @@ async def test_the_application_says_what_it_lacks(stack: Stack) -> None:
     assert (done.returncode, done.stderr[:20]) == (1, "UnauthenticatedError")
 
 
+async def test_the_receiver_says_what_it_lacks() -> None:
+    done = await asyncio.to_thread(run, "receiver.py", {})
+    assert (done.returncode, done.stderr[:18]) == (1, "Set WEBHOOK_SECRET")
+
+
 async def test_the_subscriber_hears_each_user_also_of_its_absence(
     stack: Stack, api: Api, tmp_path: Path
 ) -> None:
