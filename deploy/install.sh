@@ -20,6 +20,7 @@ find_python() { # [PYTHON]: one that has venv goes before one that lacks it
     done
   done
   echo "Python 3.11 to 3.14 is needed; found none as $candidates. Install one, or set PYTHON=..." >&2
+  command -v python3 >/dev/null || echo "On Debian and Ubuntu: sudo apt install python3-venv" >&2
   exit 1
 }
 

@@ -15,16 +15,23 @@ import orjson
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from edge import asyncapi
+from edge.http.request import prefers
 
 _STATIC = Path(fastapi_offline.__file__).parent / "static"
 _STATIC_TYPES = {
     "swagger-ui-bundle.js": "text/javascript",
     "swagger-ui.css": "text/css",
     "favicon.png": "image/png",
+}
+_LINKS = {
+    "documentation": "/docs",
+    "openapi": "/openapi.json",
+    "asyncapi": "/asyncapi.json",
+    "health": "/health",
 }
 _CLOSED = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 _PAGE = f"{_CLOSED}; connect-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'"
@@ -61,7 +68,8 @@ class Document:
 
 
 def document_routes(app: FastAPI) -> Iterator[Route]:
-    """The OpenAPI and AsyncAPI documents, and the page that shows the former."""
+    """The OpenAPI and AsyncAPI documents, the page that shows the former, and what names them."""
+    yield _start_route(app)
     openapi = orjson.dumps(app.openapi())
     yield _route("/openapi.json", lambda: openapi, "application/json")
     yield _route("/asyncapi.json", lambda: orjson.dumps(asyncapi.document()), "application/json")
@@ -87,6 +95,23 @@ def _route(path: str, make: Callable[[], bytes], media_type: str, policy: str = 
         return await document(request)
 
     return Route(path, get)
+
+
+def _start_route(app: FastAPI) -> Route:
+    """The links to the documents; a browser is sent to the page."""
+    links = orjson.dumps({"name": app.title, "version": app.version, "links": _LINKS})
+    document = Document(lambda: links, "application/json")
+    headers = {"Vary": "Accept", "Content-Security-Policy": _CLOSED, "X-Frame-Options": "DENY"}
+
+    async def get(request: Request) -> Response:
+        accept = ",".join(request.headers.getlist("accept"))
+        if prefers(accept, "text/html", "application/json"):
+            return RedirectResponse(_LINKS["documentation"], 302, headers)
+        response = await document(request)
+        response.headers["Vary"] = "Accept"
+        return response
+
+    return Route("/", get)
 
 
 def _script_hashes(html: str) -> str:

@@ -4,7 +4,7 @@ import pytest
 from security.raw_http import send_raw
 from support.api import Api
 
-DOCUMENTS = ("/docs", "/openapi.json", "/asyncapi.json")
+DOCUMENTS = ("/", "/docs", "/openapi.json", "/asyncapi.json")
 
 
 @pytest.mark.parametrize("hosts", [b"", b"Host: x\r\nHost: x\r\n", b"host: x\r\nHOST: y\r\n"])
@@ -59,3 +59,24 @@ async def test_a_document_is_sent_once_to_who_has_it(anyone: Api, path: str) -> 
 
 async def test_metrics_are_not_on_the_port_of_the_api(anyone: Api) -> None:
     assert (await anyone("GET", "/metrics")).status == 404
+
+
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+
+
+async def test_a_browser_is_sent_to_the_documentation(anyone: Api) -> None:
+    answer = await anyone("GET", "/", accept=BROWSER)
+    assert (answer.status, answer.headers["Location"]) == (302, "/docs")
+    assert answer.headers["Vary"] == "Accept"
+    assert answer.headers["X-Frame-Options"] == "DENY"
+
+
+@pytest.mark.parametrize("accept", ["*/*", "application/json", "text/html;q=0, */*"])
+async def test_everyone_else_is_told_where_the_documents_are(anyone: Api, accept: str) -> None:
+    answer = await anyone("GET", "/", accept=accept)
+    assert answer.status == 200
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.headers["Vary"] == "Accept"
+    assert answer.body["name"] == "Tenantry"
+    for path in answer.body["links"].values():
+        assert (await anyone("GET", path)).status == 200

@@ -130,10 +130,16 @@ def test_a_second_start_on_one_folder_is_refused(running: Stack, tmp_path: Path)
     assert running.process.poll() is None
 
 
-def test_a_taken_port_is_named_with_the_way_out(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("caller", "way_out"),
+    [({}, "another with --port"), ({"TENANTRY_FROM_MAKE": "1"}, 'make run ARGS="--port')],
+)
+def test_a_taken_port_is_named_with_the_way_out(
+    tmp_path: Path, caller: dict[str, str], way_out: str
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with dev_stack(tmp_path, f"--port={port}") as stack:
+        with dev_stack(tmp_path, f"--port={port}", **caller) as stack:
             assert stack.process.wait(30) == 1
     assert f"port {port} is taken" in stack.output
-    assert "--port" in stack.output
+    assert way_out in stack.output
