@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from contracts.topology import SERVICE_NAMES
 from support.stack import Ran, Stack, running_stack, tenantry
 from support.waiting import until
 from tenantry.checks import run_checks
+from tenantry.checks.causes import CLOCK, NEEDS, POSTGRES
 from tenantry.checks.redis import check_redis
 from tenantry.installation import Installation
 from tenantry.servers.ports import HOST
@@ -131,6 +133,9 @@ async def test_nothing_is_named_when_nothing_is_wrong(stack: Stack) -> None:
     ran = await examine(stack)
     assert (ran.code, ran.json["root_cause"]) == (0, None), ran.json
     assert {each["status"] for each in ran.json["checks"]} == {"ok"}, ran.json
+    names = {f"{each['check']} of {each['of']}" for each in ran.json["checks"]}
+    only_when_broken = {POSTGRES, CLOCK, "request of operator"}
+    assert NEEDS.keys() | set(chain.from_iterable(NEEDS.values())) <= names | only_when_broken
 
 
 @pytest.mark.parametrize(
