@@ -78,9 +78,17 @@ def revisions(service: str) -> list[str]:
     return [each.revision for each in script.walk_revisions()]
 
 
+def pending_after(service: str, current: str | None) -> list[str]:
+    """The revisions after that of a database, oldest first; needs no connection."""
+    return _after(ScriptDirectory.from_config(_config(service)), current)
+
+
 def _missing(script: ScriptDirectory, connection: Connection) -> list[str]:
+    return _after(script, MigrationContext.configure(connection).get_current_revision())
+
+
+def _after(script: ScriptDirectory, current: str | None) -> list[str]:
     """None when the database is at a revision that a later release made: they are numbered."""
-    current = MigrationContext.configure(connection).get_current_revision()
     known = [each.revision for each in script.walk_revisions()]
     if current is not None and current not in known and current > max(known):
         return []

@@ -236,7 +236,7 @@ async def test_the_doctor_finds_a_running_product_well(stack: Stack) -> None:
     kinds = {each["check"] for each in ran.json["checks"]}
     assert kinds == {
         *("configuration", "connection", "clock", "migrations", "streams", "events", "health"),
-        *("credential", "rights"),
+        *("credential", "disk", "rights"),
     }
     assert {each["status"] for each in ran.json["checks"]} == {"ok"}
     assert "Nothing failed" in (await tenantry("doctor", data(stack))).out

@@ -2,9 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from asyncpg import Connection
+from chassis.migrations import pending_after
 from contracts.topology import SERVICE_NAMES
 
 from tenantry.checks.result import (
@@ -13,6 +15,7 @@ from tenantry.checks.result import (
     CheckResult,
     check_clock,
     failed,
+    log_of,
     ok,
     skipped,
     warning,
@@ -20,8 +23,8 @@ from tenantry.checks.result import (
 from tenantry.errors import CommandFailed
 from tenantry.installation import Installation
 from tenantry.operations.databases import connect
-from tenantry.operations.migrations import pending
 
+DEFAULT_PORT = 5432
 OLDEST = 160_000
 LATE_SECONDS = 60.0
 _NOW = "SELECT extract(epoch FROM clock_timestamp())::float8"
@@ -31,36 +34,73 @@ SELECT datname FROM pg_database
    AND has_database_privilege(datname, 'CONNECT') ORDER BY 1
 """
 _TEMPORARY = "SELECT has_database_privilege(current_database(), 'TEMPORARY')"
+_HAS_REVISION = "SELECT to_regclass('alembic_version') IS NOT NULL"
+_REVISION = "SELECT version_num FROM alembic_version"
 _DEAD = "SELECT count(*) FROM dead_letters"
 
 
+@dataclass
+class _Look:
+    """At one database. `away` says why its server did not answer."""
+
+    results: list[CheckResult]
+    away: str | None = None
+
+
 async def check_databases(installation: Installation) -> list[CheckResult]:
-    parts = await asyncio.gather(*(_check_database(installation, each) for each in SERVICE_NAMES))
-    schemas = await asyncio.gather(*(_check_schema(installation, each) for each in SERVICE_NAMES))
-    results = [result for part in parts for result in part]
+    looks, schemas = await asyncio.gather(
+        asyncio.gather(*(_look_at(installation, service) for service in SERVICE_NAMES)),
+        asyncio.gather(*(_check_schema(installation, service) for service in SERVICE_NAMES)),
+    )
+    results = [result for look in looks for result in look.results]
     clocks = [result for result in results if result.check == "clock"]
     others = [result for result in results if result.check != "clock"]
-    return [*others, *schemas, *_worst(clocks)]
+    return [*_check_server(installation, looks), *others, *schemas, *_worst(clocks)]
 
 
-async def _check_database(installation: Installation, service: str) -> list[CheckResult]:
+def _check_server(installation: Installation, looks: list[_Look]) -> list[CheckResult]:
+    """One server that holds all databases, and is away with them."""
+    parts = [urlsplit(url) for url in installation.database_urls.values()]
+    servers = {f"{each.hostname}:{each.port or DEFAULT_PORT}" for each in parts}
+    reasons = [look.away for look in looks if look.away is not None]
+    if len(servers) != 1 or len(parts) < 2 or len(reasons) != len(parts):
+        return []
+    log = log_of(installation.folder, "postgres")
+    if NO_ANSWER in reasons:
+        detail, fix = NO_ANSWER, f"It hangs or is overloaded: look at {log} and at its disk."
+    else:
+        detail, fix = reasons[0], f"Start PostgreSQL; {log} says why it ended."
+    return [failed("connection", "PostgreSQL", f"{servers.pop()}: {detail}", fix)]
+
+
+async def _look_at(installation: Installation, service: str) -> _Look:
     name = f"database of {service}"
     if service not in installation.database_urls:
-        return [skipped("connection", name, f"TENANTRY_{service.upper()}_DATABASE_URL")]
+        return _Look([skipped("connection", name, f"TENANTRY_{service.upper()}_DATABASE_URL")])
     results: list[CheckResult] = []
-    url = installation.database_url(service)
     try:
+        url = installation.database_url(service)
         async with asyncio.timeout(TIMEOUT_SECONDS), connect(service, url) as conn:
             results += await _check_connection(conn, name)
             results.append(await _check_rights(conn, name))
             results.append(await _check_outbox(conn, service))
             results.append(await _check_dead_letters(conn, service))
     except TimeoutError:
-        fix = "PostgreSQL hangs or is overloaded: look at its log and at pg_stat_activity."
-        results.append(failed("connection", name, NO_ANSWER, fix))
+        fix = "A lock or overload: look at pg_stat_activity, and at the log of PostgreSQL."
+        lost = failed("connection", name, NO_ANSWER, fix)
+        return _Look([*(each for each in results if each.name != lost.name), lost], _away(results))
     except CommandFailed as error:
-        results.append(failed("connection", name, str(error), error.fix))
-    return results
+        if error.code == "schema_behind":
+            return _Look(
+                [*results, failed("events", f"outbox of {service}", str(error), error.fix)]
+            )
+        reason = error.details.get("reason") if error.code == "database_away" else None
+        return _Look([*results, failed("connection", name, str(error), error.fix)], reason)
+    return _Look(results)
+
+
+def _away(results: list[CheckResult]) -> str | None:
+    return None if results else NO_ANSWER
 
 
 async def _check_connection(conn: Connection, name: str) -> list[CheckResult]:
@@ -113,26 +153,22 @@ async def _check_dead_letters(conn: Connection, service: str) -> CheckResult:
 
 async def _check_schema(installation: Installation, service: str) -> CheckResult:
     name = f"schema of {service}"
+    variable = f"TENANTRY_{service.upper()}_MIGRATION_URL"
     if service not in installation.migration_urls:
-        return skipped("migrations", name, f"TENANTRY_{service.upper()}_MIGRATION_URL")
+        return skipped("migrations", name, variable)
     try:
-        lacking = await _with_timeout(pending, service, installation.migration_url(service))
+        url = installation.migration_url(service)
+        async with asyncio.timeout(TIMEOUT_SECONDS), connect(service, url, variable) as conn:
+            exists = await conn.fetchval(_HAS_REVISION)
+            revision = await conn.fetchval(_REVISION) if exists else None
+    except TimeoutError:
+        return failed("migrations", name, NO_ANSWER, "Look whether a migration holds its lock.")
     except CommandFailed as error:
         return failed("migrations", name, str(error), error.fix)
-    if lacking:
+    if lacking := await asyncio.to_thread(pending_after, service, revision):
         fix = "Run `tenantry migrate`, then start the services again."
         return failed("migrations", name, f"{', '.join(lacking)} pending", fix)
     return ok("migrations", name, "up to date")
-
-
-async def _with_timeout(work: Callable[[str, str], list[str]], service: str, url: str) -> list[str]:
-    try:
-        async with asyncio.timeout(2 * TIMEOUT_SECONDS):
-            return await asyncio.to_thread(work, service, url)
-    except TimeoutError:
-        raise CommandFailed(
-            f"no answer in {2 * TIMEOUT_SECONDS:.0f} s", "Look whether a migration holds its lock."
-        ) from None
 
 
 def _worst(clocks: list[CheckResult]) -> list[CheckResult]:

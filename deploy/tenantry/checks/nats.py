@@ -16,6 +16,7 @@ from tenantry.checks.result import (
     CheckResult,
     check_clock,
     failed,
+    log_of,
     ok,
     skipped,
     warning,
@@ -35,7 +36,8 @@ async def check_nats(installation: Installation) -> list[CheckResult]:
         async with asyncio.timeout(TIMEOUT_SECONDS), streams.connect(url) as client:
             return await _check_connection(client)
     except TimeoutError:
-        return [failed("connection", "NATS", NO_ANSWER, "It hangs or is overloaded: see its log.")]
+        fix = f"It hangs or is overloaded: look at {log_of(installation.folder, 'nats')}."
+        return [failed("connection", "NATS", NO_ANSWER, fix)]
     except CommandFailed as error:
         return [failed("connection", "NATS", str(error), error.fix)]
 

@@ -6,14 +6,29 @@ import time
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from tenantry.checks.result import TIMEOUT_SECONDS, CheckResult, check_clock, ok, skipped, warning
+from tenantry.checks.result import (
+    NO_ANSWER,
+    TIMEOUT_SECONDS,
+    CheckResult,
+    check_clock,
+    log_of,
+    ok,
+    skipped,
+    warning,
+)
 from tenantry.installation import Installation
 
+_INSTALL = (
+    "Install valkey-server or redis-server (`apt install valkey-server`, `brew install valkey`), "
+    "and start `tenantry dev` again."
+)
 _WITHOUT = " Without it each edge limits on its own, and health says degraded."
 
 
 async def check_redis(installation: Installation) -> list[CheckResult]:
     url = installation.redis_url
+    if url is None and installation.folder is not None:
+        return [warning("connection", "Redis", "there is none", f"{_INSTALL}{_WITHOUT}")]
     if url is None:
         return [skipped("connection", "Redis", "TENANTRY_REDIS_URL", _WITHOUT)]
     try:
@@ -21,8 +36,10 @@ async def check_redis(installation: Installation) -> list[CheckResult]:
             started = time.time()
             seconds, micros = await redis.time()
     except (RedisError, OSError, TimeoutError, ValueError) as error:
-        fix = f"Check TENANTRY_REDIS_URL and that Redis runs.{_WITHOUT}"
-        return [warning("connection", "Redis", str(error) or type(error).__name__, fix)]
+        log = log_of(installation.folder, "redis")
+        fix = f"Check that Redis runs, {log}, and TENANTRY_REDIS_URL.{_WITHOUT}"
+        detail = NO_ANSWER if isinstance(error, TimeoutError) else str(error)
+        return [warning("connection", "Redis", detail or type(error).__name__, fix)]
     milliseconds = (time.time() - started) * 1000
     return [
         ok("connection", "Redis", f"{milliseconds:.1f} ms"),

@@ -16,17 +16,29 @@ from tenantry.installation import Installation
 T = TypeVar("T")
 
 CONNECT_SECONDS = 5
+_REFUSALS = (
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.ObjectNotInPrerequisiteStateError,  # a database that takes no connections
+    asyncpg.InsufficientPrivilegeError,
+    ValueError,
+)
+"""The server answers, and does not open this database."""
 
 
 @asynccontextmanager
-async def connect(service: str, url: str) -> AsyncIterator[Connection]:
-    """Raises CommandFailed: no connection, a broken one, or a schema older than this release."""
+async def connect(service: str, url: str, variable: str | None = None) -> AsyncIterator[Connection]:
+    """Raises CommandFailed: no connection, a broken one, or a schema older than this release.
+
+    `variable` is what names the URL, TENANTRY_<SERVICE>_DATABASE_URL by default.
+    """
+    variable = variable or f"TENANTRY_{service.upper()}_DATABASE_URL"
     try:
         conn = await asyncpg.connect(
             url, timeout=CONNECT_SECONDS, server_settings={"timezone": "UTC"}
         )
     except (ValueError, asyncpg.PostgresError, *UNAVAILABLE) as error:
-        raise _unavailable(service, url, error) from None
+        raise _unavailable(service, url, variable, error) from None
     try:
         yield conn
     except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError) as error:
@@ -36,11 +48,11 @@ async def connect(service: str, url: str) -> AsyncIterator[Connection]:
     except asyncpg.InsufficientPrivilegeError as error:
         raise CommandFailed(
             f"{service}: {error}",
-            f"TENANTRY_{service.upper()}_DATABASE_URL must name the role {service}.",
+            f"{variable} must name the role {service}.",
             code="no_right",
         ) from None
     except UNAVAILABLE as error:
-        raise _unavailable(service, url, error) from None
+        raise _unavailable(service, url, variable, error) from None
     finally:
         conn.terminate()
 
@@ -62,13 +74,14 @@ async def run_in_each(
     return results
 
 
-def _unavailable(service: str, url: str, error: Exception) -> CommandFailed:
+def _unavailable(service: str, url: str, variable: str, error: Exception) -> CommandFailed:
     parts = urlsplit(url)
     reason = str(error) or type(error).__name__
     if isinstance(error, asyncio.TimeoutError):
-        reason = f"no answer within {CONNECT_SECONDS} s"
+        reason = f"no answer in {CONNECT_SECONDS} s"
     return CommandFailed(
         f"the database of {service} at {parts.hostname}: {reason}",
-        f"Check TENANTRY_{service.upper()}_DATABASE_URL and that PostgreSQL runs.",
-        code="database_away",
+        f"Check {variable} and that PostgreSQL runs.",
+        code="database_refused" if isinstance(error, _REFUSALS) else "database_away",
+        reason=reason,
     )
