@@ -73,7 +73,8 @@ class ExportQuery(AuditFilters):
 class Seal(Resource):
     """What binds an event into the chain, in hexadecimal; audit/chain.py tells how to recompute it.
 
-    `salt` is null when the personal part was erased, or when there never was one.
+    `salt` is null when the personal part was erased, or when there never was one. `subject` binds
+    the changed personal fields; `subject_salt` is null once they are erased.
     """
 
     salt: str | None = Field(examples=["5f0c6c2f2c6a4e1f9d3b8a7e6f5d4c3b"])
@@ -83,6 +84,10 @@ class Seal(Resource):
     digest: str = Field(
         examples=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"]
     )
+    subject: str | None = Field(
+        default=None, examples=["60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752"]
+    )
+    subject_salt: str | None = Field(default=None, examples=["0b1c2d3e4f5061728394a5b6c7d8e9fa"])
 
 
 class ExportedEvent(AuditEvent):

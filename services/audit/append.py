@@ -74,7 +74,21 @@ class Entry:
         return bool(self.ip_address or self.user_agent or self.personal_changes != chain.EMPTY)
 
     def without_personal_data(self) -> "Entry":
-        return replace(self, ip_address=None, user_agent=None, personal_changes=chain.EMPTY)
+        return replace(
+            self.without_personal_changes(), ip_address=None, user_agent=None, actor_user=None
+        )
+
+    def without_personal_changes(self) -> "Entry":
+        return replace(self, personal_changes=chain.EMPTY, about_user=None)
+
+
+@dataclass(frozen=True, slots=True)
+class PersonalPart:
+    """As the event is bound to it: `changes` are empty, or bind those of the subject."""
+
+    salt: bytes
+    changes: str
+    subject_salt: bytes | None = None
 
 
 def _given(table: Table, prefix: str) -> TableValuedAlias:
@@ -159,14 +173,13 @@ async def lock_heads(conn: Connection, tenants: Iterable[str]) -> dict[str, Head
 async def append(conn: Connection, heads: Mapping[str, HeadRow], entries: Sequence[Entry]) -> None:
     """Writes the entries in their order. The caller has locked the heads, which move in step."""
     counts = await _get_counts(conn, entries)
-    salts = os.urandom(chain.SALT_BYTES * len(entries))
     events, personal = [], []
-    for number, entry in enumerate(entries):
-        salt = salts[number * chain.SALT_BYTES :][: chain.SALT_BYTES]
-        event = _chain(heads[entry.tenant_id], entry, salt, counts)
+    for entry in entries:
+        part = _personal_part(entry) if entry.is_personal else None
+        event = _chain(heads[entry.tenant_id], entry, part, counts)
         events.append(event)
-        if entry.is_personal:
-            personal.append(_personal_row(entry, event, salt))
+        if part is not None:
+            personal.append(_personal_row(entry, event, part))
     counters = [
         new_row(CounterRow, tenant_id=tenant_id, dimension=dimension, value=value, count=count)
         for (tenant_id, dimension, value), count in sorted(counts.items())
@@ -203,7 +216,18 @@ async def _get_counts(conn: Connection, entries: Sequence[Entry]) -> dict[_Count
     return {key: known.get(key, 0) for key in keys}
 
 
-def _chain(head: HeadRow, entry: Entry, salt: bytes, counts: dict[_CounterKey, int]) -> EventRow:
+def _personal_part(entry: Entry) -> PersonalPart:
+    salt = os.urandom(chain.SALT_BYTES)
+    if entry.personal_changes == chain.EMPTY:
+        return PersonalPart(salt, chain.EMPTY)
+    subject_salt = os.urandom(chain.SALT_BYTES)
+    changes = chain.bind_subject(subject_salt, entry.personal_changes)
+    return PersonalPart(salt, changes, subject_salt)
+
+
+def _chain(
+    head: HeadRow, entry: Entry, part: PersonalPart | None, counts: dict[_CounterKey, int]
+) -> EventRow:
     """The entry numbered and chained; the head and the counts move on to it."""
     head.sequence += 1
     head.filed_at = filed_at = max(entry.created_at, head.filed_at or entry.created_at)
@@ -212,10 +236,8 @@ def _chain(head: HeadRow, entry: Entry, salt: bytes, counts: dict[_CounterKey, i
         counts[key] += 1
         ordinals[f"{name}_ordinal"] = counts[key]
     commitment = None
-    if entry.is_personal:
-        commitment = chain.commitment(
-            salt, entry.personal_changes, entry.ip_address, entry.user_agent
-        )
+    if part is not None:
+        commitment = chain.commitment(part.salt, part.changes, entry.ip_address, entry.user_agent)
     event = new_row(
         EventRow,
         **vars(entry),
@@ -229,16 +251,19 @@ def _chain(head: HeadRow, entry: Entry, salt: bytes, counts: dict[_CounterKey, i
     return event
 
 
-def _personal_row(entry: Entry, event: EventRow, salt: bytes) -> PersonalRow:
+def _personal_row(entry: Entry, event: EventRow, part: PersonalPart) -> PersonalRow:
+    has_subject = part.subject_salt is not None
     return new_row(
         PersonalRow,
         tenant_id=event.tenant_id,
         sequence=event.sequence,
         filed_at=event.filed_at,
-        salt=salt,
+        salt=part.salt,
         ip_address=entry.ip_address,
         user_agent=entry.user_agent,
-        changes=entry.personal_changes,
+        changes=part.changes,
         actor_user=entry.actor_user,
-        about_user=entry.about_user,
+        about_user=entry.about_user if has_subject else None,
+        subject_salt=part.subject_salt,
+        subject_changes=entry.personal_changes if has_subject else None,
     )

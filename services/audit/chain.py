@@ -9,15 +9,22 @@ traceparent`. `changes` are the fields that are not personal, `personal` is the 
 `previous` the digest of the event before (null for sequence 1), both as hexadecimal.
 
 The personal part has exactly `changes` (the personal fields alone), `ip_address`, `user_agent`.
+Whose address that is (who did it), and whose fields have changed, may be two people: so `changes`
+are `{}` if there are none, else `{"sha256": <hexadecimal>}`, which binds the subject's part:
+
+    SHA-256(another salt, then canonical JSON of the changed personal fields)
+
+Older entries have the fields themselves as `changes` of their personal part.
 
 Canonical JSON: UTF-8 without blanks, members sorted by code point, in strings only the escapes that
 JSON demands, numbers and times spelled as an export shows them. In an NDJSON export, `personal`
-names the personal fields of `changes`, and `seal` holds salt, commitment and digest. So in Python:
+names the personal fields of `changes`, and `seal` holds salt, commitment and digest; `subject` and
+`subject_salt` are those of the subject's part, both null for older entries. So in Python:
 
     json.dumps(entry, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
-The salt is 128 random bits for each event, so that an erased address cannot be guessed from the
-commitment that stays. When salt and personal part are erased, the digest is as valid as before.
+Each salt is 128 random bits of its own, so that an erased address cannot be guessed from the
+commitment that stays. When a part is erased with its salt, the digest is as valid as before.
 """
 
 import hashlib
@@ -32,6 +39,8 @@ from contracts.personal_data import NOT_PERSONAL, PERSONAL_RESOURCES
 
 SALT_BYTES = 16
 EMPTY = "{}"
+_BINDING = '{"sha256":"'
+# A changed field is an object with `from` and `to`, so a field of this name is told apart.
 
 _OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_UTC_Z | orjson.OPT_NAIVE_UTC
 
@@ -63,9 +72,10 @@ class DigestedColumns(Protocol):
 
 @dataclass
 class StoredEvent:
-    """An event as it is stored; the last four are its personal part, null once that is erased.
+    """An event as it is stored; the last six are its personal part, null once that is erased.
 
-    `changes` and `personal_changes` are canonical JSON.
+    The changes are canonical JSON. `personal_changes` are those of the personal part;
+    `subject_changes` what they bind, if they bind a part of its own that is not erased.
     """
 
     tenant_id: str
@@ -87,6 +97,8 @@ class StoredEvent:
     ip_address: str | None
     user_agent: str | None
     personal_changes: str | None
+    subject_salt: bytes | None
+    subject_changes: str | None
 
 
 def canonical_json(value: Any) -> bytes:
@@ -102,6 +114,30 @@ def commitment(salt: bytes, changes: str, ip_address: str | None, user_agent: st
         "user_agent": user_agent,
     }
     return hashlib.sha256(salt + canonical_json(part)).digest()
+
+
+def bind_subject(salt: bytes, changes: str) -> str:
+    """What the personal part has as its changes: it binds them without revealing them."""
+    return to_binding(hashlib.sha256(salt + changes.encode()).hexdigest())
+
+
+def to_binding(digest: str) -> str:
+    """The changes of a personal part that bind the subject's part of this digest."""
+    return f'{_BINDING}{digest}"}}'
+
+
+def bound_digest(personal_changes: str | None) -> str | None:
+    """The digest of the subject's part, if the changes of a personal part bind one."""
+    if personal_changes is None or not personal_changes.startswith(_BINDING):
+        return None
+    return personal_changes[len(_BINDING) : -2]
+
+
+def erasable_changes(event: StoredEvent) -> str:
+    """The changed personal fields, as far as they are still there."""
+    if bound_digest(event.personal_changes) is None:
+        return event.personal_changes or EMPTY
+    return event.subject_changes or EMPTY
 
 
 def digest(event: DigestedColumns, previous: bytes | None) -> bytes:
@@ -139,9 +175,9 @@ def split_changes(resource_type: str, changes: Mapping[str, Any]) -> tuple[str, 
     return canonical_json(plain).decode(), canonical_json(personal).decode()
 
 
-def join_changes(plain: str, personal: str | None) -> str:
+def join_changes(plain: str, personal: str) -> str:
     """Both parts of the changes as one JSON object, without decoding either."""
-    if personal is None or personal == EMPTY:
+    if personal == EMPTY:
         return plain
     return personal if plain == EMPTY else f"{plain[:-1]},{personal[1:]}"
 

@@ -22,7 +22,12 @@ COMMITMENT = """sha256(e.salt || convert_to(concat(
 ',"ip_address":', coalesce(to_json(e.ip_address)::text, 'null'),
 ',"user_agent":', coalesce(to_json(e.user_agent)::text, 'null'), '}'), 'UTF8'))"""
 
+SUBJECT = """concat('{"sha256":"', encode(sha256(
+e.subject_salt || convert_to(e.subject_changes, 'UTF8')), 'hex'), '"}')"""
+
 FITS = f"""e.sequence = e.place AND e.digest = {DIGEST}
 AND (e.salt IS NULL OR e.personal_changes IS NULL
-     OR coalesce(e.commitment = {COMMITMENT}, false))"""
-"""Whether the event continues the log, and its personal part, if it is there, is the one bound."""
+     OR coalesce(e.commitment = {COMMITMENT}, false))
+AND (e.subject_changes IS NULL
+     OR e.subject_salt IS NOT NULL AND coalesce(e.personal_changes = {SUBJECT}, false))"""
+"""Whether the event continues the log, and what is there of its personal parts is what it binds."""

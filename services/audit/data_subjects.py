@@ -1,6 +1,7 @@
 """Data subjects: whose personal data an event has, and what happens when that user is deleted.
 
-The log keeps the identifier and the digest; address, agent and changed personal fields are erased.
+The log keeps the identifier and the digest. The changed personal fields of the user are erased, and
+address and agent of what the user did. Those of others, who did something to the user, stay.
 The database lets this role erase only the data of users whose `user.deleted` stands in the log.
 Who was deleted is remembered, so that an event that comes late brings nothing back.
 """
@@ -11,9 +12,22 @@ from typing import Any
 
 from chassis.database import ID, TIME, Connection
 from chassis.statements import Statement
-from sqlalchemy import ARRAY, bindparam, column, delete, func, or_, select
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    and_,
+    bindparam,
+    column,
+    delete,
+    exists,
+    func,
+    null,
+    or_,
+    select,
+)
 from sqlalchemy.dialects.postgresql import insert
 
+from audit import chain
 from audit.tables import FORGOTTEN, PERSONAL, ForgottenRow
 
 DataSubject = tuple[str, str]
@@ -43,15 +57,40 @@ REMEMBER = Statement(
     )
     .on_conflict_do_nothing()
 )
-ERASE = Statement(
-    delete(PERSONAL).where(
+_GIVEN_ACTORS = _GIVEN.alias("given_actors")
+_erased = (
+    delete(PERSONAL)
+    .where(
         PERSONAL.c.tenant_id == _GIVEN.c.tenant_id,
         or_(
             PERSONAL.c.actor_user == _GIVEN.c.user_id,
-            PERSONAL.c.about_user == _GIVEN.c.user_id,
+            and_(PERSONAL.c.about_user == _GIVEN.c.user_id, PERSONAL.c.changes != chain.EMPTY),
+        ),
+    )
+    .returning(*PERSONAL.c)
+    .cte("erased")
+)
+_kept: dict[str, ColumnElement[Any]] = {
+    **{column.name: column for column in _erased.c},
+    "about_user": null(),
+    "subject_salt": null(),
+    "subject_changes": null(),
+}
+ERASE = Statement(
+    insert(PERSONAL).from_select(
+        list(_kept),
+        select(*_kept.values()).where(
+            _erased.c.subject_salt.is_not(None),
+            ~exists().where(
+                _GIVEN_ACTORS.c.tenant_id == _erased.c.tenant_id,
+                _GIVEN_ACTORS.c.user_id == _erased.c.actor_user,
+            ),
         ),
     )
 )
+"""This role cannot update: what stays of a row is inserted again. Of an older row, whose one salt
+binds everything, nothing stays.
+"""
 
 
 def actor_user(event: Mapping[str, Any]) -> str | None:

@@ -19,7 +19,7 @@ from contracts.audit import NEXT_HEADER, AuditEvent, ExportQuery
 from contracts.models import Body
 
 from audit import pagination, queries
-from audit.chain import StoredEvent, join_changes
+from audit.chain import StoredEvent, bound_digest, erasable_changes, join_changes
 from audit.filters import Filters, parse_filters
 
 CHUNK = 1000
@@ -77,16 +77,17 @@ async def _encode(
 
 def to_ndjson(event: StoredEvent) -> bytes:
     """The event as JSON with its seal, in one line (`contracts.audit.ExportedEvent`)."""
-    personal = event.personal_changes
     value = queries.to_audit_event(event) | {
         "tenant_id": event.tenant_id,
         "reason": event.reason,
         "traceparent": event.traceparent,
-        "personal": sorted(orjson.loads(personal)) if personal else [],
+        "personal": sorted(orjson.loads(erasable_changes(event))),
         "seal": {
             "salt": _hex(event.salt),
             "commitment": _hex(event.commitment),
             "digest": _hex(event.digest),
+            "subject": bound_digest(event.personal_changes),
+            "subject_salt": _hex(event.subject_salt),
         },
     }
     return json_bytes(value) + b"\n"
@@ -95,7 +96,7 @@ def to_ndjson(event: StoredEvent) -> bytes:
 def to_csv(event: StoredEvent) -> bytes:
     """The event as a line of CSV (RFC 4180), the changes as JSON in one cell."""
     value = queries.to_audit_event(event)
-    value["changes"] = join_changes(event.changes, event.personal_changes)
+    value["changes"] = join_changes(event.changes, erasable_changes(event))
     value["created_at"] = orjson.loads(json_bytes(event.created_at))
     return _csv_line(value[name] for name in _FIELDS)
 

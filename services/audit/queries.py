@@ -57,6 +57,8 @@ def _with_personal_part(events: Select[Any], descending: bool | None = None) -> 
             PERSONAL.c.ip_address,
             PERSONAL.c.user_agent,
             PERSONAL.c.changes.label("personal_changes"),
+            PERSONAL.c.subject_salt,
+            PERSONAL.c.subject_changes,
         )
         .where(
             PERSONAL.c.tenant_id == page.c.tenant_id,
@@ -141,7 +143,7 @@ def _count(names: tuple[str, ...]) -> Statement:
 def to_audit_event(event: StoredEvent) -> dict[str, Any]:
     """The event as the API shows it; what was erased is null, or missing in the changes."""
     value = dict(zip(_FIELDS, _values(event), strict=True))
-    value["changes"] = stored_json(chain.join_changes(event.changes, event.personal_changes))
+    value["changes"] = stored_json(chain.join_changes(event.changes, chain.erasable_changes(event)))
     return value
 
 

@@ -101,10 +101,12 @@ def _subjects(entries: Sequence[Entry]) -> list[DataSubject]:
 
 
 def _without_erased(entry: Entry, erased: set[DataSubject]) -> Entry:
-    """The entry, without personal data if it is about a deleted user."""
-    if erased.isdisjoint(_subjects([entry])):
-        return entry
-    return entry.without_personal_data()
+    """The entry, without the personal data of deleted users. Address and agent are the actor's."""
+    if (entry.tenant_id, entry.actor_user) in erased:
+        return entry.without_personal_data()
+    if (entry.tenant_id, entry.about_user) in erased:
+        return entry.without_personal_changes()
+    return entry
 
 
 router = NatsRouter()

@@ -103,9 +103,11 @@ class EventRow(Model, table=True):
 
 
 class PersonalRow(Model, table=True):
-    """The erasable part of an event: who, from where, and what changed about a person.
+    """The erasable part of an event: from where it was done, and what changed about a person.
 
-    Its commitment is in the event. `actor_user` and `about_user` are the users whose data it is.
+    Its commitment is in the event. `actor_user` is the user whose address and agent it has;
+    `about_user` the one whose fields have changed: `subject_changes`, which `changes` bind. Rows
+    of before have the fields as `changes`, and perhaps an `about_user` of whom they have nothing.
     """
 
     __tablename__: ClassVar[str] = "personal"
@@ -135,6 +137,8 @@ class PersonalRow(Model, table=True):
     changes: str = Field(sa_type=Text)
     actor_user: str | None = id_field()
     about_user: str | None = id_field()
+    subject_salt: bytes | None = Field(sa_type=LargeBinary)
+    subject_changes: str | None = Field(sa_type=Text)
 
 
 class HeadRow(Model, table=True):

@@ -47,9 +47,15 @@ class ChainVerifier:
 
 
 def matches_commitment(event: StoredEvent) -> bool:
-    """Whether the personal part, as far as it is there, is what the event is bound to."""
+    """Whether the personal parts, as far as they are there, are what the event is bound to."""
+    if event.subject_changes is not None and (
+        event.subject_salt is None
+        or event.personal_changes != chain.bind_subject(event.subject_salt, event.subject_changes)
+    ):
+        return False
     if event.salt is None or event.personal_changes is None:
-        return True
+        shown = (event.ip_address, event.user_agent, chain.erasable_changes(event))
+        return shown == (None, None, chain.EMPTY)
     if event.commitment is None:
         return False
     part = (event.personal_changes, event.ip_address, event.user_agent)
@@ -108,10 +114,15 @@ def parse_line(line: bytes) -> StoredEvent:
     changes, names, seal = event["changes"], set(event["personal"]), event["seal"]
     plain = {name: change for name, change in changes.items() if name not in names}
     personal = {name: change for name, change in changes.items() if name in names}
+    fields_changed = chain.canonical_json(personal).decode()
+    subject, subject_salt = seal.get("subject"), seal.get("subject_salt")
     columns = event | {
         "created_at": datetime.fromisoformat(event["created_at"]),
         "changes": chain.canonical_json(plain).decode(),
-        "personal_changes": chain.canonical_json(personal).decode(),
+        "personal_changes": fields_changed if subject is None else chain.to_binding(subject),
+        # Fields without a salt are shown, so they have to be proven as well.
+        "subject_changes": fields_changed if subject and (subject_salt or personal) else None,
+        "subject_salt": _bytes(subject_salt),
         "salt": _bytes(seal["salt"]),
         "commitment": _bytes(seal["commitment"]),
         "digest": bytes.fromhex(seal["digest"]),

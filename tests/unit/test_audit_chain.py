@@ -44,6 +44,8 @@ def event(sequence: int = 1, changes: str = "{}", personal: str = "{}") -> Store
         ip_address="203.0.113.7",
         user_agent=None,
         personal_changes=personal,
+        subject_salt=None,
+        subject_changes=None,
     )
 
 
@@ -111,7 +113,7 @@ def test_what_is_personal_depends_on_the_resource(
     parts = chain.split_changes(resource_type, {name: {"from": 1, "to": 2} for name in names})
     assert [set(json.loads(part)) for part in parts] == [plain, personal]
     assert set(json.loads(chain.join_changes(*parts))) == set(names)
-    assert chain.join_changes(parts[0], None) == parts[0]
+    assert chain.join_changes(parts[0], "{}") == parts[0]
 
 
 def test_secrets_are_known_by_their_names() -> None:
@@ -149,6 +151,21 @@ def swap_sequences(events: list[StoredEvent]) -> None:
         (change(2, action="user.created"), 3),
         (change(2, ip_address="198.51.100.1"), 3),
         (change(2, commitment=None), 3),
+        # What is said to be erased is not shown.
+        (change(2, salt=None), 3),
+        (change(2, salt=None, ip_address=None, personal_changes='{"name":1}'), 3),
+        (change(2, subject_salt=SALT, subject_changes='{"name":1}'), 3),
+        (
+            change(
+                2,
+                salt=None,
+                ip_address=None,
+                personal_changes=chain.bind_subject(SALT, '{"name":1}'),
+                subject_salt=SALT,
+                subject_changes='{"name":1}',
+            ),
+            3,
+        ),
         (lambda events: events.pop(2), 3),
         (lambda events: events.pop(0), 1),
         (lambda events: events.pop(), 5),

@@ -96,10 +96,10 @@ async def test_only_those_are_erased_whose_deletion_stands_in_the_trail(
     audit: Owner, thief: asyncpg.Connection, trail: str
 ) -> None:
     user, other = new_id("usr"), new_id("usr")
+    named = {"changes": {"name": {"from": "Ada", "to": "Bob"}}}
     async with audit.pool.acquire() as conn:
-        await process_once(
-            conn, handle_events, [heard(trail, "user.created", each) for each in (user, other)]
-        )
+        events = [heard(trail, "user.updated", each, named) for each in (user, other)]
+        await process_once(conn, handle_events, events)
         await process_once(conn, handle_events, [heard(trail, "user.deleted", user)])
     erase = "DELETE FROM personal WHERE tenant_id = $1 AND about_user = ANY($2)"
     for users in ([other], [user, other]):
@@ -109,4 +109,4 @@ async def test_only_those_are_erased_whose_deletion_stands_in_the_trail(
             await thief.execute(erase, trail, users)
     # To erase the other, the deletion must be told first: it stands in the trail for ever.
     rows = await thief.fetch("SELECT action FROM events WHERE resource_id = $1", user)
-    assert [row["action"] for row in rows] == ["user.created", "user.deleted"]
+    assert [row["action"] for row in rows] == ["user.updated", "user.deleted"]

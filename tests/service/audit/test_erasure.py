@@ -1,11 +1,13 @@
 """Erasure: of a deleted user, of a deleted tenant, and of what is older than the retention."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import asyncpg
 import orjson
 import pytest
-from audit import partitions, tenant_erasure
+from audit import append, partitions, tenant_erasure
+from audit.verify import verify_export
 from chassis.database import Pool
 from contracts import audit as calls
 from contracts.ids import new_id
@@ -42,17 +44,17 @@ async def test_a_deleted_user_is_erased_and_the_proof_holds(
     moved = {"changes": {"email": {"from": EMAIL, "to": "x@example.com"}}}
     by_user = {"actor": ("user", user), "ip_address": ADDRESS, "user_agent": EMAIL}
     await receive(
-        heard(tenant, "user.created", user, ip_address=ADDRESS),
+        heard(tenant, "user.created", user, **by_user),
         heard(tenant, "user.updated", user, moved),
         heard(tenant, "organization.created", new_id("org"), **by_user),
-        heard(tenant, "session.created", new_id("ses"), {"user_id": user}, ip_address=ADDRESS),
+        heard(tenant, "session.created", new_id("ses"), {"user_id": user}, **by_user),
         heard(tenant, "user.updated", other, {"changes": {"name": {"from": "B", "to": "C"}}}),
     )
     assert await tables_with(database, EMAIL, ADDRESS)
     await receive(
         heard(tenant, "user.updated", user, moved),
-        heard(tenant, "user.deleted", user, {"user_id": user}, ip_address=ADDRESS),
-        heard(tenant, "session.revoked", new_id("ses"), {"user_id": user}, ip_address=ADDRESS),
+        heard(tenant, "user.deleted", user, {"user_id": user}),
+        heard(tenant, "session.revoked", new_id("ses"), {"user_id": user}, **by_user),
     )
     # What comes late, or is tried again after a failure, brings nothing back.
     await receive(heard(tenant, "user.updated", user, moved, **by_user))
@@ -66,7 +68,109 @@ async def test_a_deleted_user_is_erased_and_the_proof_holds(
     assert kept[0]["ip_address"] == "203.0.113.7"
     erased = [each for each in events if each["resource_id"] == user]
     assert len(erased) == 5
-    assert all(each["changes"] == {} and each["ip_address"] is None for each in erased)
+    assert all(each["changes"] == {} for each in erased)
+
+
+async def test_who_did_something_to_a_deleted_user_stays(
+    audit: Owner, database: Pool, tenant: str, receive
+) -> None:
+    """Address and agent of an administrator are not those of the user."""
+    user, colleague = new_id("usr"), new_id("usr")
+    moved = {"changes": {"email": {"from": EMAIL, "to": "x@example.com"}}}
+    by_admin = {"ip_address": "198.51.100.1", "user_agent": "console"}
+    by_colleague = {**by_admin, "actor": ("user", colleague)}
+    by_user = {"ip_address": ADDRESS, "user_agent": EMAIL, "actor": ("user", user)}
+    await receive(
+        heard(tenant, "user.created", user, **by_admin),
+        heard(tenant, "user.updated", user, moved, **by_admin),
+        heard(tenant, "user.updated", user, moved, **by_colleague),
+        heard(tenant, "user.updated", user, moved, **by_user),
+        heard(tenant, "session.revoked", new_id("ses"), {"user_id": user}, **by_admin),
+    )
+    shown = (await audit.call(calls.LIST_EVENTS, tenant)).body["events"]
+    assert [each["changes"] for each in shown[1:4]] == [moved["changes"]] * 3
+    await receive(
+        heard(tenant, "member.removed", user, **by_admin),
+        heard(tenant, "user.deleted", user, {"user_id": user}, **by_admin),
+        heard(tenant, "session.revoked", new_id("ses"), {"user_id": user}, **by_user),
+    )
+    # Late, or after a failure.
+    await receive(
+        heard(tenant, "user.updated", user, moved, **by_admin),
+        heard(tenant, "user.updated", user, moved, **by_user),
+    )
+    events = (await audit.call(calls.LIST_EVENTS, tenant)).body["events"][::-1]
+    assert len(events) == 10
+    for event in events:
+        is_erased = event["actor_id"] == user
+        expected = (None, None) if is_erased else ("198.51.100.1", "console")
+        assert (event["ip_address"], event["user_agent"]) == expected, event
+        assert event["changes"] == {}
+    assert await tables_with(database, EMAIL, ADDRESS) == set()
+    proof = (await audit.call(calls.GET_PROOF, tenant)).body
+    assert (proof["valid"], proof["length"]) == (True, 10)
+    export = (await audit.call(calls.EXPORT_EVENTS, tenant, query={"format": "ndjson"})).reply.body
+    assert verify_export(export.splitlines()).first_broken is None
+
+    await receive(heard(tenant, "user.deleted", colleague, {"user_id": colleague}, **by_admin))
+    events = (await audit.call(calls.LIST_EVENTS, tenant)).body["events"][::-1]
+    assert [each["ip_address"] for each in events if each["actor_id"] == colleague] == [None]
+    assert (await audit.call(calls.GET_PROOF, tenant)).body["valid"]
+
+
+async def test_what_the_release_before_has_written_is_shown_proven_and_erased(
+    audit: Owner, database: Pool, tenant: str, receive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One salt binds address and fields, so both go. Without changed fields, the address stays."""
+    user, other = new_id("usr"), new_id("usr")
+    moved = {"changes": {"email": {"from": EMAIL, "to": "x@example.com"}}}
+    with monkeypatch.context() as before:
+        before.setattr(append, "_personal_part", _one_salt)
+        await receive(
+            *(heard(tenant, "user.updated", each, moved) for each in (user, other)),
+            heard(tenant, "session.revoked", new_id("ses"), {"user_id": user}),
+        )
+    await database.execute(
+        "UPDATE personal SET about_user = $2 WHERE tenant_id = $1 AND sequence <> 2", tenant, user
+    )
+    events = (await audit.call(calls.LIST_EVENTS, tenant)).body["events"]
+    assert [each["changes"] for each in events] == [{}, moved["changes"], moved["changes"]]
+    await receive(heard(tenant, "user.deleted", user, {"user_id": user}))
+    events = (await audit.call(calls.LIST_EVENTS, tenant)).body["events"]
+    assert [each["changes"] for each in events] == [{}, {}, moved["changes"], {}]
+    addresses = [each["ip_address"] for each in events]
+    assert addresses == ["203.0.113.7", "203.0.113.7", "203.0.113.7", None]
+    assert (await audit.call(calls.GET_PROOF, tenant)).body["valid"]
+    export = (await audit.call(calls.EXPORT_EVENTS, tenant, query={"format": "ndjson"})).reply.body
+    lines = [orjson.loads(line) for line in export.splitlines()]
+    for line in lines:  # as it was written before
+        del line["seal"]["subject"], line["seal"]["subject_salt"]
+    assert verify_export(map(orjson.dumps, lines)).first_broken is None
+
+
+async def test_a_changed_part_of_the_subject_shows_in_the_proof(
+    audit: Owner, database: Pool, tenant: str, receive
+) -> None:
+    moved = {"changes": {"email": {"from": EMAIL, "to": "x@example.com"}}}
+    await receive(*(heard(tenant, "user.updated", new_id("usr"), moved) for _ in range(3)))
+    await database.execute(
+        "UPDATE personal SET subject_changes = replace(subject_changes, 'x@', 'y@')"
+        " WHERE tenant_id = $1 AND sequence = 2",
+        tenant,
+    )
+    proof = (await audit.call(calls.GET_PROOF, tenant)).body
+    assert (proof["valid"], proof["first_broken"]) == (False, 2)
+    export = (await audit.call(calls.EXPORT_EVENTS, tenant, query={"format": "ndjson"})).reply.body
+    assert verify_export(export.splitlines()).first_broken == 2
+    await database.execute(
+        "UPDATE personal SET subject_salt = NULL WHERE tenant_id = $1 AND sequence = 2", tenant
+    )
+    assert not (await audit.call(calls.GET_PROOF, tenant)).body["valid"]
+
+
+def _one_salt(entry: append.Entry) -> Any:
+    """A personal part as the release before made it: `about_user` is written apart."""
+    return append.PersonalPart(bytes(16), entry.personal_changes)
 
 
 async def test_an_erased_tenant_leaves_its_tombstone_only(
