@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 from chassis.case_folding import create_fold_search
 
-revision = "0010"
+revision = "0009"
 down_revision = "0008"
 
 TABLES = {"tenants": ["search"], "projects": ["tenant_id", "search"]}
