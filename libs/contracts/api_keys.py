@@ -6,7 +6,7 @@ from pydantic import Field
 
 from contracts.calls import Call
 from contracts.events import EventData
-from contracts.fields import Flag, Instant, Name
+from contracts.fields import Flag, Instant, Name, NameInput
 from contracts.ids import ApiKeyId, ProjectId
 from contracts.models import Body, ListQuery, Pagination, Query, Resource
 from contracts.scopes import Scope, Scopes
@@ -52,7 +52,7 @@ class ApiKeyPage(Resource):
 
 
 class CreateApiKey(Body):
-    name: Name
+    name: NameInput
     type: ApiKeyType = "secret"
     scopes: Scopes = []
     expires_at: Instant | None = None

@@ -15,6 +15,8 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic.json_schema import WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from contracts.readable_text import check_name, check_username
+
 EMAIL_LENGTH = 254
 RAW_PER_CHARACTER = 4
 """Characters that a caller may write for one that is kept: NFC composes them, blanks are trimmed.
@@ -180,8 +182,13 @@ def _text_schema(minimum: int, maximum: int, example: str) -> WithJsonSchema:
 Name = Annotated[str, _between(1, 255), _text_schema(1, 255, "Acme Inc.")]
 Handle = Annotated[str, _between(1, 255), _text_schema(1, 255, "ada")]
 """A username or an external id."""
+NameInput = Annotated[Name, AfterValidator(check_name)]
+"""Of a body that creates, as each `…Input`. A patch has `WhenChanged` instead."""
+UsernameInput = Annotated[Handle, AfterValidator(check_username)]
+ExternalIdInput = Annotated[Handle, AfterValidator(check_name)]
 Search = Annotated[str, _between(1, 255), _text_schema(1, 255, "acme")]
 Description = Annotated[str, _between(0, 1024), _text_schema(0, 1024, "Feeds billing")]
+DescriptionInput = Annotated[Description, AfterValidator(check_name)]
 Slug = Annotated[
     str,
     AfterValidator(_slug),
@@ -207,6 +214,7 @@ Email = Annotated[
         }
     ),
 ]
+EmailInput = Annotated[Email, AfterValidator(check_name)]
 Instant = Annotated[
     datetime,
     BeforeValidator(_instant),

@@ -8,8 +8,9 @@ from contracts.calls import Call
 from contracts.events import EventData
 from contracts.fields import (
     Email,
+    EmailInput,
     Instant,
-    Name,
+    NameInput,
     Permissions,
     Role,
 )
@@ -53,7 +54,7 @@ class InvitationPage(Resource):
 class CreateInvitation(Body):
     """`email_verified`: a user who is created by accepting it is verified; needs `users:write`."""
 
-    email: Email
+    email: EmailInput
     role: Role = "member"
     permissions: Permissions = []
     email_verified: bool = False
@@ -66,7 +67,7 @@ class InvitationsQuery(ListQuery):
 
 class AcceptInvitation(Body):
     token: Annotated[str, Field(min_length=1, max_length=512)]
-    name: Name | None = None
+    name: NameInput | None = None
 
 
 class AcceptedInvitation(Resource):

@@ -3,9 +3,11 @@
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from contracts.fields import DIGITS, Flag
-from contracts.problems import MAX_ERRORS
+from contracts.problems import MAX_ERRORS, invalid
+from contracts.readable_text import WhenChanged
 
 
 class Body(BaseModel):
@@ -16,6 +18,26 @@ class Body(BaseModel):
     def given(self) -> dict[str, Any]:
         """The fields that the caller wrote, `null` included: a merge patch (RFC 7396)."""
         return {name: getattr(self, name) for name in self.model_fields_set}
+
+    def changed(self, stored: Any) -> dict[str, Any]:
+        """The same; texts that differ from the stored ones are as new texts have to be.
+
+        Raises Problem (422) otherwise.
+        """
+        found = self.given()
+        for name, value in found.items():
+            if value is not None and value != getattr(stored, name, None):
+                for rule in type(self).model_fields[name].metadata:
+                    if isinstance(rule, WhenChanged):
+                        found[name] = _checked(name, value, rule)
+        return found
+
+
+def _checked(name: str, value: str, rule: WhenChanged) -> str:
+    try:
+        return rule.check(value)
+    except PydanticCustomError as error:
+        raise invalid(name, error.message(), error.type) from None
 
 
 class Query(BaseModel):

@@ -9,6 +9,7 @@ from contracts.events import Changes, EventData
 from contracts.fields import (
     Instant,
     Name,
+    NameInput,
     Search,
     Slug,
 )
@@ -22,6 +23,7 @@ from contracts.models import (
     Resource,
     absent,
 )
+from contracts.readable_text import WhenChanged, check_name
 
 LogoUrl = Annotated[
     str,
@@ -51,7 +53,7 @@ class OrganizationPage(Resource):
 
 
 class CreateOrganization(Body):
-    name: Name
+    name: NameInput
     slug: Slug | None = None
     logo_url: LogoUrl | None = None
     settings: Metadata = {}
@@ -61,7 +63,7 @@ class CreateOrganization(Body):
 
 
 class UpdateOrganization(Body):
-    name: Name = absent()
+    name: Annotated[Name, WhenChanged(check_name)] = absent()
     slug: Slug = absent()
     logo_url: LogoUrl | None = absent()
     settings: dict[str, Any] = absent()

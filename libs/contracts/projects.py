@@ -6,7 +6,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from contracts.calls import Call
 from contracts.events import Changes, EventData
-from contracts.fields import Instant, Name, Search, Slug, fault
+from contracts.fields import Instant, Name, NameInput, Search, Slug, fault
 from contracts.ids import ProjectId
 from contracts.json_objects import Metadata
 from contracts.models import (
@@ -19,6 +19,7 @@ from contracts.models import (
     absent,
 )
 from contracts.origins import normal_origin, normal_redirect
+from contracts.readable_text import WhenChanged, check_name
 from contracts.signing_keys import Algorithm
 
 
@@ -78,7 +79,7 @@ class ProjectPage(Resource):
 
 
 class CreateProject(Body):
-    name: Name
+    name: NameInput
     slug: Slug | None = None
     environment: Environment = "development"
     allowed_origins: Origins = []
@@ -90,7 +91,7 @@ class CreateProject(Body):
 class UpdateProject(Body):
     """`settings` merges member by member; a null member returns to its default."""
 
-    name: Name = absent()
+    name: Annotated[Name, WhenChanged(check_name)] = absent()
     slug: Slug = absent()
     environment: Environment = absent()
     allowed_origins: Origins = absent()

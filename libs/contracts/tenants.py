@@ -13,11 +13,12 @@ from contracts.api_keys import (
 )
 from contracts.calls import Call
 from contracts.events import Changes, EventData
-from contracts.fields import Instant, Name, Search, Slug
+from contracts.fields import Instant, Name, NameInput, Search, Slug
 from contracts.ids import ApiKeyId, TenantId
 from contracts.json_objects import Metadata
 from contracts.models import Body, DeleteQuery, ListQuery, Pagination, Resource, absent
 from contracts.quotas import ChangedQuotas, Quotas
+from contracts.readable_text import WhenChanged, check_name
 from contracts.scopes import Scope
 
 TenantStatus = Literal["active", "suspended"]
@@ -43,7 +44,7 @@ class TenantPage(Resource):
 
 
 class CreateTenant(Body):
-    name: Name
+    name: NameInput
     slug: Slug | None = None
     settings: Metadata = {}
     quotas: Quotas = {}
@@ -59,7 +60,7 @@ class CreatedTenant(Resource):
 class UpdateTenant(Body):
     """`status`, `slug` and `quotas` are the operator's to change; a null quota is the usual one."""
 
-    name: Name = absent()
+    name: Annotated[Name, WhenChanged(check_name)] = absent()
     slug: Slug = absent()
     settings: dict[str, Any] = absent()
     quotas: ChangedQuotas = absent()
@@ -122,7 +123,7 @@ WHO_AM_I = Call("projects", "who_am_i", result=WhoAmI)
 class CreateRootKey(Body):
     """A root key holds every scope and belongs to no project."""
 
-    name: Name = "Root key"
+    name: NameInput = "Root key"
 
 
 class RootKeysQuery(ListQuery):

@@ -8,20 +8,25 @@ from contracts.calls import Call
 from contracts.events import Changes, EventData
 from contracts.fields import (
     Email,
+    EmailInput,
+    ExternalIdInput,
     Flag,
     FromDay,
     Handle,
     Instant,
     Name,
+    NameInput,
     Permissions,
     Role,
     Search,
     Slug,
     UntilDay,
+    UsernameInput,
 )
 from contracts.ids import InvitationId, OrganizationId, UserId
 from contracts.json_objects import Metadata
 from contracts.models import Body, DeleteQuery, ListQuery, Pagination, Resource, absent
+from contracts.readable_text import WhenChanged, check_name, check_username
 from contracts.sessions import Session
 
 UserStatus = Literal["active", "suspended"]
@@ -78,11 +83,11 @@ class UserDetail(User):
 
 
 class CreateUser(Body):
-    email: Email
+    email: EmailInput
     email_verified: bool = False
-    username: Handle | None = None
-    name: Name | None = None
-    external_id: Handle | None = None
+    username: UsernameInput | None = None
+    name: NameInput | None = None
+    external_id: ExternalIdInput | None = None
     status: UserStatus = "active"
     metadata: Metadata = {}
 
@@ -112,11 +117,11 @@ class ImportResult(Resource):
 class UpdateUser(Body):
     """A changed email is unverified unless the same patch says otherwise."""
 
-    email: Email = absent()
+    email: Annotated[Email, WhenChanged(check_name)] = absent()
     email_verified: bool = absent()
-    username: Handle | None = absent()
-    name: Name | None = absent()
-    external_id: Handle | None = absent()
+    username: Annotated[Handle | None, WhenChanged(check_username)] = absent()
+    name: Annotated[Name | None, WhenChanged(check_name)] = absent()
+    external_id: Annotated[Handle | None, WhenChanged(check_name)] = absent()
     status: UserStatus = absent()
     metadata: dict[str, Any] = absent()
 

@@ -8,9 +8,17 @@ from pydantic_core import PydanticCustomError
 from contracts.calls import Call
 from contracts.events import CONTENT_TYPE, EVENT_TYPES, Changes, Event, EventData, matches
 from contracts.examples import example_event
-from contracts.fields import Description, FromDay, Instant, UntilDay, fault
+from contracts.fields import (
+    Description,
+    DescriptionInput,
+    FromDay,
+    Instant,
+    UntilDay,
+    fault,
+)
 from contracts.ids import DeliveryId, EventId, WebhookId
 from contracts.models import Body, DeleteQuery, ListQuery, Pagination, Resource, absent
+from contracts.readable_text import WhenChanged, check_name
 from contracts.users import UserCreated
 
 WebhookStatus = Literal["active", "disabled"]
@@ -92,7 +100,7 @@ class WebhookPage(Resource):
 class CreateWebhook(Body):
     url: Url
     events: EventPatterns
-    description: Description | None = None
+    description: DescriptionInput | None = None
     ignore_actor_ids: ActorIds = []
     content_type: ContentType = CONTENT_TYPE
 
@@ -100,7 +108,7 @@ class CreateWebhook(Body):
 class UpdateWebhook(Body):
     url: Url = absent()
     events: EventPatterns = absent()
-    description: Description | None = absent()
+    description: Annotated[Description | None, WhenChanged(check_name)] = absent()
     ignore_actor_ids: ActorIds = absent()
     content_type: ContentType = absent()
     status: WebhookStatus = absent()

@@ -142,7 +142,7 @@ async def list_projects(conn: Connection, request: Request[Body, ProjectsQuery])
 @transactional()
 async def update_project(conn: Connection, request: Request[UpdateProject]) -> Reply:
     row = await CRUD.lock(conn, request, tenant_id=request.tenant, id=request.path["id"])
-    patch = request.body.given()
+    patch = request.body.changed(row)
     if "settings" in patch:
         patch["settings"] = _merged_settings(row.settings, patch["settings"])
     after, changes = apply_patch(row, patch, CRUD.json_columns)

@@ -146,7 +146,7 @@ async def update_tenant(conn: Connection, request: Request[UpdateTenant]) -> Rep
     if row is None or row.status == "deleting":
         raise not_found()
     check_version(request.context, row.version)
-    after, changes = apply_patch(row, patch, CRUD.json_columns)
+    after, changes = apply_patch(row, request.body.changed(row), CRUD.json_columns)
     value = CRUD.shown(after)
     if not changes:
         return reply_to(request, value)

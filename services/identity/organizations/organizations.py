@@ -130,7 +130,7 @@ async def list_organizations(conn: Connection, request: Request[Body, Organizati
 @transactional()
 async def update_organization(conn: Connection, request: Request[UpdateOrganization]) -> Reply:
     row = await CRUD.lock(conn, request, tenant_id=request.tenant, id=request.path["id"])
-    after, changes = apply_patch(row, request.body.given(), CRUD.json_columns)
+    after, changes = apply_patch(row, request.body.changed(row), CRUD.json_columns)
     organization = CRUD.shown(after)
     if not changes:
         return _reply(request, organization)

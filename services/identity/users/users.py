@@ -177,7 +177,7 @@ async def _is_moved(conn: Connection, row: UserRow, patch: Mapping[str, Any]) ->
 @transactional()
 async def update_user(conn: Connection, request: Request[UpdateUser]) -> Reply:
     row = await CRUD.lock(conn, request, tenant_id=request.tenant, id=request.path["id"])
-    patch = request.body.given()
+    patch = request.body.changed(row)
     is_moved = await _is_moved(conn, row, patch)
     if is_moved:
         patch = {"email_verified": False, **patch}

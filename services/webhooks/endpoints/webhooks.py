@@ -131,10 +131,10 @@ async def update_webhook(
 ) -> Reply:
     """While it is disabled its pending deliveries wait; they continue when it is enabled."""
     key = {"tenant_id": request.tenant, "id": request.path["id"]}
-    patch = request.body.given()
-    if "url" in patch:
-        _check(patch["url"], allow_private=allow_private)
+    if "url" in request.body.model_fields_set:
+        _check(request.body.url, allow_private=allow_private)
     row = await WEBHOOK.lock(conn, request, **key)
+    patch = request.body.changed(row)
     if "status" in patch and patch["status"] != row.status:
         patch["disabled_reason"] = "by_request" if patch["status"] == "disabled" else None
     after, changes = apply_patch(row, patch)

@@ -141,3 +141,16 @@ async def test_a_new_user_accepts_four_invitations_at_once(client: IdentityClien
 async def test_an_unknown_token_is_closed(client: IdentityClient) -> None:
     refused = await client.accept_invitation("inv_nothing")
     assert (refused.status, refused.body["code"]) == (410, "invitation_closed")
+
+
+async def test_an_older_invitation_works_whatever_its_address(client: IdentityClient) -> None:
+    """Its address was stored before invisible letters were refused."""
+    invitation = await client.create_invitation(await client.create_organization())
+    await client.pool.execute(
+        "UPDATE invitations SET email = $2 WHERE id = $1", invitation["id"], "a\u3164@example.com"
+    )
+    refused = await client.accept_invitation(invitation["token"], name="Ada\u200b")
+    assert (refused.status, refused.body["errors"][0]["field"]) == (422, "name")
+    accepted = await client.accept_invitation(invitation["token"], name="Ada")
+    assert accepted.status == 200, accepted.body
+    assert accepted.body["member"]["user"]["email"] == "a\u3164@example.com"

@@ -153,3 +153,14 @@ async def test_an_organization_is_found_by_each_form_of_its_name(client: Identit
         for text in variants(name):
             found = await client.call(calls.LIST_ORGANIZATIONS, query={"q": text})
             assert organization in [each["id"] for each in found.body["organizations"]], ascii(text)
+
+
+async def test_an_older_name_that_nobody_can_read_is_kept(client: IdentityClient) -> None:
+    organization = await client.create_organization()
+    await client.pool.execute(
+        "UPDATE organizations SET name = $2 WHERE id = $1", organization, "Acme\u200b"
+    )
+    for name, status in (("Acme\u200b", 200), ("Acme\u202e", 422)):
+        updated = await client.call(calls.UPDATE_ORGANIZATION, {"name": name}, organization)
+        assert updated.status == status
+    assert (await client.get_organization(organization))["name"] == "Acme\u200b"

@@ -6,6 +6,7 @@ import pytest
 from contracts import api_keys as key_calls
 from contracts import projects as calls
 from contracts import signing_keys as signing_calls
+from contracts import tenants as tenant_calls
 from contracts.ids import new_id
 from contracts.projects import ProjectSettings
 from service.projects.client import ProjectsClient
@@ -149,3 +150,14 @@ async def test_a_project_is_found_by_each_form_of_its_name(client: ProjectsClien
         for text in variants(name):
             found = await client.call(calls.LIST_PROJECTS, tenant, query={"q": text})
             assert project in [each["id"] for each in found.body["projects"]], ascii(text)
+
+
+async def test_an_older_name_that_nobody_can_read_is_kept(client: ProjectsClient) -> None:
+    tenant = (await client.create_tenant())["tenant"]["id"]
+    project = await client.create_project(tenant)
+    for table, id_ in (("projects", project), ("tenants", tenant)):
+        await client.pool.execute(f"UPDATE {table} SET name = $2 WHERE id = $1", id_, "Acme\u200b")
+    for name, status in (("Acme\u200b", 200), ("Acme\u202e", 422)):
+        for call, id_ in ((calls.UPDATE_PROJECT, project), (tenant_calls.UPDATE_TENANT, tenant)):
+            updated = await client.call(call, tenant, {"name": name}, id_)
+            assert updated.status == status, updated.body

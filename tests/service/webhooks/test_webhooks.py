@@ -186,3 +186,15 @@ async def test_a_repeated_creation_shows_the_secret_again(
     second = await client.call(calls.CREATE_WEBHOOK, tenant, body, idempotency_key="once")
     assert second.body == first.body
     assert second.body["secret"]
+
+
+async def test_an_older_description_that_nobody_can_read_is_kept(
+    client: WebhooksClient, tenant: str
+) -> None:
+    webhook = (await client.create_webhook(tenant, URL))["id"]
+    await client.pool.execute(
+        "UPDATE webhooks SET description = $2 WHERE id = $1", webhook, "Feeds\u200b"
+    )
+    for text, status in (("Feeds\u200b", 200), ("Feeds\u202e", 422)):
+        updated = await client.call(calls.UPDATE_WEBHOOK, tenant, {"description": text}, webhook)
+        assert updated.status == status, updated.body
