@@ -19,9 +19,10 @@ from contracts.members import Member, MemberRemoved, MembersQuery, MemberUpdated
 from contracts.models import Body
 from contracts.problems import Problem, not_found
 from outbox.record import OutboxEntry, create_entry, with_outbox_entry
-from sqlalchemy import bindparam, exists, func, select, update
+from sqlalchemy import bindparam, delete, exists, func, select, update
 from sqlmodel import SQLModel
 
+from identity.cascades import ORGANIZATION_OF_MEMBER, USER_OF_MEMBER
 from identity.counters import COUNT_MEMBERS
 from identity.tables import MEMBERS, ORGANIZATIONS, USERS, MemberRow
 
@@ -48,9 +49,8 @@ _OF_ORGANIZATION = (
     MEMBERS.c.organization_id == bindparam("organization_id"),
 )
 IS_MEMBER = (*_OF_ORGANIZATION, MEMBERS.c.user_id == bindparam("user_id"))
-_WITH_USER = MEMBERS.join(
-    USERS, (USERS.c.tenant_id == MEMBERS.c.tenant_id) & (USERS.c.id == MEMBERS.c.user_id)
-)
+# Neither of them is deleted: see `identity.cascades`.
+_WITH_USER = MEMBERS.join(USERS, USER_OF_MEMBER).join(ORGANIZATIONS, ORGANIZATION_OF_MEMBER)
 _COLUMNS = [
     MEMBERS.c.user_id,
     MEMBERS.c.role,
@@ -68,10 +68,17 @@ GET = Statement(
     select(MEMBERS.c.organization_id, *_COLUMNS).select_from(_WITH_USER).where(*IS_MEMBER),
     MemberWithUser,
 )
-LIST_OF_ORGANIZATION = Statement(
-    select(MEMBERS.c.organization_id, MEMBERS.c.user_id, MEMBERS.c.role)
+_some = (
+    select(MEMBERS.c.user_id)
     .where(*_OF_ORGANIZATION)
-    .order_by(MEMBERS.c.user_id),
+    .order_by(MEMBERS.c.user_id)
+    .limit(bindparam("at_most"))
+    .with_for_update()
+)
+DELETE_SOME = Statement(
+    delete(MEMBERS)
+    .where(*_OF_ORGANIZATION, MEMBERS.c.user_id.in_(_some))
+    .returning(MEMBERS.c.organization_id, MEMBERS.c.user_id, MEMBERS.c.role),
     MemberRow,
 )
 UPDATE = Statement(
@@ -86,7 +93,10 @@ UPDATE = Statement(
 HAS_OTHER_OWNER = Statement(
     select(
         exists().where(
-            *_OF_ORGANIZATION, MEMBERS.c.role == "owner", MEMBERS.c.user_id != bindparam("user_id")
+            *_OF_ORGANIZATION,
+            MEMBERS.c.role == "owner",
+            MEMBERS.c.user_id != bindparam("user_id"),
+            USER_OF_MEMBER,
         )
     )
 )
@@ -177,11 +187,14 @@ def create_removed_entry(context: Context, member: MemberRow | MemberWithUser) -
     return create_entry(context, MemberRemoved, member.user_id, to_resource(member, MemberRemoved))
 
 
-async def create_removed_entries(
-    conn: Connection, context: Context, organization_id: str
-) -> list[OutboxEntry]:
-    """The events of all members of an organization that is locked and will be deleted with them."""
-    rows = await LIST_OF_ORGANIZATION.fetch_all(
-        conn, tenant_id=context.tenant(), organization_id=organization_id
+async def delete_some(
+    conn: Connection, context: Context, organization_id: str, at_most: int
+) -> tuple[list[OutboxEntry], bool]:
+    """Deletes members of an organization that is deleted; returns their events, and whether there
+    may be more.
+    """
+    rows = await DELETE_SOME.fetch_all(
+        conn, tenant_id=context.tenant(), organization_id=organization_id, at_most=at_most
     )
-    return [create_removed_entry(context, row) for row in rows]
+    rows.sort(key=lambda row: row.user_id)
+    return [create_removed_entry(context, row) for row in rows], len(rows) == at_most

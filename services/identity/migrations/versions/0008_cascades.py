@@ -1,0 +1,54 @@
+"""What depends on a deleted user or organization is deleted in steps, after the row itself."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0008"
+down_revision = "0007"
+
+# Table, columns, table that they refer to.
+KEYS = (
+    ("sessions", "user_id", "users"),
+    ("members", "organization_id", "organizations"),
+    ("members", "user_id", "users"),
+    ("invitations", "organization_id", "organizations"),
+)
+
+
+def upgrade() -> None:
+    op.create_table(
+        "cascades",
+        sa.Column("tenant_id", sa.Text(collation="C"), nullable=False),
+        sa.Column("kind", sa.Text(collation="C"), nullable=False),
+        sa.Column("resource_id", sa.Text(collation="C"), nullable=False),
+        sa.Column("detail", sa.Text(), nullable=True),
+        sa.Column("last_id", sa.Text(collation="C"), nullable=True),
+        sa.Column("context", sa.Text(), nullable=False),
+        sa.Column(
+            "requested_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+        ),
+        sa.PrimaryKeyConstraint("tenant_id", "kind", "resource_id"),
+    )
+    for table, column, _ in KEYS:
+        op.drop_constraint(f"{table}_tenant_id_{column}_fkey", table, type_="foreignkey")
+
+
+def downgrade() -> None:
+    for table, column, target in KEYS:
+        # What was still to be deleted.
+        op.execute(
+            f"DELETE FROM {table} AS part WHERE NOT EXISTS (SELECT FROM {target} AS whole"
+            f" WHERE whole.tenant_id = part.tenant_id AND whole.id = part.{column})"
+        )
+        op.create_foreign_key(
+            f"{table}_tenant_id_{column}_fkey",
+            table,
+            target,
+            ["tenant_id", column],
+            ["tenant_id", "id"],
+            ondelete="CASCADE",
+        )
+    op.drop_table("cascades")
