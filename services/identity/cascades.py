@@ -4,11 +4,20 @@ Parts of a deleted user or organization have no such row to join any more. Sessi
 ends, and invitations of a deleted user's addresses, are found by the cascade itself.
 """
 
-from typing import Any
-
 from chassis.case_folding import fold_case
 from outbox.tables import CASCADES as ALL_CASCADES
-from sqlalchemy import ColumnElement, Integer, cast, exists, func, literal_column, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    Table,
+    and_,
+    cast,
+    exists,
+    func,
+    literal_column,
+    or_,
+    select,
+)
 
 from identity.tables import INVITATIONS, MEMBERS, METADATA, ORGANIZATIONS, SESSIONS, USERS
 
@@ -59,8 +68,8 @@ IS_INVITATION_DELETED = _exists(
 """Whether a cascade deletes the invitation."""
 
 
-def _same(one: Any, other: Any, column: str) -> ColumnElement[bool]:
-    return (one.c.tenant_id == other.c.tenant_id) & (one.c.id == other.c[column])
+def _same(one: Table, other: Table, column: str) -> ColumnElement[bool]:
+    return and_(one.c.tenant_id == other.c.tenant_id, one.c.id == other.c[column])
 
 
 USER_OF_MEMBER = _same(USERS, MEMBERS, "user_id")

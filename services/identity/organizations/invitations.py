@@ -6,6 +6,7 @@ token leaves once; its keyed hash stays.
 """
 
 import secrets
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -30,10 +31,11 @@ from contracts.invitations import (
     InvitationsQuery,
 )
 from contracts.models import Body
+from contracts.personal_data import ERASED_EMAIL
 from contracts.problems import Problem, not_found
 from contracts.scopes import covers
 from outbox.crud import Crud
-from outbox.record import OutboxEntry, create_entry
+from outbox.record import OutboxEntry, create_entry, record
 from sqlalchemy import (
     and_,
     bindparam,
@@ -41,11 +43,13 @@ from sqlalchemy import (
     delete,
     exists,
     literal_column,
+    not_,
     or_,
     select,
     update,
 )
 
+from identity.cascades import IS_INVITATION_DELETED, ORGANIZATION_OF_INVITATION
 from identity.organizations import members
 from identity.tables import INVITATIONS, MEMBERS, ORGANIZATIONS, USERS, InvitationRow
 
@@ -56,6 +60,7 @@ _STATUS = case(
 )
 _COLUMNS = [INVITATIONS.c[name] for name in Invitation.model_fields if name != "status"]
 """All that the API shows but the status, which depends on the time."""
+_STORED = (INVITATIONS.c.organization_id, INVITATIONS.c.status, *_COLUMNS)
 _OF_ORGANIZATION = (
     INVITATIONS.c.tenant_id == bindparam("tenant_id"),
     INVITATIONS.c.organization_id == bindparam("organization_id"),
@@ -68,7 +73,7 @@ CRUD = Crud(
     locks_key=True,
 )
 # A shared lock: it keeps the organization from being deleted until the invitation is there.
-LOCK_ORGANIZATION = Statement(
+LOCK_ORGANIZATION: Statement[Any] = Statement(
     select(
         exists()
         .where(
@@ -78,7 +83,14 @@ LOCK_ORGANIZATION = Statement(
             USERS.c.id == MEMBERS.c.user_id,
             USERS.c.email_key == fold_case(bindparam("email")),
         )
-        .label("is_member")
+        .label("is_member"),
+        exists()
+        .where(
+            *_OF_ORGANIZATION,
+            INVITATIONS.c.email_key == fold_case(bindparam("email")),
+            IS_INVITATION_DELETED,
+        )
+        .label("has_deleted"),
     )
     .select_from(ORGANIZATIONS)
     .where(
@@ -87,14 +99,28 @@ LOCK_ORGANIZATION = Statement(
     )
     .with_for_update(read=True, key_share=True, of=ORGANIZATIONS)
 )
-"""Whether a member has the email."""
+"""Whether a member has the email, and whether a former user of it has invitations that a cascade
+deletes.
+"""
+DELETE_DELETED = Statement(
+    delete(INVITATIONS)
+    .where(
+        *_OF_ORGANIZATION,
+        INVITATIONS.c.email_key == fold_case(bindparam("email")),
+        IS_INVITATION_DELETED,
+    )
+    .returning(*_STORED),
+    InvitationRow,
+)
 # The expression of an index: written out, as an index knows no parameters.
 _PENDING_UNTIL = case(
     (INVITATIONS.c.status == literal_column("'pending'"), INVITATIONS.c.expires_at)
 )
 QUOTA = Quota(
     "pending_invitations_per_organization",
-    select(INVITATIONS.c.id).where(*_OF_ORGANIZATION, _now < _PENDING_UNTIL),
+    select(INVITATIONS.c.id).where(
+        *_OF_ORGANIZATION, _now < _PENDING_UNTIL, not_(IS_INVITATION_DELETED)
+    ),
 )
 EXPIRE = Statement(
     update(INVITATIONS)
@@ -117,15 +143,29 @@ REVOKE_PENDING_OF_EMAIL = Statement(
     .returning(INVITATIONS.c.organization_id, *_COLUMNS),
     InvitationRow,
 )
-DELETE_PENDING = Statement(
-    delete(INVITATIONS)
-    .where(*_OF_ORGANIZATION, INVITATIONS.c.status == "pending", INVITATIONS.c.expires_at > _now)
-    .returning(INVITATIONS.c.organization_id, *_COLUMNS),
+_some = (
+    select(INVITATIONS.c.id)
+    .where(*_OF_ORGANIZATION)
+    .order_by(INVITATIONS.c.id)
+    .limit(bindparam("at_most"))
+    .with_for_update()
+)
+DELETE_SOME = Statement(
+    delete(INVITATIONS).where(*_OF_ORGANIZATION, INVITATIONS.c.id.in_(_some)).returning(*_STORED),
+    InvitationRow,
+)
+LOCK = Statement(
+    select(*CRUD.columns)
+    .join(ORGANIZATIONS, ORGANIZATION_OF_INVITATION)
+    .where(*_OF_ORGANIZATION, INVITATIONS.c.id == bindparam("id"), not_(IS_INVITATION_DELETED))
+    .with_for_update(of=INVITATIONS),
     InvitationRow,
 )
 LIST = Listing(
     row=InvitationRow,
-    source=INVITATIONS,
+    source=INVITATIONS.join(
+        ORGANIZATIONS, and_(ORGANIZATION_OF_INVITATION, not_(IS_INVITATION_DELETED))
+    ),
     columns=[*_COLUMNS, _STATUS.label("status")],
     key=INVITATIONS.c.id,
     scope={"tenant_id": INVITATIONS.c.tenant_id, "organization_id": INVITATIONS.c.organization_id},
@@ -153,11 +193,14 @@ async def create_invitation(conn: Connection, request: Request[CreateInvitation]
             scope="users:write",
         )
     scope = {"tenant_id": request.tenant, "organization_id": request.path["id"]}
-    is_member = await LOCK_ORGANIZATION.fetch_value(conn, **scope, email=new.email)
-    if is_member is None:
+    found = await LOCK_ORGANIZATION.fetch_one(conn, **scope, email=new.email)
+    if found is None:
         raise not_found()
-    if is_member:
+    if found["is_member"]:
         raise Problem("already_member", "A member of this organization has this email.")
+    if found["has_deleted"]:
+        deleted = await DELETE_DELETED.fetch_all(conn, **scope, email=new.email)
+        await record(conn, create_revoked_entries(request.context, deleted, is_erased=True))
     await EXPIRE.execute(conn, **scope, email=new.email, now=now)
     await _check_quota(conn, request, now)
     token = _create_token()
@@ -215,13 +258,15 @@ async def list_invitations(conn: Connection, request: Request[Body, InvitationsQ
 
 
 async def _lock(conn: Connection, request: Request) -> InvitationRow:
-    return await CRUD.lock(
+    row = await LOCK.fetch_one(
         conn,
-        request,
         tenant_id=request.tenant,
         organization_id=request.path["id"],
         id=request.path["inv_id"],
     )
+    if row is None:
+        raise not_found()
+    return row
 
 
 @transactional()
@@ -283,13 +328,27 @@ async def revoke_pending_of_email(
     return [_create_revoked_entry(context, row) for row in rows]
 
 
-async def delete_pending(
-    conn: Connection, context: Context, organization_id: str
-) -> list[OutboxEntry]:
-    """Deletes the pending invitations of an organization that is locked and will be deleted with
-    the others; returns their events.
+async def delete_some(
+    conn: Connection, context: Context, organization_id: str, at_most: int
+) -> tuple[list[OutboxEntry], bool]:
+    """Deletes invitations of an organization that is deleted; returns the events of those that were
+    pending, and whether there may be more.
     """
-    rows = await DELETE_PENDING.fetch_all(
-        conn, tenant_id=context.tenant(), organization_id=organization_id, now=datetime.now(UTC)
+    rows = await DELETE_SOME.fetch_all(
+        conn, tenant_id=context.tenant(), organization_id=organization_id, at_most=at_most
     )
-    return [_create_revoked_entry(context, row) for row in sorted(rows, key=lambda row: row.id)]
+    return create_revoked_entries(context, rows), len(rows) == at_most
+
+
+def create_revoked_entries(
+    context: Context, rows: Iterable[InvitationRow], *, is_erased: bool = False
+) -> list[OutboxEntry]:
+    """The events of deleted invitations that were pending, by their ids; the others were closed
+    already. `is_erased`: their person was erased before, and is in no event that comes later.
+    """
+    now = datetime.now(UTC)
+    pending = [row for row in rows if row.status == "pending" and row.expires_at > now]
+    return [
+        _create_revoked_entry(context, changed_row(row, email=ERASED_EMAIL) if is_erased else row)
+        for row in sorted(pending, key=lambda row: row.id)
+    ]

@@ -28,7 +28,6 @@ from sqlalchemy import (
     literal_column,
     not_,
     select,
-    tuple_,
     update,
 )
 
@@ -66,14 +65,19 @@ LOCK_USER = Statement(
     .where(USERS.c.tenant_id == bindparam("tenant_id"), USERS.c.id == bindparam("user_id"))
     .with_for_update(key_share=True)
 )
-_KEY = (SESSIONS.c.tenant_id, SESSIONS.c.id)
+_ANY = "~"
+"""Behind every identifier."""
 
 
 def _revoke(some: Select[Any]) -> Statement[SessionRow]:
-    """Revokes those of some sessions, selected by their keys, that nobody else revokes."""
+    """Revokes those of some sessions, selected by their ids, that nobody else revokes."""
     return Statement(
         update(SESSIONS)
-        .where(tuple_(*_KEY).in_(some), SESSIONS.c.status == "active")
+        .where(
+            SESSIONS.c.tenant_id == bindparam("tenant_id"),
+            SESSIONS.c.id.in_(some),
+            SESSIONS.c.status == "active",
+        )
         .values(status="revoked")
         .returning(SESSIONS.c.user_id, SESSIONS.c.id),
         SessionRow,
@@ -81,7 +85,7 @@ def _revoke(some: Select[Any]) -> Statement[SessionRow]:
 
 
 def _revoke_some(*of: ColumnElement[bool]) -> Statement[SessionRow]:
-    return _revoke(select(*_KEY).where(*of, _IS_STORED_LIVE).limit(bindparam("at_most")))
+    return _revoke(select(SESSIONS.c.id).where(*of, _IS_STORED_LIVE).limit(bindparam("at_most")))
 
 
 REVOKE_SOME_OF_USER = _revoke_some(
@@ -92,7 +96,7 @@ REVOKE_SOME_OF_PROJECT = _revoke_some(
     SESSIONS.c.project_id == bindparam("project_id"),
 )
 REVOKE_OLDEST_OF_USER = _revoke(
-    select(*_KEY)
+    select(SESSIONS.c.id)
     .where(*_OF_USER, *IS_LIVE)
     .order_by(SESSIONS.c.id.desc())
     .offset(bindparam("keep"))
@@ -161,11 +165,10 @@ async def revoke_all_of_user(
     """
     key = {"tenant_id": context.tenant(), "user_id": user_id}
     now = datetime.now(UTC)
-    newest = await GET_NEWEST_LIVE.fetch_value(conn, **key, now=now)
-    if newest is None:
-        return []
-    rows = await REVOKE_SOME_OF_USER.fetch_all(conn, **key, last_id=newest, now=now, at_most=BATCH)
+    rows = await REVOKE_SOME_OF_USER.fetch_all(conn, **key, last_id=_ANY, now=now, at_most=BATCH)
     if len(rows) == BATCH:
+        # By what is there rather than by a clock: the user's row is locked, so nothing is added.
+        newest = await GET_NEWEST_LIVE.fetch_value(conn, **key, now=now)
         await request_cascade(
             conn, context, SESSIONS_OF_USER, user_id, detail=reason, last_id=newest
         )
