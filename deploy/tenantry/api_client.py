@@ -76,15 +76,17 @@ def http_settings(timeout: float) -> dict[str, Any]:
 
 
 def check_reachable(address: str) -> None:
-    """Raises CommandFailed if the connection is refused: the address is wrong, or nothing runs."""
+    """Raises CommandFailed if there is no such host or the connection is refused: the address is
+    wrong, or nothing runs.
+    """
     parts = urlsplit(address)
     port = parts.port or {"http": 80, "https": 443}[parts.scheme]
     try:
         socket.create_connection((parts.hostname or "", port), CONNECT_SECONDS).close()
-    except ConnectionRefusedError as error:
+    except (ConnectionRefusedError, socket.gaierror) as error:
         raise _no_response(address, error) from None
     except OSError:
-        pass  # a name that cannot be resolved just now, for example: the client tries again
+        pass  # a network that is slow just now, for example: the client tries again
 
 
 def find_by_slug(client: Client, request: Pages[Any, Named], slug: str, id_prefix: str) -> Named:

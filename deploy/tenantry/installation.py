@@ -88,10 +88,28 @@ def api_url(url: str | None, data: Path | None) -> str:
         if running is None and data is not None:
             raise _nothing_runs(data)
         found = running.url if running else DEFAULT_URL
-    parts = urlsplit(found)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if not _is_http_url(found):
         raise Misconfigured(f"{found} is no URL of an API", f"Give one such as {DEFAULT_URL}.")
     return found.rstrip("/")
+
+
+def read_text(path: Path) -> str:
+    """Raises Misconfigured for a file that is not UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise Misconfigured(f"{path} is not UTF-8", "Name a text file in UTF-8.") from None
+
+
+def _is_http_url(text: str) -> bool:
+    """Whether sockets can take its host and port: a host is looked up as IDNA."""
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname or "", parts.port
+        host.encode("idna")
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(host) and port != 0
 
 
 def credential(kind: str, url: str, data: Path | None) -> str:

@@ -16,6 +16,8 @@ Kind = Literal["SERVER", "CLIENT", "PRODUCER", "CONSUMER"]
 
 _ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 _tracer: Any = None
+NO_PARENT = ""
+"""No valid traceparent: what is extracted of it is no context (W3C Trace Context 4.3)."""
 
 
 @dataclass(slots=True)
@@ -66,12 +68,15 @@ def is_enabled() -> bool:
 
 
 def span(
-    name: str, kind: Kind, traceparent: str, **attributes: str | int
+    name: str, kind: Kind, traceparent: str, *, is_root: bool = False, **attributes: str | int
 ) -> AbstractContextManager[Span]:
-    """Names and attributes are bounded words; an exception that escapes marks an error."""
+    """Names and attributes are bounded words; an exception that escapes marks an error.
+
+    A root begins a trace of its own if anything is traced: nobody has the span of `traceparent`.
+    """
     if _tracer is None:
         return nullcontext(Span(traceparent))
-    return _recorded(name, kind, traceparent, attributes)
+    return _recorded(name, kind, NO_PARENT if is_root else traceparent, attributes)
 
 
 @contextmanager

@@ -60,10 +60,12 @@ def matches_commitment(event: StoredEvent) -> bool:
 class Verdict:
     """How many events there are, the digest of the newest in hexadecimal, the first broken one.
 
-    `first_broken` is the lowest sequence that is changed, missing or out of its place.
+    `first_broken` is the lowest sequence that is changed, missing or out of its place, `oldest` the
+    sequence with which the export begins.
     """
 
     length: int = 0
+    oldest: int = 0
     head: str | None = None
     first_broken: int | None = None
 
@@ -78,6 +80,8 @@ class Verdict:
 def verify_export(lines: Iterable[bytes], checkpoint: bytes | None = None) -> Verdict:
     """Verifies a whole NDJSON export, newest event first as it was streamed.
 
+    An export with filters has gaps: the first event that it lacks counts as broken.
+
     Each line has the digest that the one before it is recomputed from. `checkpoint` is the digest
     before the oldest event, where that is not the first of the log; without it, that one is only
     compared with the next. Raises ValueError or KeyError for what is no line of an export.
@@ -90,6 +94,7 @@ def verify_export(lines: Iterable[bytes], checkpoint: bytes | None = None) -> Ve
             verdict.check(event, earlier.sequence, earlier.digest)
         verdict.length += 1
         event = earlier
+        verdict.oldest = event.sequence
     if event is not None and (event.sequence == 1 or checkpoint is not None):
         verdict.check(event, event.sequence - 1, None if event.sequence == 1 else checkpoint)
     elif event is not None and not matches_commitment(event):

@@ -76,7 +76,10 @@ class Gateway:
         """The response to one request, problems included. Raises nothing."""
         started = time.perf_counter()
         metadata = read_metadata(request)
-        with span(route.label, "SERVER", metadata.traceparent) as current:
+        is_root = metadata.is_root
+        with span(route.label, "SERVER", metadata.traceparent, is_root=is_root) as current:
+            if is_root:
+                metadata.set_traceparent(current.traceparent)
             response = await self._respond(route, request, metadata, current.traceparent)
             current.set_status(response.status_code)
         response.raw_headers += metadata.headers.items()

@@ -158,6 +158,48 @@ async def test_an_export_is_proven_offline_and_a_change_is_named(
     assert "1 of 1 broken" in shown.out
 
 
+async def test_a_filtered_export_promises_no_proof(
+    stack: Stack, http: ClientSession, tmp_path: Path
+) -> None:
+    _, answer = await made(stack)
+    key, file = answer["api_key"]["secret"], tmp_path / "part.ndjson"
+    await Api(http, stack.url, key)("POST", "/v1/admin/users", {"email": "ada@example.com"})
+    whole = await exported(stack, key, file, 3)
+    assert whole.json["provable"] is True
+    filters = (
+        ("--action=user.*",), ("--actor", answer["api_key"]["id"]), ("--since=1d",),
+        ("--until=1h",), ("--resource", answer["tenant"]["id"]), ("--format=csv",),
+    )  # fmt: skip
+    arguments = ("audit", "export", "--url", stack.url, "--output", str(file))
+    for given in filters:
+        said = await tenantry(*arguments, *given, TENANTRY_API_KEY=key)
+        assert said.code == 0, said.err
+        assert "proves it" not in said.out, given
+        assert "cannot be proven" in said.out, given
+        part = await tenantry(*arguments, *given, "--json", TENANTRY_API_KEY=key)
+        assert part.json["provable"] is False, given
+
+
+async def test_the_verdict_on_a_part_of_a_trail_says_what_it_is(
+    stack: Stack, http: ClientSession, tmp_path: Path
+) -> None:
+    _, answer = await made(stack)
+    key, file = answer["api_key"]["secret"], tmp_path / "part.ndjson"
+    for name in ("ada", "bob"):
+        await Api(http, stack.url, key)("POST", "/v1/admin/users", {"email": f"{name}@example.com"})
+    await exported(stack, key, file, 4)
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text(lines[0] + lines[2] + lines[3])
+    gap = await tenantry("audit", "verify", "--file", str(file))
+    assert (gap.code, "with filters" in gap.out) == (1, True)
+    file.write_text(lines[0] + lines[1])
+    late = await tenantry("audit", "verify", "--file", str(file))
+    assert (late.code, "before event 3" in late.out) == (0, True)
+    file.write_text("")
+    empty = await tenantry("audit", "verify", "--file", str(file))
+    assert (empty.code, "has no events" in empty.err) == (2, True)
+
+
 async def test_an_export_without_a_file_goes_to_standard_output(stack: Stack) -> None:
     _, answer = await made(stack)
     key = answer["api_key"]["secret"]
@@ -193,6 +235,41 @@ async def test_a_failure_names_the_way_out(
     ran = await tenantry(*arguments, **environment)
     assert (ran.code, ran.out) == (code, "")
     assert said in ran.err
+
+
+OPERATOR = {"TENANTRY_OPERATOR_KEY": "k", "TENANTRY_API_KEY": "k"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("events", "republish", "--since=0001-01-01T00:00:00+05:00"), 2, "is no time"),
+        (("audit", "export", "--since=0001-01-01T00:00:00+05:00"), 2, "is no time"),
+        (
+            ("keys", "create", "web", "--name=x", "--expires=9999-12-31T23:59:59-05:00"),
+            2,
+            "is no time",
+        ),
+        (("tenant", "list", "--url=http://127.0.0.1:99999"), 2, "is no URL"),
+        (("tenant", "list", "--url=http://127.0.0.1:x"), 2, "is no URL"),
+        (("tenant", "list", "--url=http://[::1"), 2, "is no URL"),
+        (("tenant", "list", "--url=http://a..b"), 2, "is no URL"),
+        (("doctor", "--url=http://[::1"), 1, "is no URL"),
+        (("tenant", "list", "--url=http://nohost.invalid"), 1, "no answer from"),
+        (("welcome", "--keep=folder"), 2, "Is a directory"),
+        (("welcome", "--keep=binary"), 2, "not UTF-8"),
+        (("dev", "--ready-file=folder"), 1, "is a folder"),
+    ],
+)
+async def test_an_ordinary_mistake_is_not_unforeseen(
+    tmp_path: Path, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "binary").write_bytes(b"\xff")
+    ran = await tenantry(*arguments, folder=tmp_path, **OPERATOR)
+    assert ran.code == code, ran
+    assert said in ran.err + ran.out
+    assert "TENANTRY_TRACEBACK" not in ran.err
 
 
 async def test_a_refused_credential_is_said_for_people_and_for_scripts(stack: Stack) -> None:

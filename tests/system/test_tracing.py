@@ -3,13 +3,13 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
+import pytest
 from aiohttp import ClientSession, web
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from support.api import new_tenant
-from support.stack import running_stack
+from support.stack import Stack, running_stack
 from support.waiting import until
 from support.webhook_receiver import webhook_receiver
 
@@ -32,12 +32,12 @@ class Collector:
                 self.spans += [(names["service.name"], span) for span in scope.spans]
         return web.Response()
 
-    def of_trace(self) -> dict[str, Span]:
+    def of_trace(self, trace: str = TRACE) -> dict[str, Span]:
         """By `process span`."""
         return {
             f"{process} {span.name}": span
             for process, span in self.spans
-            if span.trace_id.hex() == TRACE
+            if span.trace_id.hex() == trace
         }
 
 
@@ -56,9 +56,11 @@ async def collector() -> AsyncIterator[Collector]:
         await runner.cleanup()
 
 
+EDGE = "tenantry-edge POST /v1/admin/organizations"
+SERVICE = "tenantry-identity identity.create_organization"
 WAY = {
-    "tenantry-edge POST /v1/admin/organizations",
-    "tenantry-identity identity.create_organization",
+    EDGE,
+    SERVICE,
     "tenantry-identity publish",
     "tenantry-audit process",
     "tenantry-webhooks process",
@@ -66,18 +68,28 @@ WAY = {
 }
 
 
-async def test_a_change_its_event_and_its_webhook_are_one_trace(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+async def traced(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[tuple[Collector, Stack]]:
+    """A running product that sends its spans to the collector."""
     async with (
         collector() as here,
         running_stack(
-            tmp_path,
+            tmp_path_factory.mktemp("traced"),
             "--no-demo",
             OTEL_EXPORTER_OTLP_ENDPOINT=here.url,
             OTEL_BSP_SCHEDULE_DELAY="200",
         ) as stack,
-        webhook_receiver() as endpoint,
-        ClientSession() as http,
     ):
+        yield here, stack
+
+
+async def test_a_change_its_event_and_its_webhook_are_one_trace(
+    traced: tuple[Collector, Stack],
+) -> None:
+    here, stack = traced
+    async with webhook_receiver() as endpoint, ClientSession() as http:
         api = await new_tenant(http, stack.url, stack.ready["operator_key"])
         hook = {"url": endpoint.url, "events": ["organization.*"]}
         assert (await api("POST", "/v1/admin/webhooks", hook)).status == 201
@@ -94,3 +106,25 @@ async def test_a_change_its_event_and_its_webhook_are_one_trace(tmp_path: Path) 
     assert service.parent_span_id == edge.span_id
     for name in WAY - {f"tenantry-edge {edge.name}", f"tenantry-identity {service.name}"}:
         assert spans[name].parent_span_id == service.span_id, name
+
+
+async def test_a_request_without_a_parent_begins_its_trace(
+    traced: tuple[Collector, Stack],
+) -> None:
+    here, stack = traced
+    async with ClientSession() as http:
+        api = await new_tenant(http, stack.url, stack.ready["operator_key"])
+        made = await api("POST", "/v1/admin/organizations", {"name": "Acme"})
+        assert made.status == 201
+        _, trace, told, _ = made.headers["traceparent"].split("-")
+
+        async def arrived() -> bool:
+            return here.of_trace(trace).keys() >= {EDGE, SERVICE}
+
+        await until(arrived)
+        spans = here.of_trace(trace)
+    assert spans[EDGE].parent_span_id == b""
+    assert spans[EDGE].span_id.hex() == told
+    assert spans[SERVICE].parent_span_id == spans[EDGE].span_id
+    for name, span in spans.items():
+        assert name == EDGE or span.parent_span_id in {each.span_id for each in spans.values()}

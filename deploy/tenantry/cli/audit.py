@@ -33,7 +33,7 @@ def export(
     data: Data = None,
     as_json: Json = False,
 ) -> None:
-    """Download the trail, newest first. A filtered export has gaps and cannot be verified whole."""
+    """Download the trail, newest first. Only an export without filters can be proven complete."""
     from tenantry_client import api
     from tenantry_client.models import ExportQuery
 
@@ -54,7 +54,8 @@ def export(
                 sys.stdout.buffer.write(block)
             return
         size = _save(blocks, output)
-    _print_saved(output, format_, size, as_json=as_json)
+    is_provable = format_ == "ndjson" and not any((since, until, action, actor, resource))
+    _print_saved(output, format_, size, is_provable=is_provable, as_json=as_json)
 
 
 @app.command()
@@ -99,6 +100,8 @@ def verify(
         count = len(verdicts)
         result = f"{broken} of {count} broken." if broken else f"All of {count} proven."
         output.print_line(result, "red" if broken else "green")
+        for note in filter(None, (verdict.get("note") for verdict in verdicts)):
+            output.print_line(note)
     raise typer.Exit(1 if broken else 0)
 
 
@@ -148,15 +151,20 @@ def _save(blocks: Any, path: Path) -> int:
         ) from None
 
 
-def _print_saved(path: Path, format_: str, size: int, *, as_json: bool) -> None:
+def _print_saved(path: Path, format_: str, size: int, *, is_provable: bool, as_json: bool) -> None:
     from tenantry.cli import output
 
     if as_json:
-        output.print_json({"file": str(path), "format": format_, "bytes": size})
+        saved = {"file": str(path), "format": format_, "bytes": size, "provable": is_provable}
+        output.print_json(saved)
         return
     output.print_line(f"{size:,} bytes in {path}.", "green")
-    if format_ == "ndjson":
+    if is_provable:
         output.print_line(f"`tenantry audit verify --file {path}` proves it.")
+    else:
+        output.print_line(
+            "It cannot be proven: that needs the whole trail as NDJSON. Export it without filters."
+        )
 
 
 def _parse_time(text: str | None) -> "datetime | None":

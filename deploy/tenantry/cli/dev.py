@@ -55,10 +55,10 @@ def welcome(
     from tenantry.data_folder.secrets import DemoTenant
     from tenantry.dev import console
     from tenantry.dev.demo_tenant import get_or_create_demo_tenant
-    from tenantry.installation import api_url
+    from tenantry.installation import api_url, read_text
 
     address = api_url(url, None)
-    kept = DemoTenant(api_key=keep.read_text().strip() if keep.exists() else None)
+    kept = DemoTenant(api_key=read_text(keep).strip() if keep.exists() else None)
     with connect_as_operator(url, None) as operator:
         demo = get_or_create_demo_tenant(operator, address, kept)
     key = str(demo.api_key)

@@ -10,7 +10,8 @@ import typer
 from typer.core import TyperGroup
 
 from tenantry.cli.options import JSON_WANTED
-from tenantry.errors import CommandFailed
+from tenantry.errors import CommandFailed, Misconfigured
+from tenantry.installation import read_text
 
 
 class RootGroup(TyperGroup):
@@ -26,9 +27,11 @@ class RootGroup(TyperGroup):
             error = failed
         except (typer.Exit, typer.Abort, typer.TyperException):
             raise
-        except Exception as unforeseen:
-            if isinstance(unforeseen, OSError) and unforeseen.errno == errno.EPIPE:
+        except OSError as failed:
+            if failed.errno == errno.EPIPE or os.environ.get("TENANTRY_TRACEBACK"):
                 raise
+            error = _of_system(failed)
+        except Exception as unforeseen:
             if os.environ.get("TENANTRY_TRACEBACK"):
                 raise
             error = CommandFailed(
@@ -40,11 +43,24 @@ class RootGroup(TyperGroup):
         raise typer.Exit(error.exit_code)
 
 
+def _of_system(error: OSError) -> CommandFailed:
+    """A file or a disk that does not do what is asked of it."""
+    reason = error.strerror or str(error) or type(error).__name__
+    message = f"{error.filename}: {reason}" if error.filename else reason
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return CommandFailed(message, "Make room there, or name another place.", code="disk_full")
+    if error.filename:
+        return Misconfigured(message, "Name a file or folder that you may read and write.")
+    return CommandFailed(
+        message, "Check disk, network and limits of this machine.", code="system_error"
+    )
+
+
 def _read_secret_files() -> None:
     """Variables that are not set come from the files of TENANTRY_SECRETS_DIR, as for processes."""
     folder = os.environ.get("TENANTRY_SECRETS_DIR")
     for file in Path(folder).glob("tenantry_*") if folder else ():
-        os.environ.setdefault(file.name.upper(), file.read_text().strip())
+        os.environ.setdefault(file.name.upper(), read_text(file).strip())
 
 
 def _print_error(error: CommandFailed, *, as_json: bool) -> None:

@@ -30,9 +30,9 @@ def _parse_duration(text: str) -> timedelta | None:
 def _parse_time(text: str) -> datetime:
     try:
         time = datetime.fromisoformat(text)
-    except ValueError:
+        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         raise Misconfigured(
             f"{text} is no time",
             "Write 2027-01-31, 2027-01-31T10:00:00Z, or a span such as 90s, 15m, 2h, 7d.",
         ) from None
-    return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)

@@ -26,6 +26,8 @@ def run(options: Options) -> int:
         if options.ready_file and not options.ready_file.parent.is_dir():
             folder = options.ready_file.parent
             raise CannotStart(f"the folder {folder} does not exist", "create it for --ready-file")
+        if options.ready_file and options.ready_file.is_dir():
+            raise CannotStart(f"{options.ready_file} is a folder", "name a file by --ready-file")
         with open_data_folder(options.data) as data:
             data.rotate_logs()
             servers = Servers(data, load_or_create(data.root / "secrets.json"))

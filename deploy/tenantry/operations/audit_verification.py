@@ -12,7 +12,7 @@ from asyncpg import Connection
 from audit.proof import GET_BOUNDS, LIST_MARKS, LogBounds, mark_shown
 from audit.queries import LIST_AFTER
 from audit.tables import EVENTS, HEADS
-from audit.verify import ChainVerifier, verify_export
+from audit.verify import ChainVerifier, Verdict, verify_export
 from chassis.statements import Statement
 from projects.tables import TENANTS
 from sqlalchemy import bindparam, select
@@ -122,16 +122,38 @@ def verify_file(path: Path, checkpoint: str | None) -> dict[str, Any]:
             f"{path} is not a complete NDJSON export of an audit trail",
             "Make one with `tenantry audit export --output FILE` (CSV cannot be verified).",
         ) from None
+    if not verdict.length:
+        raise Misconfigured(
+            f"{path} has no events", "Make an export without filters: every trail has events."
+        )
     broken = verdict.first_broken
+    first_broken = None if broken is None else _describe_broken(broken, _find_in_file(path, broken))
     return {
         "file": str(path),
         "valid": broken is None,
         "length": verdict.length,
+        "oldest": verdict.oldest,
         "head": verdict.head,
-        "first_broken": None
-        if broken is None
-        else _describe_broken(broken, _find_in_file(path, broken)),
+        "first_broken": first_broken,
+        "note": _note(verdict, first_broken, before),
     }
+
+
+def _note(
+    verdict: Verdict, first_broken: dict[str, Any] | None, before: bytes | None
+) -> str | None:
+    """What a reader of the verdict must know: why it is broken, or how far the proof goes."""
+    if first_broken is not None and first_broken["id"] is None:
+        return (
+            "An event is missing. An export with filters misses events and cannot be proven: make "
+            "one without filters."
+        )
+    if first_broken is None and verdict.oldest > 1 and before is None:
+        return (
+            f"Nothing is proven of what came before event {verdict.oldest}: --checkpoint compares "
+            "with its digest."
+        )
+    return None
 
 
 def _read_digest(checkpoint: str | None) -> bytes | None:

@@ -41,13 +41,20 @@ class EdgeRequest(Request):
 class RequestMetadata:
     """The ids of a request, and what its response and its log line add to them.
 
+    `is_root` says that the caller sent no trace: the one of `traceparent` begins here.
     `headers` are those that every response carries, as ASGI has them: bytes, names in lower case.
     """
 
     request_id: str
     traceparent: str
     headers: dict[bytes, bytes]
+    is_root: bool = False
     actor: str | None = None
+
+    def set_traceparent(self, traceparent: str) -> None:
+        """The trace that the request has begun, in the response too."""
+        self.traceparent = traceparent
+        self.headers[b"traceparent"] = traceparent.encode()
 
 
 def read_metadata(request: Request) -> RequestMetadata:
@@ -56,10 +63,11 @@ def read_metadata(request: Request) -> RequestMetadata:
     if not _REQUEST_ID.fullmatch(request_id):
         request_id = new_request_id()
     traceparent = request.headers.get("traceparent", "")
-    if not _TRACEPARENT.fullmatch(traceparent):
+    is_root = not _TRACEPARENT.fullmatch(traceparent)
+    if is_root:
         traceparent = new_traceparent()
     headers = {b"x-request-id": request_id.encode(), b"traceparent": traceparent.encode()}
-    return RequestMetadata(request_id, traceparent, headers)
+    return RequestMetadata(request_id, traceparent, headers, is_root)
 
 
 def read_idempotency_key(request: Request) -> str | None:

@@ -19,6 +19,7 @@ router.get("/admin/audit", summary="List audit events", dependencies=READ)(
 router.get(
     "/admin/audit/export",
     summary="Export audit events",
+    description="Newest first. Only an export as NDJSON without filters can be proven complete.",
     dependencies=READ,
     responses={200: {"content": _EXPORT}},
 )(Endpoint(calls.EXPORT_EVENTS, export_events))
