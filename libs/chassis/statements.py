@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Generic
 
 from asyncpg import Connection, Pool, Record
-from sqlalchemy import BindParameter, Column, bindparam
+from sqlalchemy import BindParameter, Column, ColumnElement, Select, bindparam, func
 from sqlalchemy.dialects.postgresql.asyncpg import dialect
 from sqlalchemy.sql.expression import ClauseElement, ReturnsRows
 from typing_extensions import TypeVar
@@ -80,6 +80,13 @@ class Statement(Generic[R]):
     async def execute_many(self, conn: Connection, values: Sequence[Mapping[str, Any]]) -> None:
         """Runs it once for each set of values, in one round trip."""
         await conn.executemany(self.sql, [self.arguments(each) for each in values])
+
+
+def any_of(rows: Select[Any]) -> ColumnElement[Any]:
+    """For comparisons with `column ==`. The rows are selected once, before: those of
+    `column IN (SELECT ... LIMIT)` may be selected again for each row of the table.
+    """
+    return func.any(func.array(rows.scalar_subquery()))
 
 
 def parameters(columns: Iterable[Column[Any]]) -> dict[str, BindParameter[Any]]:

@@ -23,8 +23,8 @@ from outbox.tables import CASCADES
 
 log = structlog.get_logger()
 
-BATCH = 1_000
-"""Rows of one kind in one transaction; each is about one event."""
+BATCH = 500
+"""Rows in one transaction, each with an event: others wait no longer for what it has locked."""
 STEP_SECONDS = 4.0
 RUN_SECONDS = 0.2
 """How often a service looks for cascades."""
@@ -45,7 +45,7 @@ class Cascade(SQLModel):
 
 
 Step = Callable[[Connection, Context, Cascade, int], Awaitable[bool]]
-"""Ends at most so many rows of each kind, with their events; returns whether there may be more."""
+"""Ends at most so many rows, with their events; returns whether there may be more."""
 
 _new = insert(CASCADES).values(
     tenant_id=bindparam("tenant_id"),

@@ -18,7 +18,7 @@ from chassis.listing import Listing, filters_of
 from chassis.quota import Quota
 from chassis.request import Reply, Request, reply_to
 from chassis.rows import changed_row, new_row, to_resource
-from chassis.statements import Statement
+from chassis.statements import Statement, any_of
 from chassis.unit_of_work import read_only, transactional
 from contracts.context import Context
 from contracts.ids import new_id
@@ -151,7 +151,9 @@ _some = (
     .with_for_update()
 )
 DELETE_SOME = Statement(
-    delete(INVITATIONS).where(*_OF_ORGANIZATION, INVITATIONS.c.id.in_(_some)).returning(*_STORED),
+    delete(INVITATIONS)
+    .where(*_OF_ORGANIZATION, INVITATIONS.c.id == any_of(_some))
+    .returning(*_STORED),
     InvitationRow,
 )
 LOCK = Statement(
@@ -329,15 +331,12 @@ async def revoke_pending_of_email(
 
 
 async def delete_some(
-    conn: Connection, context: Context, organization_id: str, at_most: int
-) -> tuple[list[OutboxEntry], bool]:
-    """Deletes invitations of an organization that is deleted; returns the events of those that were
-    pending, and whether there may be more.
-    """
-    rows = await DELETE_SOME.fetch_all(
-        conn, tenant_id=context.tenant(), organization_id=organization_id, at_most=at_most
+    conn: Connection, tenant_id: str, organization_id: str, at_most: int
+) -> list[InvitationRow]:
+    """Deletes invitations of an organization that is deleted, and returns them."""
+    return await DELETE_SOME.fetch_all(
+        conn, tenant_id=tenant_id, organization_id=organization_id, at_most=at_most
     )
-    return create_revoked_entries(context, rows), len(rows) == at_most
 
 
 def create_revoked_entries(

@@ -12,7 +12,7 @@ from chassis.listing import Listing, filters_of
 from chassis.merge_patch import apply_patch
 from chassis.request import Reply, Request, reply_to
 from chassis.rows import to_resource
-from chassis.statements import Statement, assignments
+from chassis.statements import Statement, any_of, assignments
 from chassis.unit_of_work import read_only, transactional
 from contracts.context import Context
 from contracts.members import Member, MemberRemoved, MembersQuery, MemberUpdated, UpdateMember
@@ -77,7 +77,7 @@ _some = (
 )
 DELETE_SOME = Statement(
     delete(MEMBERS)
-    .where(*_OF_ORGANIZATION, MEMBERS.c.user_id.in_(_some))
+    .where(*_OF_ORGANIZATION, MEMBERS.c.user_id == any_of(_some))
     .returning(MEMBERS.c.organization_id, MEMBERS.c.user_id, MEMBERS.c.role),
     MemberRow,
 )
@@ -189,12 +189,10 @@ def create_removed_entry(context: Context, member: MemberRow | MemberWithUser) -
 
 async def delete_some(
     conn: Connection, context: Context, organization_id: str, at_most: int
-) -> tuple[list[OutboxEntry], bool]:
-    """Deletes members of an organization that is deleted; returns their events, and whether there
-    may be more.
-    """
+) -> list[OutboxEntry]:
+    """Deletes members of an organization that is deleted; returns an event for each."""
     rows = await DELETE_SOME.fetch_all(
         conn, tenant_id=context.tenant(), organization_id=organization_id, at_most=at_most
     )
     rows.sort(key=lambda row: row.user_id)
-    return [create_removed_entry(context, row) for row in rows], len(rows) == at_most
+    return [create_removed_entry(context, row) for row in rows]

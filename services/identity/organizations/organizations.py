@@ -179,12 +179,12 @@ async def delete_organization(conn: Connection, request: Request[Body, DeleteQue
         would_delete = {"memberships": row.member_count, "invitations": pending}
         return Reply(json_bytes({"would_delete": would_delete}))
     context = request.context
-    await CRUD.delete(conn, row)
-    data = {"organization": CRUD.shown(row)}
-    deleted = create_entry(context, OrganizationDeleted, row.id, data)
     entries, more = await _delete_parts(conn, context, row.id, BATCH)
     if more:
         await request_cascade(conn, context, ORGANIZATION, row.id)
+    await CRUD.delete(conn, row)
+    data = {"organization": CRUD.shown(row)}
+    deleted = create_entry(context, OrganizationDeleted, row.id, data)
     await record(conn, [deleted, *entries] if more else [*entries, deleted])
     return reply_to(request)
 
@@ -200,6 +200,7 @@ async def _delete_parts(
     conn: Connection, context: Context, organization_id: str, at_most: int
 ) -> tuple[list[OutboxEntry], bool]:
     """The events, and whether there may be more."""
-    removed, more_members = await members.delete_some(conn, context, organization_id, at_most)
-    revoked, more = await invitations.delete_some(conn, context, organization_id, at_most)
-    return removed + revoked, more or more_members
+    removed = await members.delete_some(conn, context, organization_id, at_most)
+    left = at_most - len(removed)
+    rows = await invitations.delete_some(conn, context.tenant(), organization_id, left)
+    return removed + invitations.create_revoked_entries(context, rows), left == len(rows)

@@ -11,7 +11,7 @@ from typing import Any, Protocol, cast
 from chassis.database import TIME, Connection
 from chassis.request import Reply, Request, reply_to
 from chassis.rows import to_resource
-from chassis.statements import Statement
+from chassis.statements import Statement, any_of
 from chassis.unit_of_work import single_statement, transactional
 from contracts.context import Context
 from contracts.problems import not_found
@@ -75,7 +75,7 @@ def _revoke(some: Select[Any]) -> Statement[SessionRow]:
         update(SESSIONS)
         .where(
             SESSIONS.c.tenant_id == bindparam("tenant_id"),
-            SESSIONS.c.id.in_(some),
+            SESSIONS.c.id == any_of(some),
             SESSIONS.c.status == "active",
         )
         .values(status="revoked")
@@ -85,7 +85,9 @@ def _revoke(some: Select[Any]) -> Statement[SessionRow]:
 
 
 def _revoke_some(*of: ColumnElement[bool]) -> Statement[SessionRow]:
-    return _revoke(select(SESSIONS.c.id).where(*of, _IS_STORED_LIVE).limit(bindparam("at_most")))
+    # Locked at once: what is revoked meanwhile is not counted, so fewer than `at_most` are all.
+    some = select(SESSIONS.c.id).where(*of, _IS_STORED_LIVE).with_for_update(key_share=True)
+    return _revoke(some.limit(bindparam("at_most")))
 
 
 REVOKE_SOME_OF_USER = _revoke_some(

@@ -14,10 +14,9 @@ from chassis.database import Connection
 from chassis.idempotency import erase_answers
 from chassis.merge_patch import check_version
 from chassis.request import Reply, Request, json_bytes, reply_to
-from chassis.statements import Statement
+from chassis.statements import Statement, any_of
 from chassis.unit_of_work import transactional
 from contracts.context import Context
-from contracts.ids import new_id
 from contracts.invitations import Invitation
 from contracts.models import Body
 from contracts.problems import Problem, not_found
@@ -25,6 +24,7 @@ from contracts.users import DeleteUserQuery, UserDeleted
 from outbox.cascade import BATCH, Cascade, request_cascade
 from outbox.record import OutboxEntry, create_entry, record
 from sqlalchemy import (
+    Subquery,
     bindparam,
     delete,
     exists,
@@ -32,7 +32,6 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
-    tuple_,
     union,
     update,
 )
@@ -81,37 +80,42 @@ _some_organizations = (
 _owned = select(MEMBERS.c.organization_id).where(*_MEMBERSHIPS, MEMBERS.c.role == "owner")
 
 
-def _lock_organizations(organization_ids: Any) -> Statement[Any]:
+def _lock_organizations(of: Subquery) -> Statement[Any]:
+    """A join: a row that changed meanwhile is looked at alone, not compared with all the others."""
     return Statement(
         select(ORGANIZATIONS.c.id)
-        .where(
-            ORGANIZATIONS.c.tenant_id == bindparam("tenant_id"),
-            ORGANIZATIONS.c.id.in_(organization_ids),
-        )
+        .join(of, of.c.organization_id == ORGANIZATIONS.c.id)
+        .where(ORGANIZATIONS.c.tenant_id == bindparam("tenant_id"))
         .order_by(ORGANIZATIONS.c.id)
-        .with_for_update(key_share=True)
+        .with_for_update(key_share=True, of=ORGANIZATIONS)
     )
 
 
-LOCK_ORGANIZATIONS = _lock_organizations(_some_organizations)
+LOCK_ORGANIZATIONS = _lock_organizations(_some_organizations.subquery())
 """Those of the memberships that are deleted next."""
 LOCK_ALL_ORGANIZATIONS = _lock_organizations(
-    union(_owned, select(_some_organizations.subquery().c.organization_id))
+    union(_owned, select(_some_organizations.subquery().c.organization_id)).subquery()
 )
 """The same and those that the user owns, which are to keep an owner."""
+# Looked up in an index for each organization. An EXISTS may be planned as a join with all members.
+_other_owner = (
+    select(_OTHERS.c.user_id)
+    .join(USERS, (USERS.c.tenant_id == _OTHERS.c.tenant_id) & (USERS.c.id == _OTHERS.c.user_id))
+    .where(
+        _OTHERS.c.tenant_id == MEMBERS.c.tenant_id,
+        _OTHERS.c.organization_id == MEMBERS.c.organization_id,
+        _OTHERS.c.role == "owner",
+        _OTHERS.c.user_id != MEMBERS.c.user_id,
+    )
+    .limit(1)
+    .scalar_subquery()
+)
 GET_ORGANIZATION_OWNED_ALONE = Statement(
     select(MEMBERS.c.organization_id)
     .where(
         *_MEMBERSHIPS,
         MEMBERS.c.role == "owner",
-        ~exists().where(
-            _OTHERS.c.tenant_id == MEMBERS.c.tenant_id,
-            _OTHERS.c.organization_id == MEMBERS.c.organization_id,
-            _OTHERS.c.role == "owner",
-            _OTHERS.c.user_id != MEMBERS.c.user_id,
-            USERS.c.tenant_id == _OTHERS.c.tenant_id,
-            USERS.c.id == _OTHERS.c.user_id,
-        ),
+        _other_owner.is_(None),
         exists().where(ORGANIZATION_OF_MEMBER),
     )
     .order_by(MEMBERS.c.organization_id)
@@ -119,7 +123,9 @@ GET_ORGANIZATION_OWNED_ALONE = Statement(
 )
 _removed = (
     delete(MEMBERS)
-    .where(*_MEMBERSHIPS, MEMBERS.c.organization_id.in_(_some_organizations))
+    .where(
+        *_MEMBERSHIPS, MEMBERS.c.organization_id == any_of(_some_organizations.with_for_update())
+    )
     .returning(MEMBERS.c.organization_id, MEMBERS.c.user_id, MEMBERS.c.role)
     .cte("removed")
 )
@@ -137,37 +143,42 @@ DELETE_SESSIONS = Statement(
     delete(SESSIONS)
     .where(
         SESSIONS.c.tenant_id == bindparam("tenant_id"),
-        SESSIONS.c.id.in_(
+        SESSIONS.c.id
+        == any_of(
             select(SESSIONS.c.id)
             .where(
                 SESSIONS.c.tenant_id == bindparam("tenant_id"),
                 SESSIONS.c.user_id == bindparam("user_id"),
             )
             .limit(bindparam("at_most"))
+            .with_for_update()
         ),
     )
     .returning(SESSIONS.c.user_id, SESSIONS.c.id, SESSIONS.c.status, SESSIONS.c.expires_at),
     SessionRow,
 )
 # Closed ones too: they hold the user's email.
-_IS_OLD = INVITATIONS.c.id <= bindparam("last_id", type_=INVITATIONS.c.id.type)
-_some_invitations = select(INVITATIONS.c.organization_id, INVITATIONS.c.id).where(
-    *_INVITATIONS, _IS_OLD
+_some_invitations = (
+    select(INVITATIONS.c.organization_id, INVITATIONS.c.id)
+    .where(*_INVITATIONS, INVITATIONS.c.id <= bindparam("last_id", type_=INVITATIONS.c.id.type))
+    .limit(bindparam("at_most"))
+    .with_for_update()
+    .cte("some")
 )
 DELETE_INVITATIONS = Statement(
     delete(INVITATIONS)
     .where(
         INVITATIONS.c.tenant_id == bindparam("tenant_id"),
-        tuple_(INVITATIONS.c.organization_id, INVITATIONS.c.id).in_(
-            _some_invitations.limit(bindparam("at_most"))
-        ),
+        INVITATIONS.c.organization_id == _some_invitations.c.organization_id,
+        INVITATIONS.c.id == _some_invitations.c.id,
     )
     .returning(*(INVITATIONS.c[name] for name in ("organization_id", *Invitation.model_fields))),
     InvitationRow,
 )
 LIST_INVITATIONS = Statement(
     select(INVITATIONS.c.id)
-    .where(*_INVITATIONS, _IS_OLD)
+    .where(*_INVITATIONS)
+    .order_by(INVITATIONS.c.id.desc())
     .limit(literal_column(str(MAX_INVITATIONS))),
     InvitationRow,
 )
@@ -205,15 +216,17 @@ async def delete_user(conn: Connection, request: Request[Body, DeleteUserQuery])
     if not request.query.force:
         await LOCK_ALL_ORGANIZATIONS.fetch_all(conn, **key, at_most=BATCH)
         await _check_owners(conn, key)
-    await DELETE.execute(conn, **key)
-    context, parts = request.context, {**key, "email": user.email, "last_id": new_id("inv")}
-    entries, invitation_ids, more = await _delete_parts(conn, context, parts, BATCH)
+    context, parts = request.context, {**key, "email": user.email}
+    listed = await LIST_INVITATIONS.fetch_all(conn, **parts)
+    invitation_ids = [row.id for row in listed]
+    parts["last_id"] = max(invitation_ids, default="")
+    entries, more = await _delete_parts(conn, context, parts, BATCH)
     if more:
-        left = await LIST_INVITATIONS.fetch_all(conn, **parts)
-        invitation_ids += [row.id for row in left]
+        last_id = parts["last_id"]
         await request_cascade(
-            conn, context, USER, key["user_id"], detail=user.email, last_id=parts["last_id"]
+            conn, context, USER, key["user_id"], detail=user.email, last_id=last_id
         )
+    await DELETE.execute(conn, **key)
     await erase_answers(conn, [key["user_id"], *invitation_ids])
     data: dict[str, Any] = {"user_id": key["user_id"]}
     if invitation_ids:
@@ -231,7 +244,7 @@ async def delete_more(conn: Connection, context: Context, cascade: Cascade, at_m
         "email": cascade.detail,
         "last_id": cascade.last_id,
     }
-    entries, _, more = await _delete_parts(conn, context, parts, at_most, is_erased=True)
+    entries, more = await _delete_parts(conn, context, parts, at_most, is_erased=True)
     await record(conn, entries)
     return more
 
@@ -243,22 +256,23 @@ async def _delete_parts(
     at_most: int,
     *,
     is_erased: bool = False,
-) -> tuple[list[OutboxEntry], list[str], bool]:
-    """The events, the ids of the invitations, and whether there may be more. `is_erased`: what
-    comes now has no personal data.
+) -> tuple[list[OutboxEntry], bool]:
+    """The events, and whether there may be more. `is_erased`: what comes now has no personal
+    data.
     """
     await LOCK_ORGANIZATIONS.fetch_all(conn, **parts, at_most=at_most)
     memberships = await DELETE_MEMBERSHIPS.fetch_all(conn, **parts, at_most=at_most)
     memberships.sort(key=lambda row: row.organization_id)
-    ended = await DELETE_SESSIONS.fetch_all(conn, **parts, at_most=at_most)
+    left = at_most - len(memberships)
+    ended = await DELETE_SESSIONS.fetch_all(conn, **parts, at_most=left)
+    left -= len(ended)
+    invited = await DELETE_INVITATIONS.fetch_all(conn, **parts, at_most=left)
     now = datetime.now(UTC)
     live = [row for row in ended if row.status == "active" and row.expires_at > now]
-    rows = await DELETE_INVITATIONS.fetch_all(conn, **parts, at_most=at_most)
     entries = [create_removed_entry(context, row) for row in memberships]
     entries += sessions.create_revoked_entries(context, live, "user_deleted")
-    entries += create_revoked_entries(context, rows, is_erased=is_erased)
-    more = at_most in (len(memberships), len(ended), len(rows))
-    return entries, sorted(row.id for row in rows), more
+    entries += create_revoked_entries(context, invited, is_erased=is_erased)
+    return entries, left == len(invited)
 
 
 async def _preview(conn: Connection, key: Mapping[str, str], email: str) -> Reply:
