@@ -16,13 +16,14 @@ import httpx
 from tenantry_client import Client, Pages, RetryPolicy
 from tenantry_client.errors import (
     NoResponseError,
+    NotSentError,
     ProblemError,
     TenantryError,
     UnexpectedResponseError,
 )
 from tenantry_client.models import Project, Tenant
 
-from tenantry.errors import CommandFailed
+from tenantry.errors import CommandFailed, Misconfigured
 from tenantry.installation import api_url, credential
 
 RETRY_POLICY = RetryPolicy(tries=8, max_wait=60.0)
@@ -61,11 +62,11 @@ def connect(address: str, key: str) -> Iterator[Client]:
     """Errors of the client become CommandFailed. A refused connection is not tried again."""
     check_reachable(address)
     http = httpx.Client(**http_settings(TIMEOUT_SECONDS))
-    with Client(address, key, retry_policy=RETRY_POLICY, http=http) as client:
-        try:
+    try:
+        with Client(address, key, retry_policy=RETRY_POLICY, http=http) as client:
             yield client
-        except TenantryError as error:
-            raise _command_failed(address, error) from None
+    except TenantryError as error:
+        raise _command_failed(address, error) from None
 
 
 def http_settings(timeout: float) -> dict[str, Any]:
@@ -111,6 +112,8 @@ def _command_failed(address: str, error: TenantryError) -> CommandFailed:
         details = {name: value for name, value in optional.items() if value}
         fix = _fix_of(error.status)
         return CommandFailed(error.detail, fix, code=error.code, status=error.status, **details)
+    if isinstance(error, NotSentError):
+        return Misconfigured(str(error), "Correct it; HTTP cannot carry it.")
     if isinstance(error, NoResponseError):
         return _no_response(address, error)
     if isinstance(error, UnexpectedResponseError) and error.status is not None:

@@ -4,7 +4,7 @@ A new event is one class here and one `record` call at its owner; audit and webh
 https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md
 """
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from pydantic import BaseModel, Field
 
@@ -14,7 +14,7 @@ from contracts.ids import EventId, TenantId
 from contracts.models import Resource
 from contracts.topology import EVENTS_PREFIX
 
-CONTENT_TYPE = "application/cloudevents+json"
+CONTENT_TYPE: Final = "application/cloudevents+json"
 
 ADDRESS_HEADER = "Tenantry-Ip-Address"
 AGENT_HEADER = "Tenantry-User-Agent"

@@ -149,7 +149,7 @@ UPDATE_USER = Call(
     body=UpdateUser,
     result=User,
     path=_USER,
-    problems=(*_TAKEN, "version_mismatch"),
+    problems=(*_TAKEN, "last_owner", "version_mismatch"),
 )
 DELETE_USER = Call(
     "identity",

@@ -6,13 +6,15 @@ from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from contracts.calls import Call
-from contracts.events import EVENT_TYPES, Changes, Event, EventData, matches
+from contracts.events import CONTENT_TYPE, EVENT_TYPES, Changes, Event, EventData, matches
 from contracts.fields import Description, FromDay, Instant, UntilDay, fault
 from contracts.ids import DeliveryId, EventId, WebhookId
 from contracts.models import Body, DeleteQuery, ListQuery, Pagination, Resource, absent
 
 WebhookStatus = Literal["active", "disabled"]
 DeliveryStatus = Literal["pending", "succeeded", "failed"]
+ContentType = Literal["application/cloudevents+json", "application/json"]
+"""What the bodies of a webhook are called: an SDK of CloudEvents looks for the first."""
 TEST_EVENT = "webhook.test"
 
 
@@ -65,6 +67,8 @@ class Webhook(Resource):
     description: str | None = Field(examples=["Feeds the billing system"])
     events: list[str] = Field(examples=[["organization.*", "user.created"]])
     ignore_actor_ids: list[str] = Field(examples=[[]])
+    # Events of older releases lack it.
+    content_type: ContentType = Field(default="application/json", examples=[CONTENT_TYPE])
     status: WebhookStatus = Field(examples=["active"])
     disabled_reason: str | None = Field(examples=[None])
     version: int = Field(examples=[1])
@@ -88,6 +92,7 @@ class CreateWebhook(Body):
     events: EventPatterns
     description: Description | None = None
     ignore_actor_ids: ActorIds = []
+    content_type: ContentType = CONTENT_TYPE
 
 
 class UpdateWebhook(Body):
@@ -95,6 +100,7 @@ class UpdateWebhook(Body):
     events: EventPatterns = absent()
     description: Description | None = absent()
     ignore_actor_ids: ActorIds = absent()
+    content_type: ContentType = absent()
     status: WebhookStatus = absent()
 
 

@@ -45,7 +45,10 @@ def _ids() -> Any:
 
 
 class WebhookRow(Model, table=True):
-    """`failing_since` is the first failure after the last success."""
+    """`failing_since` is the first failure after the last success.
+
+    Rows that an older release makes get the `content_type` that it sends.
+    """
 
     __tablename__: ClassVar[str] = "webhooks"
 
@@ -55,6 +58,7 @@ class WebhookRow(Model, table=True):
     description: str | None = Field(sa_type=Text)
     events: list[str] = _ids()
     ignore_actor_ids: list[str] = _ids()
+    content_type: str = Field(sa_type=Text, sa_column_kwargs={"server_default": "application/json"})
     status: str = Field(sa_type=Text)
     disabled_reason: str | None = Field(sa_type=Text)
     failing_since: datetime | None = time_field()

@@ -45,6 +45,12 @@ class Users(Resource):
         email = normalized("email", request.body.get("email", row["email"]))
         return ({} if same_email(row, email) else {"email_verified": False}) | request.body
 
+    def conflicts(self, request: Request, row: Row) -> list[str]:
+        """The last owner is not suspended."""
+        before = self.rows(request).get(request.ids, row)
+        is_suspended = (before["status"], row["status"]) == ("active", "suspended")
+        return super().conflicts(request, row) + (last_owner(request) if is_suspended else [])
+
     def update(self, request: Request) -> Expected:
         """Invitations to a former email stay the user's."""
         before = self.find(request)

@@ -13,13 +13,20 @@ def same_email(row: Row, email: str) -> bool:
 
 
 def last_owner(request: Request) -> list[str]:
-    """The code, if an organization would be left without an owner: the member's, or any one."""
+    """The code, if an organization would be left without an owner who is not suspended: the
+    member's, or any one.
+    """
     *organization, user_id = request.ids
-    rows = request.account.rows["members"]
+    rows, users = request.account.rows["members"], request.account.rows["users"]
     owners = [ids for ids, row in rows.items() if row["role"] == "owner"]
-    alone = [ids for ids in owners if [other[0] for other in owners].count(ids[0]) == 1]
-    left = [ids for ids in alone if ids[1] == user_id and organization in ([], [ids[0]])]
+    staying = {ids[0] for ids in owners if ids[1] != user_id and _is_active(users[ids[1:]])}
+    alone = [ids for ids in owners if ids[1] == user_id and ids[0] not in staying]
+    left = [ids for ids in alone if organization in ([], [ids[0]])]
     return ["last_owner"] if left and request.query.get("force") != "true" else []
+
+
+def _is_active(user: Row) -> bool:
+    return bool(user["status"] == "active")
 
 
 FILTERS: dict[str, Callable[[dict[Ids, Row], Row, str], bool]] = {
@@ -150,12 +157,12 @@ class Resource:
         row, rows = self.find(request), request.account.rows
         members, invitations = self.dependents(request, row)
         pending = [ids for ids in invitations if rows["invitations"][ids]["status"] == "pending"]
+        raise_conflicts(last_owner(request))
         if request.query.get("dry_run") == "true":
             counts = {"memberships": len(members), "invitations": len(pending)}
             counts["projects"] = len(rows["projects"])
             preview = {name: counts.get(name, count) for name, count in self.preview.items()}
             return Expected(body={"would_delete": preview})
-        raise_conflicts(last_owner(request))
         for ids in members:
             request.record_event("member.removed", ids[-1])
             del rows["members"][ids]

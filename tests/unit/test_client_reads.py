@@ -49,6 +49,28 @@ def test_a_webhook_of_somebody_else_or_of_long_ago_is_refused() -> None:
             verify(SECRET, content, given)
 
 
+@pytest.mark.parametrize("secret", ["", "whsec_", "whsec_!", "whsec_\u00e9", "whsec_A", "\ud800"])
+def test_a_secret_that_is_none_verifies_nothing(secret: str) -> None:
+    body = json.dumps(example_event(UserCreated)).encode()
+    with pytest.raises(InvalidSignatureError):
+        verify(secret, body, sent(body))
+
+
+def test_a_webhook_that_is_no_event_is_named() -> None:
+    no_data = json.dumps(example_event(UserCreated) | {"data": None}).encode()
+    for body in (b"", b"[]", b"[" * 200_000, no_data):
+        with pytest.raises(UnexpectedResponseError):
+            verify(SECRET, body, sent(body))
+
+
+def test_data_of_another_type_is_named() -> None:
+    body = json.dumps(example_event(UserCreated)).encode()
+    event = verify(SECRET, body, sent(body))
+    event.data["user"] |= {"created_at": "2026-01-01"}
+    with pytest.raises(UnexpectedResponseError, match=r"user\.created"):
+        data_of(event)
+
+
 def test_a_type_that_is_newer_than_the_client_is_still_an_event() -> None:
     body = json.dumps(example_event(UserCreated) | {"type": "user.cloned"}).encode()
     assert data_of(verify(SECRET, body, sent(body))) is None

@@ -9,8 +9,8 @@ from typing import Any, Self, TypeVar
 import httpx
 from pydantic import BaseModel
 
-from tenantry_client.errors import NoResponseError
-from tenantry_client.requests import Lines, LineSplitter, Pages, Request
+from tenantry_client.errors import error_of, refuse_unsendable
+from tenantry_client.requests import Lines, LineSplitter, Pages, Request, header_value
 from tenantry_client.retry import RetryPolicy, Wait, with_retries
 
 T = TypeVar("T")
@@ -19,7 +19,6 @@ Item = TypeVar("Item", bound=BaseModel)
 
 TIMEOUT_SECONDS = 30.0
 _HEADERS = {"User-Agent": "tenantry-client"}
-_BROKEN = "the response broke off"
 
 
 class Client:
@@ -40,8 +39,9 @@ class Client:
         http: httpx.Client | None = None,
     ) -> None:
         self._retry_policy = retry_policy or RetryPolicy()
-        self._http = http or httpx.Client(headers=_HEADERS, timeout=timeout)
-        _configure(self._http, url, key)
+        with refuse_unsendable():
+            self._http = http or httpx.Client(headers=_HEADERS, timeout=timeout)
+            _configure(self._http, url, key)
 
     def __call__(self, request: Request[T]) -> T:
         """The result. Raises TenantryError."""
@@ -75,9 +75,10 @@ class Client:
         """The same as bytes, in blocks: for a file. Raises NoResponseError if it breaks off."""
         response = self.send(request, stream=True)
         try:
+            request.check_status(response)
             yield from response.iter_bytes()
-        except httpx.TransportError as error:
-            raise NoResponseError(_BROKEN) from error
+        except httpx.RequestError as error:
+            raise error_of(error) from error
         finally:
             response.close()
 
@@ -92,10 +93,11 @@ class Client:
                     step = next(steps)
                     continue
                 try:
-                    response = self._http.send(step, stream=True)
-                    if response.is_error or not stream:
-                        response.read()
-                except httpx.TransportError as error:
+                    response = self._http.send(step, stream=stream)
+                    if response.is_error:
+                        with closing(response):
+                            response.read()
+                except httpx.RequestError as error:
                     step = steps.throw(error)
                 else:
                     step = steps.send(response)
@@ -126,8 +128,9 @@ class AsyncClient:
         http: httpx.AsyncClient | None = None,
     ) -> None:
         self._retry_policy = retry_policy or RetryPolicy()
-        self._http = http or httpx.AsyncClient(headers=_HEADERS, timeout=timeout)
-        _configure(self._http, url, key)
+        with refuse_unsendable():
+            self._http = http or httpx.AsyncClient(headers=_HEADERS, timeout=timeout)
+            _configure(self._http, url, key)
 
     async def __call__(self, request: Request[T]) -> T:
         """The result. Raises TenantryError."""
@@ -162,10 +165,11 @@ class AsyncClient:
         """The same as bytes, in blocks: for a file. Raises NoResponseError if it breaks off."""
         response = await self.send(request, stream=True)
         try:
+            request.check_status(response)
             async for block in response.aiter_bytes():
                 yield block
-        except httpx.TransportError as error:
-            raise NoResponseError(_BROKEN) from error
+        except httpx.RequestError as error:
+            raise error_of(error) from error
         finally:
             await response.aclose()
 
@@ -180,10 +184,11 @@ class AsyncClient:
                     step = next(steps)
                     continue
                 try:
-                    response = await self._http.send(step, stream=True)
-                    if response.is_error or not stream:
-                        await response.aread()
-                except httpx.TransportError as error:
+                    response = await self._http.send(step, stream=stream)
+                    if response.is_error:
+                        async with aclosing(response):
+                            await response.aread()
+                except httpx.RequestError as error:
                     step = steps.throw(error)
                 else:
                     step = steps.send(response)
@@ -202,6 +207,16 @@ class AsyncClient:
 
 
 def _configure(http: httpx.Client | httpx.AsyncClient, url: str, key: str | None) -> None:
-    http.base_url = httpx.URL(url)
+    http.base_url = _address(url)
     if key is not None:
-        http.headers["Authorization"] = f"Bearer {key}"
+        http.headers["Authorization"] = f"Bearer {header_value('the key', key)}"
+
+
+def _address(url: str) -> httpx.URL:
+    """With what sockets can take: they would raise a different error for each fault, or several."""
+    address = httpx.URL(url)
+    address.host.encode("idna")
+    is_port = address.port is None or 0 < address.port < 65_536
+    if address.scheme not in ("http", "https") or not address.host or not is_port:
+        raise ValueError(f"{url} is no URL of an API, such as https://auth.example.com")
+    return address

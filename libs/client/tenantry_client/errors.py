@@ -1,6 +1,7 @@
 """All errors, in one tree. To catch them all, catch `TenantryError`.
 
 TenantryError
+├── NotSentError              no HTTP request can carry the URL, the key or a value
 ├── NoResponseError           no connection, or it broke before the response was complete
 ├── UnexpectedResponseError   not a response of the API: that of a proxy, or of a newer product
 ├── InvalidSignatureError     a webhook that the product did not send, or sent too long ago
@@ -17,14 +18,21 @@ TenantryError
     └── UnavailableError      503 and 504
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import httpx
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 
 class TenantryError(Exception):
     """Any error of this client."""
+
+
+class NotSentError(TenantryError):
+    """Nothing was sent: HTTP cannot carry the URL, the key, an identifier, a header or a body, or
+    this machine's settings for proxies and certificates are wrong.
+    """
 
 
 class NoResponseError(TenantryError):
@@ -49,22 +57,36 @@ class NotModifiedError(TenantryError):
     """The response to `if_none_match`, if the resource still has that version."""
 
 
+class Problem(BaseModel):
+    """The members of a problem document that the client reads."""
+
+    model_config = ConfigDict(extra="allow")
+
+    code: str
+    detail: str
+    request_id: str
+    trace_id: str
+    errors: list[dict[str, str]] | None = None
+    errors_omitted: int | None = None
+
+
 class ProblemError(TenantryError):
     """The product refused the request. `errors` are 20 at most, `errors_omitted` says how many more
     there are; `more` holds the members that only some problems have.
     """
 
-    def __init__(self, status: int, problem: Mapping[str, Any], retry_after: float | None) -> None:
-        super().__init__(f"{status} {problem['code']}: {problem['detail']}")
+    def __init__(self, status: int, problem: Problem, retry_after: float | None) -> None:
+        super().__init__(f"{status} {problem.code}: {problem.detail}")
         self.status = status
-        self.code = str(problem["code"])
-        self.detail = str(problem["detail"])
-        self.request_id = str(problem["request_id"])
-        self.trace_id = str(problem["trace_id"])
-        self.errors: list[dict[str, str]] = problem.get("errors") or []
-        self.errors_omitted: int = problem.get("errors_omitted") or 0
+        self.code = problem.code
+        self.detail = problem.detail
+        self.request_id = problem.request_id
+        self.trace_id = problem.trace_id
+        self.errors = problem.errors or []
+        self.errors_omitted = problem.errors_omitted or 0
         self.retry_after = retry_after
-        self.more = {name: value for name, value in problem.items() if name not in _COMMON_MEMBERS}
+        others = problem.model_extra or {}
+        self.more = {name: value for name, value in others.items() if name not in _OF_EVERY_PROBLEM}
 
 
 class MalformedError(ProblemError):
@@ -103,10 +125,7 @@ class UnavailableError(ProblemError):
     """503 and 504: a part of the product is not available."""
 
 
-_COMMON_MEMBERS = (
-    "type", "title", "status", "detail", "code", "request_id", "trace_id", "errors",
-    "errors_omitted",
-)  # fmt: skip
+_OF_EVERY_PROBLEM = ("type", "title", "status")
 _BY_STATUS = {
     400: MalformedError,
     401: UnauthenticatedError,
@@ -128,9 +147,26 @@ def error_from(response: httpx.Response) -> TenantryError:
     header = response.headers.get("Retry-After", "")
     retry_after = float(header) if header.isascii() and header.isdigit() else None
     try:
-        problem = response.json()
-        return _BY_STATUS.get(status, ProblemError)(status, problem, retry_after)
-    except (ValueError, KeyError, TypeError):
+        problem = Problem.model_validate_json(response.content)
+    except ValidationError:
         return UnexpectedResponseError(
             f"the response was {status}, without a problem document", status
         )
+    return _BY_STATUS.get(status, ProblemError)(status, problem, retry_after)
+
+
+def error_of(failure: httpx.RequestError) -> TenantryError:
+    """The error of what httpx raises when it sends a request or reads its response."""
+    reason = str(failure) or type(failure).__name__
+    if isinstance(failure, httpx.TransportError):
+        return NoResponseError(reason)
+    return UnexpectedResponseError(reason)  # it cannot be decoded, or redirects without end
+
+
+@contextmanager
+def refuse_unsendable() -> Iterator[None]:
+    """What HTTP or JSON cannot carry becomes NotSentError; so do settings that are wrong."""
+    try:
+        yield
+    except (httpx.InvalidURL, TypeError, ValueError, OSError) as error:
+        raise NotSentError(str(error)) from error

@@ -10,7 +10,12 @@ import httpx
 from contracts.models import Body, Pagination, Query
 from pydantic import BaseModel, ValidationError
 
-from tenantry_client.errors import NotModifiedError, UnexpectedResponseError
+from tenantry_client.errors import (
+    NotModifiedError,
+    NotSentError,
+    UnexpectedResponseError,
+    refuse_unsendable,
+)
 
 T = TypeVar("T")
 P = TypeVar("P", bound=BaseModel)
@@ -58,7 +63,11 @@ class Request(Generic[T]):
         return self._with("X-Request-Id", request_id)
 
     def build(self, http: httpx.Client | httpx.AsyncClient) -> httpx.Request:
-        """The HTTP request, which is the same in every try."""
+        """The HTTP request, which is the same in every try. Raises NotSentError."""
+        with refuse_unsendable():
+            return self._build(http)
+
+    def _build(self, http: httpx.Client | httpx.AsyncClient) -> httpx.Request:
         headers = dict(self.headers)
         if self.method != "GET":
             headers.setdefault("Idempotency-Key", str(uuid4()))
@@ -66,8 +75,7 @@ class Request(Generic[T]):
         if isinstance(self.body, RawBody):
             data, headers["Content-Type"] = self.body.data, self.body.media_type
         elif self.body is not None:
-            # A field that was not set is the product's to choose, or in an update to keep.
-            data = self.body.model_dump_json(exclude_unset=True, by_alias=True).encode()
+            data = to_json(self.body)
             headers["Content-Type"] = "application/json"
         return http.build_request(
             self.method, self.url_path, params=self.query_parameters, content=data, headers=headers
@@ -85,7 +93,9 @@ class Request(Generic[T]):
     def query_parameters(self) -> dict[str, str]:
         if self.query is None:
             return {}
-        values = self.query.model_dump(mode="json", exclude_unset=True, exclude_none=True)
+        values = self.query.model_dump(
+            mode="json", exclude_unset=True, exclude_none=True, warnings=False
+        )
         return {
             name: str(value).lower() if isinstance(value, bool) else str(value)
             for name, value in values.items()
@@ -93,18 +103,22 @@ class Request(Generic[T]):
 
     def read(self, response: httpx.Response) -> T:
         """The result. Raises NotModifiedError, UnexpectedResponseError."""
-        if response.status_code == httpx.codes.NOT_MODIFIED:
-            raise NotModifiedError("the resource has not changed")
-        status = response.status_code
-        if status not in self.responses:
-            raise UnexpectedResponseError(f"{status} to {self.method} {self.path}", status)
-        model = self.responses[status]
+        self.check_status(response)
+        model = self.responses[response.status_code]
         if model is None:
             return cast("T", None)
         return cast("T", parse(model, response.content))
 
+    def check_status(self, response: httpx.Response) -> None:
+        """Raises NotModifiedError, UnexpectedResponseError if it is not one of success."""
+        status = response.status_code
+        if status == httpx.codes.NOT_MODIFIED:
+            raise NotModifiedError("the resource has not changed")
+        if status not in self.responses:
+            raise UnexpectedResponseError(f"{status} to {self.method} {self.path}", status)
+
     def _with(self, name: str, value: str) -> Self:
-        return replace(self, headers={**self.headers, name: value})
+        return replace(self, headers={**self.headers, name: header_value(name, value)})
 
 
 @dataclass(frozen=True)
@@ -125,7 +139,9 @@ class Pages(Request[P], Generic[P, Item]):
         values = {name: getattr(self.query, name) for name in self.query.model_fields_set}
         values.pop("page", None)
         values["cursor"] = pagination.next_cursor
-        return replace(self, query=type(self.query).model_validate(values))
+        # The API has accepted the other values already, also those that were never validated here.
+        query = type(self.query).model_construct(_fields_set=set(values), **values)
+        return replace(self, query=query)
 
 
 @dataclass(frozen=True)
@@ -143,6 +159,7 @@ class Lines(Request[None], Generic[Item]):
 
     def read_lines(self, response: httpx.Response) -> list[Item]:
         """The items of a response that was read as a whole."""
+        self.check_status(response)
         items = map(self.read_line, response.content.split(b"\n"))
         return [item for item in items if item is not None]
 
@@ -160,6 +177,22 @@ class LineSplitter:
     def rest(self) -> bytes:
         """What came after the last line feed."""
         return self._rest
+
+
+def header_value(name: str, value: str) -> str:
+    """Raises NotSentError, which does not show the value: it may be a secret."""
+    if value.isascii() and value.isprintable() and value == value.strip():
+        return value
+    raise NotSentError(f"{name} must be printable ASCII, without spaces at either end")
+
+
+def to_json(body: Body) -> bytes:
+    """The fields that were set: others are the product's to choose, or in an update to keep.
+
+    Raises NotSentError for values that are not JSON.
+    """
+    with refuse_unsendable():
+        return body.model_dump_json(exclude_unset=True, by_alias=True, warnings=False).encode()
 
 
 def parse(model: type[Item], data: Any) -> Item:

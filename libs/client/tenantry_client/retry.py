@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from tenantry_client.errors import NoResponseError, ProblemError, error_from
+from tenantry_client.errors import NoResponseError, ProblemError, error_from, error_of
 
 TRANSIENT_CODES = {
     "rate_limited",
@@ -43,27 +43,28 @@ def with_retries(request: httpx.Request, policy: RetryPolicy) -> Steps:
     """Yields the request to send, or how long to wait; returns the response.
 
     Send in the response to each request (read, if it is an error), or throw in its
-    `httpx.TransportError`. Raises TenantryError.
+    `httpx.RequestError`. Raises TenantryError.
     """
     tries = 0
     while True:
         tries += 1
         try:
             response = yield request
-        except httpx.TransportError as error:
-            if tries >= policy.tries:
-                raise NoResponseError(str(error) or type(error).__name__) from error
+        except httpx.RequestError as error:
+            failure = error_of(error)
+            if not isinstance(failure, NoResponseError) or tries >= policy.tries:
+                raise failure from error
             seconds = _backoff(tries, policy)
         else:
             assert response is not None, "every request gets a response"
             if not response.is_error:
                 return response
-            failure = error_from(response)
-            if not isinstance(failure, ProblemError) or failure.code not in TRANSIENT_CODES:
-                raise failure
-            seconds = failure.retry_after or _backoff(tries, policy)
+            refusal = error_from(response)
+            if not isinstance(refusal, ProblemError) or refusal.code not in TRANSIENT_CODES:
+                raise refusal
+            seconds = refusal.retry_after or _backoff(tries, policy)
             if tries >= policy.tries or seconds > policy.max_wait:
-                raise failure
+                raise refusal
         yield Wait(seconds)
 
 

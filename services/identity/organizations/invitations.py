@@ -6,7 +6,6 @@ token leaves once; its keyed hash stays.
 """
 
 import secrets
-from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,7 +16,7 @@ from chassis.encryption import Keyring
 from chassis.listing import Listing, filters_of
 from chassis.quota import Quota
 from chassis.request import Reply, Request, reply_to
-from chassis.rows import changed_row, new_row, to_resource
+from chassis.rows import changed_row, new_row
 from chassis.statements import Statement, any_of
 from chassis.unit_of_work import read_only, transactional
 from contracts.context import Context
@@ -27,11 +26,9 @@ from contracts.invitations import (
     Invitation,
     InvitationCreated,
     InvitationResent,
-    InvitationRevoked,
     InvitationsQuery,
 )
 from contracts.models import Body
-from contracts.personal_data import ERASED_EMAIL
 from contracts.problems import Problem, not_found
 from contracts.scopes import covers
 from outbox.crud import Crud
@@ -51,6 +48,7 @@ from sqlalchemy import (
 
 from identity.cascades import IS_INVITATION_DELETED, ORGANIZATION_OF_INVITATION
 from identity.organizations import members
+from identity.removal_events import create_revoked_entries, create_revoked_entry
 from identity.tables import INVITATIONS, MEMBERS, ORGANIZATIONS, USERS, InvitationRow
 
 _now = bindparam("now", type_=TIME)
@@ -279,7 +277,7 @@ async def revoke_invitation(conn: Connection, request: Request) -> Reply:
         raise not_found()
     if row.status == "accepted":
         raise Problem("invitation_closed", "The invitation was accepted already.", status=409)
-    entry = _create_revoked_entry(request.context, row)
+    entry = create_revoked_entry(request.context, row)
     await CRUD.update(conn, changed_row(row, status="revoked"), entry)
     return reply_to(request)
 
@@ -312,12 +310,6 @@ async def resend_invitation(conn: Connection, request: Request) -> Reply:
     return reply_to(request, {**invitation, "token": token})
 
 
-def _create_revoked_entry(context: Context, row: InvitationRow) -> OutboxEntry:
-    invitation = to_resource(changed_row(row, status="revoked"), Invitation)
-    data = {"organization_id": row.organization_id, "invitation": invitation}
-    return create_entry(context, InvitationRevoked, row.id, data)
-
-
 async def revoke_pending_of_email(
     conn: Connection, context: Context, organization_id: str, email: str
 ) -> list[OutboxEntry]:
@@ -327,7 +319,7 @@ async def revoke_pending_of_email(
     rows = await REVOKE_PENDING_OF_EMAIL.fetch_all(
         conn, tenant_id=context.tenant(), organization_id=organization_id, email=email
     )
-    return [_create_revoked_entry(context, row) for row in rows]
+    return [create_revoked_entry(context, row) for row in rows]
 
 
 async def delete_some(
@@ -337,17 +329,3 @@ async def delete_some(
     return await DELETE_SOME.fetch_all(
         conn, tenant_id=tenant_id, organization_id=organization_id, at_most=at_most
     )
-
-
-def create_revoked_entries(
-    context: Context, rows: Iterable[InvitationRow], *, is_erased: bool = False
-) -> list[OutboxEntry]:
-    """The events of deleted invitations that were pending, by their ids; the others were closed
-    already. `is_erased`: their person was erased before, and is in no event that comes later.
-    """
-    now = datetime.now(UTC)
-    pending = [row for row in rows if row.status == "pending" and row.expires_at > now]
-    return [
-        _create_revoked_entry(context, changed_row(row, email=ERASED_EMAIL) if is_erased else row)
-        for row in sorted(pending, key=lambda row: row.id)
-    ]

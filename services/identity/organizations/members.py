@@ -15,16 +15,18 @@ from chassis.rows import to_resource
 from chassis.statements import Statement, any_of, assignments
 from chassis.unit_of_work import read_only, transactional
 from contracts.context import Context
-from contracts.members import Member, MemberRemoved, MembersQuery, MemberUpdated, UpdateMember
+from contracts.members import Member, MembersQuery, MemberUpdated, UpdateMember
 from contracts.models import Body
-from contracts.problems import Problem, not_found
+from contracts.problems import not_found
 from outbox.record import OutboxEntry, create_entry, with_outbox_entry
-from sqlalchemy import bindparam, delete, exists, func, select, update
+from sqlalchemy import bindparam, delete, func, select, update
 from sqlmodel import SQLModel
 
 from identity.cascades import ORGANIZATION_OF_MEMBER, USER_OF_MEMBER
 from identity.counters import COUNT_MEMBERS
+from identity.removal_events import create_removed_entry
 from identity.tables import MEMBERS, ORGANIZATIONS, USERS, MemberRow
+from identity.users import owners
 
 
 class MemberWithUser(SQLModel):
@@ -90,16 +92,6 @@ UPDATE = Statement(
         .cte("changed")
     )
 )
-HAS_OTHER_OWNER = Statement(
-    select(
-        exists().where(
-            *_OF_ORGANIZATION,
-            MEMBERS.c.role == "owner",
-            MEMBERS.c.user_id != bindparam("user_id"),
-            USER_OF_MEMBER,
-        )
-    )
-)
 LIST = Listing(
     row=MemberWithUser,
     source=_WITH_USER,
@@ -158,33 +150,26 @@ async def lock_member(conn: Connection, key: dict[str, str]) -> MemberWithUser:
     return member
 
 
-async def check_other_owner(conn: Connection, key: dict[str, str]) -> None:
-    """Raises Problem (409) if the organization, which is locked, has no other owner."""
-    if not await HAS_OTHER_OWNER.fetch_value(conn, **key):
-        raise Problem("last_owner", "The member is the last owner. Name another owner first.")
-
-
 @transactional()
 async def update_member(conn: Connection, request: Request[UpdateMember]) -> Reply:
     key = key_of(request)
+    if request.body.given().get("role") == "owner":
+        await owners.LOCK_CANDIDATE.fetch_one(
+            conn, tenant_id=request.tenant, user_id=key["user_id"]
+        )
     member = await lock_member(conn, key)
     after, changes = apply_patch(member, request.body.given())
     value = to_member(after)
     if not changes:
         return reply_to(request, value)
     if member.role == "owner" and after.role != "owner":
-        await check_other_owner(conn, key)
+        await owners.check_other(conn, key)
     data = {"organization_id": member.organization_id, "member": value, "changes": changes}
     entry = create_entry(request.context, MemberUpdated, member.user_id, data)
     await UPDATE.execute(
         conn, **key, role=after.role, permissions=after.permissions, **entry.parameters()
     )
     return reply_to(request, value)
-
-
-def create_removed_entry(context: Context, member: MemberRow | MemberWithUser) -> OutboxEntry:
-    """The event of a member who is removed."""
-    return create_entry(context, MemberRemoved, member.user_id, to_resource(member, MemberRemoved))
 
 
 async def delete_some(
@@ -195,4 +180,4 @@ async def delete_some(
         conn, tenant_id=context.tenant(), organization_id=organization_id, at_most=at_most
     )
     rows.sort(key=lambda row: row.user_id)
-    return [create_removed_entry(context, row) for row in rows]
+    return [create_removed_entry(context, row.user_id, row) for row in rows]

@@ -41,6 +41,7 @@ from identity.cascades import (
 from identity.counters import COUNT_ORGANIZATIONS
 from identity.organizations import invitations, members
 from identity.organizations.add_member import create_owner
+from identity.removal_events import create_revoked_entries
 from identity.tables import INVITATIONS, MEMBERS, ORGANIZATIONS, OrganizationRow
 
 CRUD = Crud(
@@ -203,4 +204,4 @@ async def _delete_parts(
     removed = await members.delete_some(conn, context, organization_id, at_most)
     left = at_most - len(removed)
     rows = await invitations.delete_some(conn, context.tenant(), organization_id, left)
-    return removed + invitations.create_revoked_entries(context, rows), left == len(rows)
+    return removed + create_revoked_entries(context, rows), left == len(rows)

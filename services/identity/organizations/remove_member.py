@@ -12,12 +12,12 @@ from sqlalchemy import bindparam, delete, update
 from identity.organizations.invitations import revoke_pending_of_email
 from identity.organizations.members import (
     IS_MEMBER,
-    check_other_owner,
-    create_removed_entry,
     key_of,
     lock_member,
 )
+from identity.removal_events import create_removed_entry
 from identity.tables import MEMBERS, ORGANIZATIONS
+from identity.users import owners
 
 _removed = delete(MEMBERS).where(*IS_MEMBER).returning(MEMBERS.c.organization_id).cte("removed")
 _counted = (
@@ -37,8 +37,8 @@ async def remove_member(conn: Connection, request: Request) -> Reply:
     key = key_of(request)
     member = await lock_member(conn, key)
     if member.role == "owner":
-        await check_other_owner(conn, key)
-    entry = create_removed_entry(request.context, member)
+        await owners.check_other(conn, key)
+    entry = create_removed_entry(request.context, member.user_id, member)
     await DELETE.execute(conn, **key, **entry.parameters())
     revoked = await revoke_pending_of_email(
         conn, request.context, member.organization_id, member.email

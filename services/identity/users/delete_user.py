@@ -19,26 +19,14 @@ from chassis.unit_of_work import transactional
 from contracts.context import Context
 from contracts.invitations import Invitation
 from contracts.models import Body
-from contracts.problems import Problem, not_found
+from contracts.problems import not_found
 from contracts.users import DeleteUserQuery, UserDeleted
 from outbox.cascade import BATCH, Cascade, request_cascade
 from outbox.record import OutboxEntry, create_entry, record
-from sqlalchemy import (
-    Subquery,
-    bindparam,
-    delete,
-    exists,
-    func,
-    literal_column,
-    or_,
-    select,
-    union,
-    update,
-)
+from sqlalchemy import bindparam, delete, func, literal_column, or_, select, union, update
 
 from identity.cascades import ORGANIZATION_OF_INVITATION, ORGANIZATION_OF_MEMBER, USER
-from identity.organizations.invitations import create_revoked_entries
-from identity.organizations.members import create_removed_entry
+from identity.removal_events import create_removed_entry, create_revoked_entries
 from identity.sessions import sessions
 from identity.tables import (
     INVITATIONS,
@@ -51,6 +39,7 @@ from identity.tables import (
     SessionRow,
     UserRow,
 )
+from identity.users import owners
 
 _USER = (USERS.c.tenant_id == bindparam("tenant_id"), USERS.c.id == bindparam("user_id"))
 _MEMBERSHIPS = (
@@ -64,9 +53,9 @@ _INVITATIONS = (
         INVITATIONS.c.user_id == bindparam("user_id"),
     ),
 )
-_OTHERS = MEMBERS.alias("others")
 MAX_INVITATIONS = 50_000
 """Of which the event can say that they are erased: it has to be a message of at most 2 MiB."""
+ADVICE = "Name another owner first, or repeat with force=true."
 
 GET = Statement(select(USERS.c.email, USERS.c.version).where(*_USER), UserRow)
 LOCK = Statement(select(USERS.c.email, USERS.c.version).where(*_USER).with_for_update(), UserRow)
@@ -77,50 +66,12 @@ _some_organizations = (
     .order_by(MEMBERS.c.organization_id)
     .limit(bindparam("at_most"))
 )
-_owned = select(MEMBERS.c.organization_id).where(*_MEMBERSHIPS, MEMBERS.c.role == "owner")
-
-
-def _lock_organizations(of: Subquery) -> Statement[Any]:
-    """A join: a row that changed meanwhile is looked at alone, not compared with all the others."""
-    return Statement(
-        select(ORGANIZATIONS.c.id)
-        .join(of, of.c.organization_id == ORGANIZATIONS.c.id)
-        .where(ORGANIZATIONS.c.tenant_id == bindparam("tenant_id"))
-        .order_by(ORGANIZATIONS.c.id)
-        .with_for_update(key_share=True, of=ORGANIZATIONS)
-    )
-
-
-LOCK_ORGANIZATIONS = _lock_organizations(_some_organizations.subquery())
+LOCK_ORGANIZATIONS = owners.lock_organizations(_some_organizations)
 """Those of the memberships that are deleted next."""
-LOCK_ALL_ORGANIZATIONS = _lock_organizations(
-    union(_owned, select(_some_organizations.subquery().c.organization_id)).subquery()
+LOCK_OWNED_TOO = owners.lock_organizations(
+    union(owners.OWNED, select(_some_organizations.subquery().c.organization_id))
 )
 """The same and those that the user owns, which are to keep an owner."""
-# Looked up in an index for each organization. An EXISTS may be planned as a join with all members.
-_other_owner = (
-    select(_OTHERS.c.user_id)
-    .join(USERS, (USERS.c.tenant_id == _OTHERS.c.tenant_id) & (USERS.c.id == _OTHERS.c.user_id))
-    .where(
-        _OTHERS.c.tenant_id == MEMBERS.c.tenant_id,
-        _OTHERS.c.organization_id == MEMBERS.c.organization_id,
-        _OTHERS.c.role == "owner",
-        _OTHERS.c.user_id != MEMBERS.c.user_id,
-    )
-    .limit(1)
-    .scalar_subquery()
-)
-GET_ORGANIZATION_OWNED_ALONE = Statement(
-    select(MEMBERS.c.organization_id)
-    .where(
-        *_MEMBERSHIPS,
-        MEMBERS.c.role == "owner",
-        _other_owner.is_(None),
-        exists().where(ORGANIZATION_OF_MEMBER),
-    )
-    .order_by(MEMBERS.c.organization_id)
-    .limit(1)
-)
 _removed = (
     delete(MEMBERS)
     .where(
@@ -211,11 +162,12 @@ async def delete_user(conn: Connection, request: Request[Body, DeleteUserQuery])
     if user is None:
         raise not_found()
     check_version(request.context, user.version)
+    if not request.query.force:
+        if not dry_run:
+            await LOCK_OWNED_TOO.fetch_all(conn, **key, at_most=BATCH)
+        await owners.check_owned(conn, key, ADVICE)
     if dry_run:
         return await _preview(conn, key, user.email)
-    if not request.query.force:
-        await LOCK_ALL_ORGANIZATIONS.fetch_all(conn, **key, at_most=BATCH)
-        await _check_owners(conn, key)
     context, parts = request.context, {**key, "email": user.email}
     listed = await LIST_INVITATIONS.fetch_all(conn, **parts)
     invitation_ids = [row.id for row in listed]
@@ -269,7 +221,7 @@ async def _delete_parts(
     invited = await DELETE_INVITATIONS.fetch_all(conn, **parts, at_most=left)
     now = datetime.now(UTC)
     live = [row for row in ended if row.status == "active" and row.expires_at > now]
-    entries = [create_removed_entry(context, row) for row in memberships]
+    entries = [create_removed_entry(context, row.user_id, row) for row in memberships]
     entries += sessions.create_revoked_entries(context, live, "user_deleted")
     entries += create_revoked_entries(context, invited, is_erased=is_erased)
     return entries, left == len(invited)
@@ -283,14 +235,3 @@ async def _preview(conn: Connection, key: Mapping[str, str], email: str) -> Repl
         "invitations": await COUNT_INVITATIONS.fetch_value(conn, **key, email=email, now=now),
     }
     return Reply(json_bytes({"would_delete": would_delete}))
-
-
-async def _check_owners(conn: Connection, key: Mapping[str, str]) -> None:
-    """Raises Problem (409) if an organization would have no owner."""
-    organization_id = await GET_ORGANIZATION_OWNED_ALONE.fetch_value(conn, **key)
-    if organization_id is not None:
-        raise Problem(
-            "last_owner",
-            f"The user is the last owner of {organization_id}. Name another owner first, "
-            "or repeat with force=true.",
-        )

@@ -35,6 +35,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from identity.sessions import sessions
 from identity.tables import INVITATIONS, MEMBERS, ORGANIZATIONS, USERS, UserRow
+from identity.users import owners
 
 CRUD = Crud(UserRow, User, fixed={"last_sign_in_at", "created_at"})
 CREATE_IF_NEW = Statement(
@@ -179,13 +180,16 @@ async def update_user(conn: Connection, request: Request[UpdateUser]) -> Reply:
     kind: type[UserUpdated | UserSuspended | UserReactivated] = UserUpdated
     if "status" in changes:
         kind = UserSuspended if after.status == "suspended" else UserReactivated
+    key = {"tenant_id": request.tenant, "user_id": row.id}
+    if kind is UserSuspended:
+        await owners.lock_owned(conn, key)
+        await owners.check_owned(conn, key, "Name another owner first.")
     entry = create_entry(request.context, kind, row.id, {"user": user, "changes": changes})
     try:
         await CRUD.update(conn, after, entry)
     except asyncpg.UniqueViolationError as error:
         raise _taken(error) from None
     if is_moved:
-        key = {"tenant_id": request.tenant, "user_id": row.id}
         await KEEP_FORMER_EMAIL.execute(conn, **key, email=row.email)
     if kind is UserSuspended:
         revoked = await sessions.revoke_all_of_user(conn, request.context, row.id, "user_suspended")

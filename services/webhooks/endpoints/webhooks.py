@@ -85,6 +85,7 @@ async def create_webhook(
         description=new.description,
         events=new.events,
         ignore_actor_ids=new.ignore_actor_ids,
+        content_type=new.content_type,
         status="active",
         disabled_reason=None,
         failing_since=None,

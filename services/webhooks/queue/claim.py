@@ -55,6 +55,7 @@ class ClaimedDelivery(SQLModel):
     lease: str
     waited: float
     url: str
+    content_type: str
     version: int
     failing_since: datetime | None
     type: str
@@ -165,6 +166,7 @@ CLAIM = Statement(
         .cast(Float)
         .label("waited"),
         WEBHOOKS.c.url,
+        WEBHOOKS.c.content_type,
         WEBHOOKS.c.version,
         WEBHOOKS.c.failing_since,
         _event.c.type,

@@ -165,6 +165,7 @@ class Dispatcher:
             request = WebhookRequest(
                 delivery.webhook_id,
                 delivery.url,
+                delivery.content_type,
                 delivery.event_id,
                 delivery.payload.encode(),
                 secrets,

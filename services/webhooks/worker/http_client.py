@@ -39,7 +39,7 @@ class HttpClient:
 
         Raises InvalidAnswerError or OSError.
         """
-        target = parse_target(request.url)
+        target = parse_target(request.url, request.content_type)
         data = encode_request(target, headers, request.body)
         owner = (request.webhook_id, target.scheme, target.host, target.port)
         connection = self._pool.take(owner)

@@ -17,6 +17,7 @@ class WebhookRequest:
 
     webhook_id: str
     url: str
+    content_type: str
     event_id: str
     body: bytes
     secrets: Sequence[bytes]
@@ -24,7 +25,7 @@ class WebhookRequest:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a URL leads; `head` is what every request to it begins with."""
+    """Where a URL leads; `head` is what every request of one type to it begins with."""
 
     scheme: str
     host: str
@@ -33,8 +34,8 @@ class Target:
 
 
 @lru_cache(maxsize=4096)
-def parse_target(url: str) -> Target:
-    """The target of a URL that `check_url` has allowed."""
+def parse_target(url: str, content_type: str) -> Target:
+    """The target of a URL that `check_url` has allowed, for bodies of one type."""
     parts = urlsplit(url)
     usual_port = 443 if parts.scheme == "https" else 80
     host, port = parts.hostname or "", parts.port or usual_port
@@ -46,7 +47,7 @@ def parse_target(url: str) -> Target:
         f"User-Agent: Tenantry-Webhooks/{VERSION}\r\n"
         "Accept: */*\r\n"
         "Accept-Encoding: identity\r\n"
-        "Content-Type: application/json\r\n"
+        f"Content-Type: {content_type}\r\n"
     )
     return Target(parts.scheme, host, port, head)
 

@@ -3,6 +3,7 @@
 import asyncio
 
 from aiohttp import web
+from contracts.events import CONTENT_TYPE
 from support.raw_receiver import Peer, RawReceiver, Script
 from support.waiting import until
 from support.webhook_receiver import Receiver
@@ -40,7 +41,7 @@ async def wait_for_requests(receiver: Receiver, count: int, seconds: float = 20)
 async def send_to(
     client: HttpClient, receiver: RawReceiver, webhook: str = "whk_1", body: bytes = b"{}"
 ) -> AttemptResult:
-    request = WebhookRequest(webhook, receiver.url, "evt_1", body, [b"secret"])
+    request = WebhookRequest(webhook, receiver.url, CONTENT_TYPE, "evt_1", body, [b"secret"])
     return await send(client, request, allow_private=True)
 
 

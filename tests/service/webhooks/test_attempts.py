@@ -40,7 +40,6 @@ async def test_an_event_arrives_signed_as_it_was_recorded(
     (request,) = receiver.received
     body = Webhook(webhook["secret"]).verify(request.body, request.headers)
     assert Event.model_validate(body).id == event_id == request.headers["webhook-id"]
-    assert request.headers["content-type"] == "application/json"
     assert request.headers["user-agent"].startswith("Tenantry-Webhooks/")
     assert "cookie" not in request.headers
     assert (delivery["status"], delivery["next_attempt_at"]) == ("succeeded", None)

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from aiohttp import web
+from contracts.events import CONTENT_TYPE
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -27,7 +28,7 @@ PUBLIC = "93.184.215.14"
 
 
 def request_to(url: str) -> WebhookRequest:
-    return WebhookRequest("whk_1", url, "evt_1", b"{}", [b"secret"])
+    return WebhookRequest("whk_1", url, CONTENT_TYPE, "evt_1", b"{}", [b"secret"])
 
 
 def port_of(receiver: Receiver) -> int:
