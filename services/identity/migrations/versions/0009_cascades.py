@@ -7,8 +7,8 @@ of the release before goes on as it was.
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0008"
-down_revision = "0007"
+revision = "0009"
+down_revision = "0008"
 
 # Table, columns, table that they refer to.
 KEYS = (
