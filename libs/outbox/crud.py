@@ -3,7 +3,7 @@
 A change and its event are one statement. The key is the table's primary key, the tenant first.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, Generic, TypeVar
 
 from chassis.database import Connection
@@ -14,7 +14,7 @@ from chassis.statements import Statement, assignments, parameters
 from chassis.tables import table
 from contracts.models import Resource
 from contracts.problems import not_found
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, insert, select, update
 from sqlalchemy.dialects.postgresql import JSON
 from sqlmodel import SQLModel
 
@@ -28,6 +28,7 @@ class Crud(Generic[R]):
 
     `resource` is what the API shows of a row. `hidden` columns are not read, `fixed` columns not
     updated. `locks_key`: whoever holds the row keeps out also those who add rows that refer to it.
+    `read_as`: expressions that are read in place of columns.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Crud(Generic[R]):
         hidden: Collection[str] = (),
         fixed: Collection[str] = ("created_at",),
         locks_key: bool = False,
+        read_as: Mapping[str, ColumnElement[Any]] | None = None,
     ) -> None:
         self.table = table(model)
         self.resource = resource
@@ -49,9 +51,10 @@ class Crud(Generic[R]):
         self.json_columns = tuple(
             column.name for column in self.columns if isinstance(column.type, JSON)
         )
-        found = select(*self.columns).where(*where)
+        read = read_as or {}
+        found = select(*(read.get(each.name, each) for each in self.columns)).where(*where)
         self.GET = Statement(found, model)
-        self.LOCK = Statement(found.with_for_update(key_share=not locks_key), model)
+        self.LOCK = Statement(found.with_for_update(key_share=not locks_key, of=self.table), model)
         self.CREATE = Statement(
             with_outbox_entry(
                 insert(self.table).values(parameters(stored)).returning(key[-1]).cte("changed")

@@ -1,4 +1,7 @@
-"""The tables of the outbox and the inbox; each service's metadata takes a copy by `declare`."""
+"""The tables of the outbox and the inbox; each service's metadata takes a copy by `declare`.
+
+A service that has cascades takes a copy of that table besides.
+"""
 
 from sqlalchemy import (
     BigInteger,
@@ -66,6 +69,19 @@ DEAD_LETTERS = Table(
     Column("tries", Integer, nullable=False),
 )
 """Events that are given up after the last try, for an operator to look at and requeue."""
+
+CASCADES = Table(
+    "cascades",
+    _METADATA,
+    Column("tenant_id", _ID, primary_key=True),
+    Column("kind", _ID, primary_key=True),
+    Column("resource_id", _ID, primary_key=True),
+    Column("detail", Text),
+    Column("last_id", _ID),
+    Column("context", Text, nullable=False),
+    Column("requested_at", _TIME, nullable=False, server_default=func.now()),
+)
+"""What is left to do after a change on which much depends: see `outbox.cascade`."""
 
 
 def declare(metadata: MetaData) -> None:

@@ -4,10 +4,12 @@ from functools import partial
 
 from chassis.rpc.client import call_service
 from chassis.service import Service, run_service
+from outbox.cascade import RUN_SECONDS, Cascades
 from outbox.register import register
 from outbox.tenant_erasure import ERASE_SECONDS
 
 from identity import counters, retention, tenant_erasure
+from identity.cascade_steps import STEPS
 from identity.last_active import FLUSH_SECONDS, LastActive
 from identity.projects_client import ProjectsClient
 from identity.rpc import handlers
@@ -19,6 +21,8 @@ async def start(service: Service) -> None:
     relay = register(service, router, consumer)
     erase = partial(tenant_erasure.TENANT_ERASURE.run, service.pool, relay.wake)
     service.every(ERASE_SECONDS, "erase_tenants", erase)
+    cascades = Cascades(service.pool, STEPS, relay.wake)
+    service.every(RUN_SECONDS, "cascades", cascades.run)
     last_active = LastActive()
     flush = partial(last_active.flush, service.pool)
     service.on_stop(flush)

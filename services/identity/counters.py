@@ -20,6 +20,7 @@ from sqlalchemy import (
     select,
 )
 
+from identity.cascades import MEMBER_COUNT
 from identity.tables import COUNTERS, ORGANIZATIONS
 
 FOLD_SECONDS = 1.0
@@ -41,7 +42,7 @@ def _sum(condition: ColumnElement[bool]) -> Select[int]:
 COUNT_USERS = _sum(COUNTERS.c.what.in_([literal("user:active"), literal("user:suspended")]))
 COUNT_USERS_BY_STATUS = _sum(COUNTERS.c.what == literal("user:").concat(bindparam("status")))
 COUNT_ORGANIZATIONS = _sum(COUNTERS.c.what == literal("organization"))
-COUNT_MEMBERS = select(ORGANIZATIONS.c.member_count).where(
+COUNT_MEMBERS = select(MEMBER_COUNT).where(
     ORGANIZATIONS.c.tenant_id == bindparam("tenant_id"),
     ORGANIZATIONS.c.id == bindparam("organization_id"),
 )

@@ -1,6 +1,8 @@
 """The tables of identity.
 
-Tenant first in every key, so that no query meets another tenant's rows.
+Tenant first in every key, so that no query meets another tenant's rows. No row refers to another
+by a foreign key: what a deleted user or organization leaves behind is deleted in steps, and until
+then no reader shows it (`identity.cascades`).
 """
 
 from datetime import datetime
@@ -9,14 +11,13 @@ from typing import Any, ClassVar
 from chassis.database import ID, TIME
 from chassis.idempotency import IDEMPOTENCY
 from chassis.tables import id_field, table, time_field
-from outbox.tables import declare
+from outbox.tables import CASCADES, declare
 from sqlalchemy import (
     ARRAY,
     BigInteger,
     Boolean,
     Column,
     Computed,
-    ForeignKeyConstraint,
     Identity,
     Index,
     Text,
@@ -36,6 +37,7 @@ class Model(SQLModel, registry=registry()):
 METADATA = Model.metadata
 declare(METADATA)
 IDEMPOTENCY.to_metadata(METADATA)
+CASCADES.to_metadata(METADATA)
 
 
 def _computed(kind: TypeEngine[Any], expression: str) -> Any:
@@ -103,9 +105,6 @@ class SessionRow(Model, table=True):
 
     __tablename__: ClassVar[str] = "sessions"
     __table_args__ = (
-        ForeignKeyConstraint(
-            ["tenant_id", "user_id"], ["users.tenant_id", "users.id"], ondelete="CASCADE"
-        ),
         # The live sessions of a user: no more than the quota, however many have ended.
         Index(
             "sessions_by_user",
@@ -139,7 +138,9 @@ class SessionRow(Model, table=True):
 
 
 class OrganizationRow(Model, table=True):
-    """`member_count` is updated by the statements that add and remove members."""
+    """`member_count` is updated by the statements that add and remove members; read it as
+    `identity.cascades.MEMBER_COUNT`.
+    """
 
     __tablename__: ClassVar[str] = "organizations"
     __table_args__ = (
@@ -174,14 +175,6 @@ class MemberRow(Model, table=True):
 
     __tablename__: ClassVar[str] = "members"
     __table_args__ = (
-        ForeignKeyConstraint(
-            ["tenant_id", "organization_id"],
-            ["organizations.tenant_id", "organizations.id"],
-            ondelete="CASCADE",
-        ),
-        ForeignKeyConstraint(
-            ["tenant_id", "user_id"], ["users.tenant_id", "users.id"], ondelete="CASCADE"
-        ),
         # The organizations of a user.
         Index("members_by_user", "tenant_id", "user_id", "organization_id"),
         # The list of members, the newest first.
@@ -206,11 +199,6 @@ class InvitationRow(Model, table=True):
 
     __tablename__: ClassVar[str] = "invitations"
     __table_args__ = (
-        ForeignKeyConstraint(
-            ["tenant_id", "organization_id"],
-            ["organizations.tenant_id", "organizations.id"],
-            ondelete="CASCADE",
-        ),
         # One pending invitation for each email of an organization.
         Index(
             "invitations_pending_key",

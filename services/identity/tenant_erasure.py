@@ -1,12 +1,13 @@
 """The erasure of a tenant: see `outbox.tenant_erasure`.
 
-Invitations are deleted first, so that nobody else joins; rows go before those that they refer to.
+Cascades are deleted first, then invitations, so that nobody else joins.
 """
 
 from chassis.idempotency import IDEMPOTENCY
 from outbox.tables import OUTBOX
 from outbox.tenant_erasure import TenantErasure
 
+from identity.cascades import CASCADES
 from identity.tables import (
     COUNTERS,
     ERASURES,
@@ -20,5 +21,5 @@ from identity.tables import (
 TENANT_ERASURE = TenantErasure(
     "identity",
     ERASURES,
-    [INVITATIONS, SESSIONS, MEMBERS, ORGANIZATIONS, USERS, COUNTERS, IDEMPOTENCY, OUTBOX],
+    [CASCADES, INVITATIONS, SESSIONS, MEMBERS, ORGANIZATIONS, USERS, COUNTERS, IDEMPOTENCY, OUTBOX],
 )

@@ -76,6 +76,8 @@ ACROSS_TENANTS = {
     # Secrets are encrypted under the encryption keys of the installation.
     "projects.signing.key_rotation.reencrypt_secrets",
     "webhooks.endpoints.key_rotation.reencrypt_secrets",
+    # Whose turn it is: a step then works on one tenant.
+    "outbox.cascade.TAKE",
     # The dispatcher serves all tenants, and what it takes it takes by tenant.
     "webhooks.queue.claim.CLAIM",
     "webhooks.queue.claim.SECONDS_TO_NEXT_WAKE",

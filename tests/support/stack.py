@@ -122,7 +122,7 @@ class Stack:
         async def has_successor() -> bool:
             return self.ready["processes"].get(name) not in (None, pid)
 
-        await until(has_successor, 15)
+        await until(has_successor, 60)
 
     def stop(self, number: signal.Signals = signal.SIGTERM, seconds: float = STOP_LIMIT) -> int:
         """Answers the exit code."""

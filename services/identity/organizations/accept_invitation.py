@@ -18,8 +18,9 @@ from contracts.invitations import AcceptInvitation, Invitation, InvitationAccept
 from contracts.problems import Problem
 from contracts.users import CreateUser
 from outbox.record import create_entry, record, with_outbox_entry
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, exists, not_, select, update
 
+from identity.cascades import IS_INVITATION_DELETED, ORGANIZATION_OF_INVITATION
 from identity.organizations.add_member import NewMember, create_member
 from identity.organizations.invitations import token_hashes
 from identity.organizations.members import LOCK_ORGANIZATION
@@ -32,6 +33,8 @@ _IS_OPEN = (
     INVITATIONS.c.token_hash == bindparam("token_hash"),
     INVITATIONS.c.status == "pending",
     INVITATIONS.c.expires_at > bindparam("now", type_=TIME),
+    not_(IS_INVITATION_DELETED),
+    exists().where(ORGANIZATION_OF_INVITATION),
 )
 
 # Across tenants: the caller has nothing but the token, and the hash is unique among all tenants.

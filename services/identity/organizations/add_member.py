@@ -22,6 +22,7 @@ from contracts.problems import Problem, invalid, not_found
 from outbox.record import create_entry, record, with_outbox_entry
 from sqlalchemy import bindparam, insert, or_, select, update
 
+from identity.cascades import MEMBER_COUNT
 from identity.organizations import members
 from identity.organizations.invitations import revoke_pending_of_email
 from identity.organizations.members import MemberWithUser, to_member
@@ -45,7 +46,7 @@ _counted = (
         ORGANIZATIONS.c.id == bindparam("organization_id"),
         or_(
             ORGANIZATIONS.c.max_members.is_(None),
-            ORGANIZATIONS.c.member_count < ORGANIZATIONS.c.max_members,
+            MEMBER_COUNT.element < ORGANIZATIONS.c.max_members,
         ),
     )
     .values(member_count=ORGANIZATIONS.c.member_count + 1)

@@ -16,8 +16,8 @@ from chassis.encryption import Keyring
 from chassis.listing import Listing, filters_of
 from chassis.quota import Quota
 from chassis.request import Reply, Request, reply_to
-from chassis.rows import changed_row, new_row, to_resource
-from chassis.statements import Statement
+from chassis.rows import changed_row, new_row
+from chassis.statements import Statement, any_of
 from chassis.unit_of_work import read_only, transactional
 from contracts.context import Context
 from contracts.ids import new_id
@@ -26,14 +26,13 @@ from contracts.invitations import (
     Invitation,
     InvitationCreated,
     InvitationResent,
-    InvitationRevoked,
     InvitationsQuery,
 )
 from contracts.models import Body
 from contracts.problems import Problem, not_found
 from contracts.scopes import covers
 from outbox.crud import Crud
-from outbox.record import OutboxEntry, create_entry
+from outbox.record import OutboxEntry, create_entry, record
 from sqlalchemy import (
     and_,
     bindparam,
@@ -41,12 +40,15 @@ from sqlalchemy import (
     delete,
     exists,
     literal_column,
+    not_,
     or_,
     select,
     update,
 )
 
+from identity.cascades import IS_INVITATION_DELETED, ORGANIZATION_OF_INVITATION
 from identity.organizations import members
+from identity.removal_events import create_revoked_entries, create_revoked_entry
 from identity.tables import INVITATIONS, MEMBERS, ORGANIZATIONS, USERS, InvitationRow
 
 _now = bindparam("now", type_=TIME)
@@ -56,6 +58,7 @@ _STATUS = case(
 )
 _COLUMNS = [INVITATIONS.c[name] for name in Invitation.model_fields if name != "status"]
 """All that the API shows but the status, which depends on the time."""
+_STORED = (INVITATIONS.c.organization_id, INVITATIONS.c.status, *_COLUMNS)
 _OF_ORGANIZATION = (
     INVITATIONS.c.tenant_id == bindparam("tenant_id"),
     INVITATIONS.c.organization_id == bindparam("organization_id"),
@@ -68,7 +71,7 @@ CRUD = Crud(
     locks_key=True,
 )
 # A shared lock: it keeps the organization from being deleted until the invitation is there.
-LOCK_ORGANIZATION = Statement(
+LOCK_ORGANIZATION: Statement[Any] = Statement(
     select(
         exists()
         .where(
@@ -78,7 +81,14 @@ LOCK_ORGANIZATION = Statement(
             USERS.c.id == MEMBERS.c.user_id,
             USERS.c.email_key == fold_case(bindparam("email")),
         )
-        .label("is_member")
+        .label("is_member"),
+        exists()
+        .where(
+            *_OF_ORGANIZATION,
+            INVITATIONS.c.email_key == fold_case(bindparam("email")),
+            IS_INVITATION_DELETED,
+        )
+        .label("has_deleted"),
     )
     .select_from(ORGANIZATIONS)
     .where(
@@ -87,14 +97,28 @@ LOCK_ORGANIZATION = Statement(
     )
     .with_for_update(read=True, key_share=True, of=ORGANIZATIONS)
 )
-"""Whether a member has the email."""
+"""Whether a member has the email, and whether a former user of it has invitations that a cascade
+deletes.
+"""
+DELETE_DELETED = Statement(
+    delete(INVITATIONS)
+    .where(
+        *_OF_ORGANIZATION,
+        INVITATIONS.c.email_key == fold_case(bindparam("email")),
+        IS_INVITATION_DELETED,
+    )
+    .returning(*_STORED),
+    InvitationRow,
+)
 # The expression of an index: written out, as an index knows no parameters.
 _PENDING_UNTIL = case(
     (INVITATIONS.c.status == literal_column("'pending'"), INVITATIONS.c.expires_at)
 )
 QUOTA = Quota(
     "pending_invitations_per_organization",
-    select(INVITATIONS.c.id).where(*_OF_ORGANIZATION, _now < _PENDING_UNTIL),
+    select(INVITATIONS.c.id).where(
+        *_OF_ORGANIZATION, _now < _PENDING_UNTIL, not_(IS_INVITATION_DELETED)
+    ),
 )
 EXPIRE = Statement(
     update(INVITATIONS)
@@ -117,15 +141,31 @@ REVOKE_PENDING_OF_EMAIL = Statement(
     .returning(INVITATIONS.c.organization_id, *_COLUMNS),
     InvitationRow,
 )
-DELETE_PENDING = Statement(
+_some = (
+    select(INVITATIONS.c.id)
+    .where(*_OF_ORGANIZATION)
+    .order_by(INVITATIONS.c.id)
+    .limit(bindparam("at_most"))
+    .with_for_update()
+)
+DELETE_SOME = Statement(
     delete(INVITATIONS)
-    .where(*_OF_ORGANIZATION, INVITATIONS.c.status == "pending", INVITATIONS.c.expires_at > _now)
-    .returning(INVITATIONS.c.organization_id, *_COLUMNS),
+    .where(*_OF_ORGANIZATION, INVITATIONS.c.id == any_of(_some))
+    .returning(*_STORED),
+    InvitationRow,
+)
+LOCK = Statement(
+    select(*CRUD.columns)
+    .join(ORGANIZATIONS, ORGANIZATION_OF_INVITATION)
+    .where(*_OF_ORGANIZATION, INVITATIONS.c.id == bindparam("id"), not_(IS_INVITATION_DELETED))
+    .with_for_update(of=INVITATIONS),
     InvitationRow,
 )
 LIST = Listing(
     row=InvitationRow,
-    source=INVITATIONS,
+    source=INVITATIONS.join(
+        ORGANIZATIONS, and_(ORGANIZATION_OF_INVITATION, not_(IS_INVITATION_DELETED))
+    ),
     columns=[*_COLUMNS, _STATUS.label("status")],
     key=INVITATIONS.c.id,
     scope={"tenant_id": INVITATIONS.c.tenant_id, "organization_id": INVITATIONS.c.organization_id},
@@ -153,11 +193,14 @@ async def create_invitation(conn: Connection, request: Request[CreateInvitation]
             scope="users:write",
         )
     scope = {"tenant_id": request.tenant, "organization_id": request.path["id"]}
-    is_member = await LOCK_ORGANIZATION.fetch_value(conn, **scope, email=new.email)
-    if is_member is None:
+    found = await LOCK_ORGANIZATION.fetch_one(conn, **scope, email=new.email)
+    if found is None:
         raise not_found()
-    if is_member:
+    if found["is_member"]:
         raise Problem("already_member", "A member of this organization has this email.")
+    if found["has_deleted"]:
+        deleted = await DELETE_DELETED.fetch_all(conn, **scope, email=new.email)
+        await record(conn, create_revoked_entries(request.context, deleted, is_erased=True))
     await EXPIRE.execute(conn, **scope, email=new.email, now=now)
     await _check_quota(conn, request, now)
     token = _create_token()
@@ -215,13 +258,15 @@ async def list_invitations(conn: Connection, request: Request[Body, InvitationsQ
 
 
 async def _lock(conn: Connection, request: Request) -> InvitationRow:
-    return await CRUD.lock(
+    row = await LOCK.fetch_one(
         conn,
-        request,
         tenant_id=request.tenant,
         organization_id=request.path["id"],
         id=request.path["inv_id"],
     )
+    if row is None:
+        raise not_found()
+    return row
 
 
 @transactional()
@@ -232,7 +277,7 @@ async def revoke_invitation(conn: Connection, request: Request) -> Reply:
         raise not_found()
     if row.status == "accepted":
         raise Problem("invitation_closed", "The invitation was accepted already.", status=409)
-    entry = _create_revoked_entry(request.context, row)
+    entry = create_revoked_entry(request.context, row)
     await CRUD.update(conn, changed_row(row, status="revoked"), entry)
     return reply_to(request)
 
@@ -265,12 +310,6 @@ async def resend_invitation(conn: Connection, request: Request) -> Reply:
     return reply_to(request, {**invitation, "token": token})
 
 
-def _create_revoked_entry(context: Context, row: InvitationRow) -> OutboxEntry:
-    invitation = to_resource(changed_row(row, status="revoked"), Invitation)
-    data = {"organization_id": row.organization_id, "invitation": invitation}
-    return create_entry(context, InvitationRevoked, row.id, data)
-
-
 async def revoke_pending_of_email(
     conn: Connection, context: Context, organization_id: str, email: str
 ) -> list[OutboxEntry]:
@@ -280,16 +319,13 @@ async def revoke_pending_of_email(
     rows = await REVOKE_PENDING_OF_EMAIL.fetch_all(
         conn, tenant_id=context.tenant(), organization_id=organization_id, email=email
     )
-    return [_create_revoked_entry(context, row) for row in rows]
+    return [create_revoked_entry(context, row) for row in rows]
 
 
-async def delete_pending(
-    conn: Connection, context: Context, organization_id: str
-) -> list[OutboxEntry]:
-    """Deletes the pending invitations of an organization that is locked and will be deleted with
-    the others; returns their events.
-    """
-    rows = await DELETE_PENDING.fetch_all(
-        conn, tenant_id=context.tenant(), organization_id=organization_id, now=datetime.now(UTC)
+async def delete_some(
+    conn: Connection, tenant_id: str, organization_id: str, at_most: int
+) -> list[InvitationRow]:
+    """Deletes invitations of an organization that is deleted, and returns them."""
+    return await DELETE_SOME.fetch_all(
+        conn, tenant_id=tenant_id, organization_id=organization_id, at_most=at_most
     )
-    return [_create_revoked_entry(context, row) for row in sorted(rows, key=lambda row: row.id)]

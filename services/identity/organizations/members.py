@@ -13,17 +13,19 @@ from chassis.listing import Listing, filters_of
 from chassis.merge_patch import apply_patch
 from chassis.request import Reply, Request, reply_to
 from chassis.rows import to_resource
-from chassis.statements import Statement, assignments
+from chassis.statements import Statement, any_of, assignments
 from chassis.unit_of_work import read_only, transactional
 from contracts.context import Context
-from contracts.members import Member, MemberRemoved, MembersQuery, MemberUpdated, UpdateMember
+from contracts.members import Member, MembersQuery, MemberUpdated, UpdateMember
 from contracts.models import Body
 from contracts.problems import not_found
 from outbox.record import OutboxEntry, create_entry, with_outbox_entry
-from sqlalchemy import bindparam, func, or_, select, update
+from sqlalchemy import bindparam, delete, func, or_, select, update
 from sqlmodel import SQLModel
 
+from identity.cascades import ORGANIZATION_OF_MEMBER, USER_OF_MEMBER
 from identity.counters import COUNT_MEMBERS
+from identity.removal_events import create_removed_entry
 from identity.tables import MEMBERS, ORGANIZATIONS, USERS, MemberRow
 from identity.users import owners
 
@@ -50,9 +52,8 @@ _OF_ORGANIZATION = (
     MEMBERS.c.organization_id == bindparam("organization_id"),
 )
 IS_MEMBER = (*_OF_ORGANIZATION, MEMBERS.c.user_id == bindparam("user_id"))
-_WITH_USER = MEMBERS.join(
-    USERS, (USERS.c.tenant_id == MEMBERS.c.tenant_id) & (USERS.c.id == MEMBERS.c.user_id)
-)
+# Neither of them is deleted: see `identity.cascades`.
+_WITH_USER = MEMBERS.join(USERS, USER_OF_MEMBER).join(ORGANIZATIONS, ORGANIZATION_OF_MEMBER)
 _COLUMNS = [
     MEMBERS.c.user_id,
     MEMBERS.c.role,
@@ -70,10 +71,17 @@ GET = Statement(
     select(MEMBERS.c.organization_id, *_COLUMNS).select_from(_WITH_USER).where(*IS_MEMBER),
     MemberWithUser,
 )
-LIST_OF_ORGANIZATION = Statement(
-    select(MEMBERS.c.organization_id, MEMBERS.c.user_id, MEMBERS.c.role)
+_some = (
+    select(MEMBERS.c.user_id)
     .where(*_OF_ORGANIZATION)
-    .order_by(MEMBERS.c.user_id),
+    .order_by(MEMBERS.c.user_id)
+    .limit(bindparam("at_most"))
+    .with_for_update()
+)
+DELETE_SOME = Statement(
+    delete(MEMBERS)
+    .where(*_OF_ORGANIZATION, MEMBERS.c.user_id == any_of(_some))
+    .returning(MEMBERS.c.organization_id, MEMBERS.c.user_id, MEMBERS.c.role),
     MemberRow,
 )
 UPDATE = Statement(
@@ -169,16 +177,12 @@ async def update_member(conn: Connection, request: Request[UpdateMember]) -> Rep
     return reply_to(request, value)
 
 
-def create_removed_entry(context: Context, member: MemberRow | MemberWithUser) -> OutboxEntry:
-    """The event of a member who is removed."""
-    return create_entry(context, MemberRemoved, member.user_id, to_resource(member, MemberRemoved))
-
-
-async def create_removed_entries(
-    conn: Connection, context: Context, organization_id: str
+async def delete_some(
+    conn: Connection, context: Context, organization_id: str, at_most: int
 ) -> list[OutboxEntry]:
-    """The events of all members of an organization that is locked and will be deleted with them."""
-    rows = await LIST_OF_ORGANIZATION.fetch_all(
-        conn, tenant_id=context.tenant(), organization_id=organization_id
+    """Deletes members of an organization that is deleted; returns an event for each."""
+    rows = await DELETE_SOME.fetch_all(
+        conn, tenant_id=context.tenant(), organization_id=organization_id, at_most=at_most
     )
-    return [create_removed_entry(context, row) for row in rows]
+    rows.sort(key=lambda row: row.user_id)
+    return [create_removed_entry(context, row.user_id, row) for row in rows]

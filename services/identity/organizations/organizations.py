@@ -14,6 +14,7 @@ from chassis.request import Reply, Request, json_bytes, reply_to
 from chassis.rows import new_row
 from chassis.statements import Statement
 from chassis.unit_of_work import read_only, single_statement, transactional
+from contracts.context import Context
 from contracts.fields import slug_from
 from contracts.ids import new_id
 from contracts.models import Body, DeleteQuery
@@ -27,28 +28,46 @@ from contracts.organizations import (
     UpdateOrganization,
 )
 from contracts.problems import Problem
+from outbox.cascade import BATCH, Cascade, request_cascade
 from outbox.crud import Crud
-from outbox.record import create_entry, record
-from sqlalchemy import bindparam, exists, func, select
+from outbox.record import OutboxEntry, create_entry, record
+from sqlalchemy import bindparam, exists, func, not_, select
 
+from identity.cascades import (
+    IS_INVITATION_DELETED,
+    MEMBER_COUNT,
+    ORGANIZATION,
+    USER_OF_MEMBER,
+)
 from identity.counters import COUNT_ORGANIZATIONS
 from identity.organizations import invitations, members
 from identity.organizations.add_member import create_owner
+from identity.removal_events import create_revoked_entries
 from identity.tables import INVITATIONS, MEMBERS, ORGANIZATIONS, OrganizationRow
 
-CRUD = Crud(OrganizationRow, Organization, fixed={"member_count", "created_at"}, locks_key=True)
+CRUD = Crud(
+    OrganizationRow,
+    Organization,
+    fixed={"member_count", "created_at"},
+    locks_key=True,
+    read_as={"member_count": MEMBER_COUNT},
+)
 COUNT_PENDING_INVITATIONS = Statement(
     select(func.count()).where(
         INVITATIONS.c.tenant_id == bindparam("tenant_id"),
         INVITATIONS.c.organization_id == bindparam("organization_id"),
         INVITATIONS.c.status == "pending",
         INVITATIONS.c.expires_at > bindparam("now", type_=TIME),
+        not_(IS_INVITATION_DELETED),
     )
 )
 LIST = Listing(
     row=OrganizationRow,
     source=ORGANIZATIONS,
-    columns=[ORGANIZATIONS.c[name] for name in Organization.model_fields],
+    columns=[
+        MEMBER_COUNT if name == "member_count" else ORGANIZATIONS.c[name]
+        for name in Organization.model_fields
+    ],
     key=ORGANIZATIONS.c.id,
     scope={"tenant_id": ORGANIZATIONS.c.tenant_id},
     sorts={"name": ORGANIZATIONS.c.name.collate("C")},
@@ -58,6 +77,7 @@ LIST = Listing(
             MEMBERS.c.tenant_id == ORGANIZATIONS.c.tenant_id,
             MEMBERS.c.organization_id == ORGANIZATIONS.c.id,
             MEMBERS.c.user_id == user_id,
+            USER_OF_MEMBER,
         ),
     },
     totals={(): COUNT_ORGANIZATIONS},
@@ -150,7 +170,9 @@ async def update_organization(conn: Connection, request: Request[UpdateOrganizat
 
 @transactional()
 async def delete_organization(conn: Connection, request: Request[Body, DeleteQuery]) -> Reply:
-    """Each membership and pending invitation ends with its event."""
+    """Each membership and pending invitation ends with its event: before that of the organization,
+    or if there are very many after it, in steps.
+    """
     row = await CRUD.lock(conn, request, tenant_id=request.tenant, id=request.path["id"])
     if request.query.dry_run:
         pending = await COUNT_PENDING_INVITATIONS.fetch_value(
@@ -159,10 +181,28 @@ async def delete_organization(conn: Connection, request: Request[Body, DeleteQue
         would_delete = {"memberships": row.member_count, "invitations": pending}
         return Reply(json_bytes({"would_delete": would_delete}))
     context = request.context
-    entries = await members.create_removed_entries(conn, context, row.id)
-    entries += await invitations.delete_pending(conn, context, row.id)
+    entries, more = await _delete_parts(conn, context, row.id, BATCH)
+    if more:
+        await request_cascade(conn, context, ORGANIZATION, row.id)
     await CRUD.delete(conn, row)
     data = {"organization": CRUD.shown(row)}
-    entries.append(create_entry(context, OrganizationDeleted, row.id, data))
-    await record(conn, entries)
+    deleted = create_entry(context, OrganizationDeleted, row.id, data)
+    await record(conn, [deleted, *entries] if more else [*entries, deleted])
     return reply_to(request)
+
+
+async def delete_more(conn: Connection, context: Context, cascade: Cascade, at_most: int) -> bool:
+    """A step: see `outbox.cascade`."""
+    entries, more = await _delete_parts(conn, context, cascade.resource_id, at_most)
+    await record(conn, entries)
+    return more
+
+
+async def _delete_parts(
+    conn: Connection, context: Context, organization_id: str, at_most: int
+) -> tuple[list[OutboxEntry], bool]:
+    """The events, and whether there may be more."""
+    removed = await members.delete_some(conn, context, organization_id, at_most)
+    left = at_most - len(removed)
+    rows = await invitations.delete_some(conn, context.tenant(), organization_id, left)
+    return removed + create_revoked_entries(context, rows), left == len(rows)

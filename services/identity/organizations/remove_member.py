@@ -12,10 +12,10 @@ from sqlalchemy import bindparam, delete, update
 from identity.organizations.invitations import revoke_pending_of_email
 from identity.organizations.members import (
     IS_MEMBER,
-    create_removed_entry,
     key_of,
     lock_member,
 )
+from identity.removal_events import create_removed_entry
 from identity.tables import MEMBERS, ORGANIZATIONS
 from identity.users import owners
 
@@ -38,7 +38,7 @@ async def remove_member(conn: Connection, request: Request) -> Reply:
     member = await lock_member(conn, key)
     if member.role == "owner":
         await owners.check_other(conn, key)
-    entry = create_removed_entry(request.context, member)
+    entry = create_removed_entry(request.context, member.user_id, member)
     await DELETE.execute(conn, **key, **entry.parameters())
     revoked = await revoke_pending_of_email(
         conn, request.context, member.organization_id, member.email

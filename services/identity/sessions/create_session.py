@@ -21,10 +21,11 @@ from outbox.record import create_entry, record, with_outbox_entry
 from sqlalchemy import bindparam, exists, insert, select, update
 from sqlmodel import SQLModel
 
+from identity.cascades import ORGANIZATION_OF_MEMBER
 from identity.projects_client import ProjectsClient
 from identity.sessions import refresh_tokens
 from identity.sessions.sessions import IS_LIVE, revoke_oldest_of_user, to_session
-from identity.tables import MEMBERS, SESSIONS, USERS, SessionRow
+from identity.tables import MEMBERS, ORGANIZATIONS, SESSIONS, USERS, SessionRow
 
 
 class UserWithRole(SQLModel):
@@ -63,7 +64,7 @@ GET_USER = Statement(
     )
     .select_from(USERS)
     .outerjoin(
-        MEMBERS,
+        MEMBERS.join(ORGANIZATIONS, ORGANIZATION_OF_MEMBER),
         (MEMBERS.c.tenant_id == USERS.c.tenant_id)
         & (MEMBERS.c.user_id == USERS.c.id)
         & (MEMBERS.c.organization_id == bindparam("organization_id", type_=ID)),

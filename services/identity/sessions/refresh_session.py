@@ -14,15 +14,16 @@ from chassis.unit_of_work import single_statement
 from contracts.problems import Problem
 from contracts.sessions import RefreshSession
 from contracts.signing_keys import SignedToken
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, exists, select, update
 from sqlmodel import SQLModel
 
+from identity.cascades import ORGANIZATION_OF_MEMBER, USER_OF_SESSION
 from identity.last_active import expires_at_after
 from identity.projects_client import ProjectsClient
 from identity.sessions import refresh_tokens
 from identity.sessions.create_session import create_claims, to_tokens
 from identity.sessions.sessions import IS_LIVE, revoke_one
-from identity.tables import MEMBERS, SESSIONS
+from identity.tables import MEMBERS, ORGANIZATIONS, SESSIONS, USERS
 
 
 class SessionOfToken(SQLModel):
@@ -49,8 +50,9 @@ GET_BY_FAMILY = Statement(
         MEMBERS.c.role,
     )
     .select_from(SESSIONS)
+    .join(USERS, USER_OF_SESSION)
     .outerjoin(
-        MEMBERS,
+        MEMBERS.join(ORGANIZATIONS, ORGANIZATION_OF_MEMBER),
         (MEMBERS.c.tenant_id == SESSIONS.c.tenant_id)
         & (MEMBERS.c.user_id == SESSIONS.c.user_id)
         & (MEMBERS.c.organization_id == SESSIONS.c.organization_id),
@@ -65,6 +67,7 @@ REPLACE_TOKEN = Statement(
         SESSIONS.c.id == bindparam("session_id"),
         SESSIONS.c.refresh_hash == bindparam("used_hash"),
         *IS_LIVE,
+        exists().where(USER_OF_SESSION),
     )
     .values(
         family_hash=bindparam("next_family_hash", type_=SESSIONS.c.family_hash.type),

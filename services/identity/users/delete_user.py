@@ -1,10 +1,11 @@
 """Deletes a user with the sessions, the memberships and the invitations of the user's email.
 
 The user's row is locked first and then those of the organizations, in the order of their ids:
-nobody adds the user as a member meanwhile, and two deletions never wait for each other.
+nobody adds the user as a member meanwhile, and two deletions never wait for each other. Of very
+many parts one batch is deleted at once and a cascade does the rest.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,26 +14,29 @@ from chassis.database import Connection
 from chassis.idempotency import erase_answers
 from chassis.merge_patch import check_version
 from chassis.request import Reply, Request, json_bytes, reply_to
-from chassis.rows import changed_row, to_resource
-from chassis.statements import Statement
+from chassis.statements import Statement, any_of
 from chassis.unit_of_work import transactional
 from contracts.context import Context
-from contracts.invitations import Invitation, InvitationRevoked
-from contracts.members import MemberRemoved
+from contracts.invitations import Invitation
 from contracts.models import Body
 from contracts.problems import not_found
 from contracts.users import DeleteUserQuery, UserDeleted
+from outbox.cascade import BATCH, Cascade, request_cascade
 from outbox.record import OutboxEntry, create_entry, record
-from sqlalchemy import bindparam, delete, func, or_, select, update
+from sqlalchemy import bindparam, delete, func, literal_column, or_, select, union, update
 
+from identity.cascades import ORGANIZATION_OF_INVITATION, ORGANIZATION_OF_MEMBER, USER
+from identity.removal_events import create_removed_entry, create_revoked_entries
 from identity.sessions import sessions
 from identity.tables import (
     INVITATIONS,
     MEMBERS,
     ORGANIZATIONS,
+    SESSIONS,
     USERS,
     InvitationRow,
     MemberRow,
+    SessionRow,
     UserRow,
 )
 from identity.users import owners
@@ -49,23 +53,30 @@ _INVITATIONS = (
         INVITATIONS.c.user_id == bindparam("user_id"),
     ),
 )
+MAX_INVITATIONS = 50_000
+"""Of which the event can say that they are erased: it has to be a message of at most 2 MiB."""
 ADVICE = "Name another owner first, or repeat with force=true."
 
 GET = Statement(select(USERS.c.email, USERS.c.version).where(*_USER), UserRow)
 LOCK = Statement(select(USERS.c.email, USERS.c.version).where(*_USER).with_for_update(), UserRow)
 DELETE = Statement(delete(USERS).where(*_USER))
-LOCK_ORGANIZATIONS = Statement(
-    select(ORGANIZATIONS.c.id)
-    .where(
-        ORGANIZATIONS.c.tenant_id == bindparam("tenant_id"),
-        ORGANIZATIONS.c.id.in_(select(MEMBERS.c.organization_id).where(*_MEMBERSHIPS)),
-    )
-    .order_by(ORGANIZATIONS.c.id)
-    .with_for_update(key_share=True)
+_some_organizations = (
+    select(MEMBERS.c.organization_id)
+    .where(*_MEMBERSHIPS)
+    .order_by(MEMBERS.c.organization_id)
+    .limit(bindparam("at_most"))
 )
+LOCK_ORGANIZATIONS = owners.lock_organizations(_some_organizations)
+"""Those of the memberships that are deleted next."""
+LOCK_OWNED_TOO = owners.lock_organizations(
+    union(owners.OWNED, select(_some_organizations.subquery().c.organization_id))
+)
+"""The same and those that the user owns, which are to keep an owner."""
 _removed = (
     delete(MEMBERS)
-    .where(*_MEMBERSHIPS)
+    .where(
+        *_MEMBERSHIPS, MEMBERS.c.organization_id == any_of(_some_organizations.with_for_update())
+    )
     .returning(MEMBERS.c.organization_id, MEMBERS.c.user_id, MEMBERS.c.role)
     .cte("removed")
 )
@@ -79,17 +90,59 @@ _counted = (
     .cte("counted")
 )
 DELETE_MEMBERSHIPS = Statement(select(_removed).add_cte(_counted), MemberRow)
+DELETE_SESSIONS = Statement(
+    delete(SESSIONS)
+    .where(
+        SESSIONS.c.tenant_id == bindparam("tenant_id"),
+        SESSIONS.c.id
+        == any_of(
+            select(SESSIONS.c.id)
+            .where(
+                SESSIONS.c.tenant_id == bindparam("tenant_id"),
+                SESSIONS.c.user_id == bindparam("user_id"),
+            )
+            .limit(bindparam("at_most"))
+            .with_for_update()
+        ),
+    )
+    .returning(SESSIONS.c.user_id, SESSIONS.c.id, SESSIONS.c.status, SESSIONS.c.expires_at),
+    SessionRow,
+)
 # Closed ones too: they hold the user's email.
+_some_invitations = (
+    select(INVITATIONS.c.organization_id, INVITATIONS.c.id)
+    .where(*_INVITATIONS, INVITATIONS.c.id <= bindparam("last_id", type_=INVITATIONS.c.id.type))
+    .limit(bindparam("at_most"))
+    .with_for_update()
+    .cte("some")
+)
 DELETE_INVITATIONS = Statement(
     delete(INVITATIONS)
-    .where(*_INVITATIONS)
+    .where(
+        INVITATIONS.c.tenant_id == bindparam("tenant_id"),
+        INVITATIONS.c.organization_id == _some_invitations.c.organization_id,
+        INVITATIONS.c.id == _some_invitations.c.id,
+    )
     .returning(*(INVITATIONS.c[name] for name in ("organization_id", *Invitation.model_fields))),
     InvitationRow,
 )
-COUNT_MEMBERSHIPS = Statement(select(func.count()).select_from(MEMBERS).where(*_MEMBERSHIPS))
+LIST_INVITATIONS = Statement(
+    select(INVITATIONS.c.id)
+    .where(*_INVITATIONS)
+    .order_by(INVITATIONS.c.id.desc())
+    .limit(literal_column(str(MAX_INVITATIONS))),
+    InvitationRow,
+)
+COUNT_MEMBERSHIPS = Statement(
+    select(func.count())
+    .select_from(MEMBERS)
+    .join(ORGANIZATIONS, ORGANIZATION_OF_MEMBER)
+    .where(*_MEMBERSHIPS)
+)
 COUNT_INVITATIONS = Statement(
     select(func.count())
     .select_from(INVITATIONS)
+    .join(ORGANIZATIONS, ORGANIZATION_OF_INVITATION)
     .where(
         *_INVITATIONS,
         INVITATIONS.c.status == "pending",
@@ -100,8 +153,8 @@ COUNT_INVITATIONS = Statement(
 
 @transactional()
 async def delete_user(conn: Connection, request: Request[Body, DeleteUserQuery]) -> Reply:
-    """Each membership, live session and pending invitation ends with its event; the event of the
-    user has the identifier only.
+    """Each membership, live session and pending invitation ends with its event: before that of the
+    user, or if there are very many after it, in steps. The event of the user has identifiers only.
     """
     key = {"tenant_id": request.tenant, "user_id": request.path["id"]}
     dry_run = request.query.dry_run
@@ -109,27 +162,69 @@ async def delete_user(conn: Connection, request: Request[Body, DeleteUserQuery])
     if user is None:
         raise not_found()
     check_version(request.context, user.version)
-    if not dry_run:
-        await LOCK_ORGANIZATIONS.fetch_all(conn, **key)
     if not request.query.force:
+        if not dry_run:
+            await LOCK_OWNED_TOO.fetch_all(conn, **key, at_most=BATCH)
         await owners.check_owned(conn, key, ADVICE)
     if dry_run:
         return await _preview(conn, key, user.email)
-    context = request.context
-    entries = await _delete_memberships(conn, context, key)
-    entries += await sessions.revoke_all_of_user(conn, context, key["user_id"], "user_deleted")
-    invitations = await DELETE_INVITATIONS.fetch_all(conn, **key, email=user.email)
-    invitations.sort(key=lambda row: row.id)
-    invitation_ids = [row.id for row in invitations]
-    entries += _create_revoked_entries(context, invitations)
-    await erase_answers(conn, [key["user_id"], *invitation_ids])
+    context, parts = request.context, {**key, "email": user.email}
+    listed = await LIST_INVITATIONS.fetch_all(conn, **parts)
+    invitation_ids = [row.id for row in listed]
+    parts["last_id"] = max(invitation_ids, default="")
+    entries, more = await _delete_parts(conn, context, parts, BATCH)
+    if more:
+        last_id = parts["last_id"]
+        await request_cascade(
+            conn, context, USER, key["user_id"], detail=user.email, last_id=last_id
+        )
     await DELETE.execute(conn, **key)
+    await erase_answers(conn, [key["user_id"], *invitation_ids])
     data: dict[str, Any] = {"user_id": key["user_id"]}
     if invitation_ids:
         data["invitation_ids"] = invitation_ids
-    entries.append(create_entry(context, UserDeleted, key["user_id"], data))
-    await record(conn, entries)
+    deleted = create_entry(context, UserDeleted, key["user_id"], data)
+    await record(conn, [deleted, *entries] if more else [*entries, deleted])
     return reply_to(request)
+
+
+async def delete_more(conn: Connection, context: Context, cascade: Cascade, at_most: int) -> bool:
+    """A step: see `outbox.cascade`."""
+    parts = {
+        "tenant_id": cascade.tenant_id,
+        "user_id": cascade.resource_id,
+        "email": cascade.detail,
+        "last_id": cascade.last_id,
+    }
+    entries, more = await _delete_parts(conn, context, parts, at_most, is_erased=True)
+    await record(conn, entries)
+    return more
+
+
+async def _delete_parts(
+    conn: Connection,
+    context: Context,
+    parts: Mapping[str, Any],
+    at_most: int,
+    *,
+    is_erased: bool = False,
+) -> tuple[list[OutboxEntry], bool]:
+    """The events, and whether there may be more. `is_erased`: what comes now has no personal
+    data.
+    """
+    await LOCK_ORGANIZATIONS.fetch_all(conn, **parts, at_most=at_most)
+    memberships = await DELETE_MEMBERSHIPS.fetch_all(conn, **parts, at_most=at_most)
+    memberships.sort(key=lambda row: row.organization_id)
+    left = at_most - len(memberships)
+    ended = await DELETE_SESSIONS.fetch_all(conn, **parts, at_most=left)
+    left -= len(ended)
+    invited = await DELETE_INVITATIONS.fetch_all(conn, **parts, at_most=left)
+    now = datetime.now(UTC)
+    live = [row for row in ended if row.status == "active" and row.expires_at > now]
+    entries = [create_removed_entry(context, row.user_id, row) for row in memberships]
+    entries += sessions.create_revoked_entries(context, live, "user_deleted")
+    entries += create_revoked_entries(context, invited, is_erased=is_erased)
+    return entries, left == len(invited)
 
 
 async def _preview(conn: Connection, key: Mapping[str, str], email: str) -> Reply:
@@ -140,27 +235,3 @@ async def _preview(conn: Connection, key: Mapping[str, str], email: str) -> Repl
         "invitations": await COUNT_INVITATIONS.fetch_value(conn, **key, email=email, now=now),
     }
     return Reply(json_bytes({"would_delete": would_delete}))
-
-
-async def _delete_memberships(
-    conn: Connection, context: Context, key: Mapping[str, str]
-) -> list[OutboxEntry]:
-    rows = await DELETE_MEMBERSHIPS.fetch_all(conn, **key)
-    return [
-        create_entry(context, MemberRemoved, row.user_id, to_resource(row, MemberRemoved))
-        for row in sorted(rows, key=lambda row: row.organization_id)
-    ]
-
-
-def _create_revoked_entries(
-    context: Context, invitations: Sequence[InvitationRow]
-) -> list[OutboxEntry]:
-    """The events of the pending ones; the others are closed already."""
-    now = datetime.now(UTC)
-    entries = []
-    for row in invitations:
-        if row.status == "pending" and row.expires_at > now:
-            invitation = to_resource(changed_row(row, status="revoked"), Invitation)
-            data = {"organization_id": row.organization_id, "invitation": invitation}
-            entries.append(create_entry(context, InvitationRevoked, row.id, data))
-    return entries

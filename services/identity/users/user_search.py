@@ -9,6 +9,7 @@ from contracts.models import Body
 from contracts.users import User, UsersQuery
 from sqlalchemy import exists, func
 
+from identity.cascades import ORGANIZATION_OF_MEMBER
 from identity.counters import COUNT_MEMBERS, COUNT_USERS, COUNT_USERS_BY_STATUS
 from identity.tables import MEMBERS, USERS, UserRow
 from identity.users.users import CRUD
@@ -39,6 +40,7 @@ LIST = Listing(
             MEMBERS.c.tenant_id == USERS.c.tenant_id,
             MEMBERS.c.organization_id == organization_id,
             MEMBERS.c.user_id == USERS.c.id,
+            ORGANIZATION_OF_MEMBER,
         ),
         "created_after": lambda time: USERS.c.created_at >= time,
         "created_before": lambda time: USERS.c.created_at <= time,
