@@ -28,6 +28,7 @@ _FIXES = {
     "down": "Look at its log, and at /health/ready on its own port.",
     "degraded": "It goes on; look at its log.",
 }
+_NOT_NEEDED = "The product goes on without it, and is well again when it is back."
 
 
 async def check_api(url: str | None, data: Path | None) -> list[CheckResult]:
@@ -56,8 +57,10 @@ async def _check_health(address: str) -> list[CheckResult]:
     report: dict[str, Any] = response.json()
     for name, part in report["checks"].items():
         status = part["status"]
-        level = _LEVELS.get(status, "failed")
-        results.append(CheckResult("health", name, level, status, _FIXES.get(status)))
+        level, fix = _LEVELS.get(status, "failed"), _FIXES.get(status)
+        if level == "failed" and report["status"] == "degraded":  # with a needed part it is down
+            level, fix = "warning", _NOT_NEEDED
+        results.append(CheckResult("health", name, level, status, fix))
     return results
 
 

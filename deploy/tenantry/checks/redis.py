@@ -14,6 +14,9 @@ _WITHOUT = " Without it each edge limits on its own, and health says degraded."
 
 async def check_redis(installation: Installation) -> list[CheckResult]:
     url = installation.redis_url
+    if url is None and installation.folder is not None:
+        fix = f"Install valkey-server or redis-server, and start `tenantry dev` again.{_WITHOUT}"
+        return [warning("connection", "Redis", "none was found on this machine", fix)]
     if url is None:
         return [skipped("connection", "Redis", "TENANTRY_REDIS_URL", _WITHOUT)]
     try:
