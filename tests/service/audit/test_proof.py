@@ -158,7 +158,9 @@ YEAR_1971, YEAR_2100 = datetime(1971, 1, 1), datetime(2100, 1, 1)  # noqa: DTZ00
 CHANGES = st.dictionaries(TEXT, st.none() | st.floats(allow_nan=False) | TEXT, max_size=3)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50, deadline=None
+)
 @given(TEXT, CHANGES, TEXT, st.none() | TEXT, st.datetimes(YEAR_1971, YEAR_2100))
 async def test_the_database_computes_the_chain_as_python_does(
     audit: Owner, receive, text: str, changes: dict[str, Any], agent: str, actor: str | None, time
