@@ -1,7 +1,8 @@
-"""Texts are compared without regard to case by one function in the database, `public.fold_case`.
+"""Texts are compared without regard to case by two functions in the database: `public.fold_case`
+tells whether two identifiers are the same, `public.fold_search` whether a text contains another.
 
-PostgreSQL's `lower` depends on the locale, and Python's on the version of Unicode: values that are
-stored and values that are looked up are folded here alone, so they agree.
+Python's `lower` is not PostgreSQL's: what is stored and what is looked up are folded in the
+database alone, so they agree.
 """
 
 import sys
@@ -13,6 +14,11 @@ from sqlalchemy import Function, func
 def fold_case(text: Any) -> Function[Any]:
     """The key of an address or a name: two texts have one key if only their case differs."""
     return func.fold_case(text)
+
+
+def fold_search(text: Any) -> Function[Any]:
+    """What a search compares, of a stored text and of a LIKE pattern (`chassis.listing`)."""
+    return func.fold_search(text)
 
 
 def create_fold_case() -> str:
@@ -34,6 +40,36 @@ SELECT CASE WHEN pg_catalog.octet_length(value) OPERATOR(pg_catalog.=) pg_catalo
        ELSE pg_catalog.translate(
          pg_catalog.lower(value COLLATE pg_catalog."C"), '{before}', '{after}'
        ) END COLLATE pg_catalog."C"
+$$
+"""
+
+
+def create_fold_search(server_version: tuple[int, ...]) -> str:
+    """The statement that creates the function, for a migration.
+
+    The compatibility caseless match of Unicode (3.13, D146), so that a text has one form whatever
+    its case and its width. By way of its capital a letter meets all that share it: the final sigma,
+    and the dotless i, as the four letters i of Turkish are one; their case has two rules.
+
+    What is stored outlives PostgreSQL, which may know a later Unicode then. Assigned characters
+    keep their case and their decompositions (Unicode stability policies), so only those that were
+    not assigned before fold otherwise. PostgreSQL 16 has no locale of its own: the database's.
+
+    Neither STRICT nor with a search path: PostgreSQL can inline it, a call costs more than ASCII.
+    """
+    locale = "pg_catalog.pg_c_utf8" if server_version >= (17,) else 'pg_catalog."default"'
+    return f"""
+CREATE FUNCTION public.fold_search(value text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+SELECT CASE WHEN pg_catalog.octet_length(value) OPERATOR(pg_catalog.=) pg_catalog.length(value)
+       THEN pg_catalog.lower(value COLLATE pg_catalog."C")
+       ELSE pg_catalog.normalize(
+         pg_catalog.replace(pg_catalog.replace(
+           pg_catalog.lower(
+             pg_catalog.upper(pg_catalog.normalize(value, 'NFKD') COLLATE {locale})
+             COLLATE {locale}),
+           '\u00df', 'ss'), 'i\u0307', 'i'),
+         'NFKC') COLLATE pg_catalog."C" END
 $$
 """
 

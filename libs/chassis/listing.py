@@ -7,6 +7,7 @@ neither forged nor used elsewhere (422). Paging by cursor never skips or repeats
 import base64
 import hashlib
 import hmac
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -221,8 +222,12 @@ class Listing(Generic[R]):
 
 
 def search_pattern(text: str) -> str:
-    """The LIKE pattern for `text` anywhere in a lower-cased column."""
-    escaped = text.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    """The LIKE pattern for `text` anywhere. The database folds its case, as that of the column
+    (`chassis.case_folding`); a wide % or _ is one of ASCII before it is escaped.
+    """
+    escaped = unicodedata.normalize("NFKC", text)
+    for sign in "\\%_":
+        escaped = escaped.replace(sign, f"\\{sign}")
     return f"%{escaped}%"
 
 

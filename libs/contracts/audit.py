@@ -148,7 +148,7 @@ class Proof(Resource):
 class Feed(Resource):
     events: list[AuditEvent]
     next_after: int = Field(examples=[142])
-    has_more: Literal[True, False] = Field(examples=[False])
+    has_more: bool = Field(examples=[False])
 
 
 LIST_EVENTS = Call("audit", "list_events", query=AuditQuery, result=AuditPage)

@@ -19,6 +19,7 @@ from contracts import (
 )
 from contracts.calls import Call
 from contracts.events import EVENT_TYPES, Event
+from contracts.examples import example_event
 from contracts.models import Resource
 
 CALLS: list[Call] = [
@@ -45,7 +46,7 @@ class EventType(Resource):
     type: str = Field(examples=["user.created"])
     description: str = Field(examples=["A user was created."])
     json_schema: dict[str, Any] = Field(alias="schema", examples=[{"type": "object"}])
-    example: Event
+    example: Event = Field(examples=[example_event(users.UserCreated)])
 
 
 class EventTypes(Resource):

@@ -33,11 +33,11 @@ def example_event(kind: type[EventData]) -> dict[str, Any]:
 
 
 def _example(schema: dict[str, Any], definitions: dict[str, Any]) -> Any:  # noqa: C901, PLR0911
+    if schema.get("examples"):
+        return schema["examples"][0]
     if "$ref" in schema:
         name = schema["$ref"].rsplit("/", 1)[-1]
         return _example(definitions[name], definitions)
-    if schema.get("examples"):
-        return schema["examples"][0]
     for word in ("const", "default"):
         if schema.get(word) is not None:
             return schema[word]

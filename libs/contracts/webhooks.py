@@ -1,15 +1,17 @@
 """Webhooks and their deliveries (service: webhooks)."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from contracts.calls import Call
 from contracts.events import CONTENT_TYPE, EVENT_TYPES, Changes, Event, EventData, matches
+from contracts.examples import example_event
 from contracts.fields import Description, FromDay, Instant, UntilDay, fault
 from contracts.ids import DeliveryId, EventId, WebhookId
 from contracts.models import Body, DeleteQuery, ListQuery, Pagination, Resource, absent
+from contracts.users import UserCreated
 
 WebhookStatus = Literal["active", "disabled"]
 DeliveryStatus = Literal["pending", "succeeded", "failed"]
@@ -134,7 +136,7 @@ class Delivery(Resource):
 class DeliveryDetail(Delivery):
     """`payload` is the body that was, or will be, sent."""
 
-    payload: Event | dict[str, Any]
+    payload: Event = Field(examples=[example_event(UserCreated)])
 
 
 class DeliveryPage(Resource):

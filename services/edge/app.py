@@ -28,7 +28,9 @@ from edge.idempotency_routing import IdempotencyRouting
 from edge.limits.rate_limits import REDIS_SECONDS, RateLimits
 from edge.limits.refusal_limits import RefusalLimits
 from edge.openapi_extras import DESCRIPTION, add_extras
+from edge.openapi_health import add_health
 from edge.path_index import PathIndex
+from edge.portable_schema import portable
 from edge.routers import ROUTERS, ROUTES
 from edge.settings import EdgeSettings
 
@@ -56,7 +58,10 @@ def make_app(gateway: Gateway, health: Health) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router)
     app.add_exception_handler(HTTPException, _unrouted)
-    add_extras(app.openapi(), ROUTES)  # FastAPI keeps the document that it has made
+    document = app.openapi()  # FastAPI keeps what it has made
+    add_extras(document, ROUTES)
+    add_health(document)
+    document.update(portable(document))
     app.router.routes.extend(document_routes(app))
     return app
 

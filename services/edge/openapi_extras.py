@@ -6,6 +6,7 @@ Everything follows from the route and its call: headers, examples, and every pro
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from contracts.catalogue import EventTypes
 from contracts.examples import example_of
 from contracts.problems import PROBLEMS
 from pydantic import BaseModel
@@ -25,6 +26,9 @@ webhooks and the audit trail.
 * Lists page by number or by cursor, in a stable order, with a total.
 """
 _STRING = {"type": "string"}
+_SHOWN_BY_FIELDS = (EventTypes,)
+"""The examples of their fields are enough: linters take an object with `type` and `example`, as an
+event type is, for a schema."""
 _RESPONSE_HEADERS = ("X-Request-Id", "traceparent", "RateLimit", "RateLimit-Policy")
 
 
@@ -106,7 +110,7 @@ def _complete_responses(responses: Json, route: CallRoute) -> None:
         names += ["Location"] if status == "201" else []
         names += ["ETag"] if _has_version(model) else []
         response["headers"] = {name: {"schema": _STRING} for name in names}
-        if model is not None:
+        if model is not None and model not in _SHOWN_BY_FIELDS:
             content = next(iter(response["content"].values()))
             content["example"] = example_of(model)
     if route.method == "GET" and _has_version(route.response_model):

@@ -83,11 +83,10 @@ class UserRow(Model, table=True):
     signed_in_order: datetime = _computed(
         TIME, "coalesce(last_sign_in_at, '1970-01-01 00:00:00+00')"
     )
-    # One operand in the collation C would fold A to Z only.
     search: str = _computed(
-        Text(),
-        "lower((E'\\n' || email || E'\\n' || coalesce(username, '') || E'\\n'"
-        " || coalesce(name, '') || E'\\n' || coalesce(external_id, '')) COLLATE \"default\")",
+        ID,
+        "fold_search(E'\\n' || email || E'\\n' || coalesce(username, '') || E'\\n'"
+        " || coalesce(name, '') || E'\\n' || coalesce(external_id, ''))",
     )
     version: int
     created_at: datetime = time_field()
@@ -162,7 +161,7 @@ class OrganizationRow(Model, table=True):
     logo_url: str | None = Field(sa_type=Text)
     settings: str = Field(sa_column=Column(JSON, nullable=False))
     metadata_: str = Field(sa_column=Column("metadata", JSON, nullable=False))
-    search: str = _computed(Text(), "lower((name || E'\\n' || slug) COLLATE \"default\")")
+    search: str = _computed(ID, "fold_search(name || E'\\n' || slug)")
     max_members: int | None
     member_count: int
     version: int

@@ -5,6 +5,7 @@ from typing import Any
 
 import asyncpg
 import orjson
+from chassis.case_folding import fold_search
 from chassis.database import Connection, Pool, violated
 from chassis.listing import Listing, filters_of
 from chassis.merge_patch import apply_patch, encoded_object, merge
@@ -67,7 +68,7 @@ LIST = Listing(
     scope={"tenant_id": PROJECTS.c.tenant_id},
     sorts={"name": PROJECTS.c.name.collate("C")},
     filters={
-        "q": PROJECTS.c.search.like,
+        "q": lambda pattern: PROJECTS.c.search.like(fold_search(pattern)),
         "environment": lambda environment: PROJECTS.c.environment == environment,
     },
 )

@@ -6,6 +6,7 @@ The tenant comes first in every key, so that no query reads another tenant's row
 from datetime import datetime
 from typing import Any, ClassVar
 
+from chassis.database import ID
 from chassis.idempotency import IDEMPOTENCY
 from chassis.tables import id_field, table, time_field
 from outbox.tables import declare
@@ -35,11 +36,8 @@ IDEMPOTENCY.to_metadata(METADATA)
 
 def _name_and_slug() -> Any:
     """The text that `q` searches."""
-    return Field(
-        sa_column=Column(
-            Text, Computed("lower((name || E'\\n' || slug) COLLATE \"default\")", persisted=True)
-        )
-    )
+    text = Computed("fold_search(name || E'\\n' || slug)", persisted=True)
+    return Field(sa_column=Column(ID, text))
 
 
 def _of_a_tenant() -> ForeignKeyConstraint:

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
+from chassis.case_folding import fold_search
 from chassis.database import Connection, violated
 from chassis.listing import Listing, filters_of
 from chassis.merge_patch import apply_patch, check_version, encoded_object
@@ -58,7 +59,7 @@ LIST = Listing(
     scope={},
     sorts={"name": TENANTS.c.name.collate("C")},
     filters={
-        "q": TENANTS.c.search.like,
+        "q": lambda pattern: TENANTS.c.search.like(fold_search(pattern)),
         "status": lambda status: TENANTS.c.status == status,
     },
 )

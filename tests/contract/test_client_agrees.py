@@ -10,6 +10,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 import pytest
 from aiohttp import ClientSession
 from contracts.models import Body, Query
+from edge.portable_schema import portable
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from support.stack import Stack
@@ -38,6 +39,7 @@ def operations(document: Schema) -> dict[str, tuple[str, str, Schema]]:
     return {
         operation["operationId"]: (method.upper(), path, operation)
         for path, methods in document["paths"].items()
+        if path.startswith("/v1/")  # health is for probes, without a credential
         for method, operation in methods.items()
     }
 
@@ -139,7 +141,7 @@ def _check_answers(
             schema = _whole(
                 content["application/json"]["schema"], document["components"]["schemas"]
             )
-            assert _own(model, "serialization") == schema, name
+            assert _own(model, "serialization") == portable(schema), name
         elif not isinstance(request, Lines):
             assert content == {}
 
@@ -152,7 +154,7 @@ def _options(returned: Any) -> tuple[Any, ...]:
 
 def _own(model: type[BaseModel], mode: Any) -> Any:
     reference, schema = models_json_schema([(model, mode)])
-    return _whole(reference[model, mode], schema["$defs"])
+    return portable(_whole(reference[model, mode], schema["$defs"]))
 
 
 def _whole(schema: Any, definitions: Schema) -> Any:

@@ -118,7 +118,8 @@ class Stack:
     async def _start_redis(self) -> None:
         if self.servers.redis_url is None:
             console.print_note(
-                "no Redis found: limits are counted by the edge alone, and its health says degraded"
+                "no Redis found (install valkey-server or redis-server):"
+                " limits are counted by the edge alone, and its health says degraded"
             )
         else:
             await _timed("Redis", self.servers.start_redis())

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
+from chassis.case_folding import fold_search
 from chassis.database import TIME, Connection, violated
 from chassis.listing import Listing, filters_of
 from chassis.merge_patch import apply_patch, encoded_object
@@ -52,7 +53,7 @@ LIST = Listing(
     scope={"tenant_id": ORGANIZATIONS.c.tenant_id},
     sorts={"name": ORGANIZATIONS.c.name.collate("C")},
     filters={
-        "q": ORGANIZATIONS.c.search.like,
+        "q": lambda pattern: ORGANIZATIONS.c.search.like(fold_search(pattern)),
         "user_id": lambda user_id: exists().where(
             MEMBERS.c.tenant_id == ORGANIZATIONS.c.tenant_id,
             MEMBERS.c.organization_id == ORGANIZATIONS.c.id,

@@ -1,6 +1,6 @@
 """The list of users: searched, filtered, sorted."""
 
-from chassis.case_folding import fold_case
+from chassis.case_folding import fold_case, fold_search
 from chassis.database import Connection
 from chassis.listing import Listing, filters_of, search_pattern
 from chassis.request import Reply, Request, reply_to
@@ -17,6 +17,8 @@ _WORD_STARTS = ("\n", " ", ".", "@", "-", "\\_", "+")
 """What precedes a word, escaped for LIKE: a line break at the start of a field, the others within
 names and addresses.
 """
+_SEPARATOR = "\x1f"
+"""Between patterns that are folded together; no text of a search has control characters."""
 
 LIST = Listing(
     row=UserRow,
@@ -26,8 +28,10 @@ LIST = Listing(
     scope={"tenant_id": USERS.c.tenant_id},
     sorts={"email": USERS.c.email_key, "last_sign_in_at": USERS.c.signed_in_order},
     filters={
-        "q": USERS.c.search.like,
-        "q_short": lambda patterns: USERS.c.search.like(func.any(patterns)),
+        "q": lambda pattern: USERS.c.search.like(fold_search(pattern)),
+        "q_short": lambda patterns: USERS.c.search.like(
+            func.any(func.string_to_array(fold_search(patterns), _SEPARATOR))
+        ),
         "status": lambda status: USERS.c.status == status,
         "email": lambda email: USERS.c.email_key == fold_case(email),
         "external_id": lambda external_id: USERS.c.external_id == external_id,
@@ -56,7 +60,7 @@ async def list_users(conn: Connection, request: Request[Body, UsersQuery]) -> Re
     text = request.query.q
     if text is not None and len(text) < 3:
         del filters["q"]
-        filters["q_short"] = word_start_patterns(text)
+        filters["q_short"] = _SEPARATOR.join(word_start_patterns(text))
     rows, pagination = await LIST.page(conn, request, {"tenant_id": request.tenant}, filters)
     return reply_to(request, {"users": [CRUD.shown(row) for row in rows], "pagination": pagination})
 

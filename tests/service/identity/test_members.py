@@ -8,6 +8,7 @@ from contracts import members as calls
 from contracts import organizations as organization_calls
 from contracts.ids import new_id
 from service.identity.client import IdentityClient
+from support.case_variants import HOSTILE_NAMES, variants
 
 
 async def test_the_owner_comes_with_the_organization_or_not_at_all(
@@ -164,3 +165,13 @@ async def test_one_user_added_ten_times_at_once_is_one_member(client: IdentityCl
     replies = await asyncio.gather(*(client.add_member(organization, user) for _ in range(10)))
     assert sorted(each.status for each in replies) == [201] + [409] * 9
     assert (await client.get_organization(organization))["member_count"] == 1
+
+
+async def test_a_member_is_found_by_each_form_of_the_name(client: IdentityClient) -> None:
+    organization = await client.create_organization()
+    for place, name in enumerate(HOSTILE_NAMES):
+        user = await client.create_user(f"u{place}@example.com", name=name)
+        await client.add_member(organization, user)
+        for text in variants(name):
+            found = await client.list_members(organization, q=text)
+            assert user in [each["user_id"] for each in found["members"]], ascii(text)

@@ -5,6 +5,7 @@ from typing import Any
 from contracts import organizations as calls
 from contracts.ids import new_id
 from service.identity.client import IdentityClient
+from support.case_variants import HOSTILE_NAMES, variants
 
 
 async def _list(client: IdentityClient, **query: Any) -> tuple[list[str], dict[str, Any]]:
@@ -144,3 +145,11 @@ async def test_a_deleted_organization_revokes_its_pending_invitations(
     assert [each["type"] for each in events] == ["invitation.revoked", "organization.deleted"]
     assert events[0]["data"]["invitation"]["status"] == "revoked"
     assert (await client.accept_invitation(invitation["token"])).status == 410
+
+
+async def test_an_organization_is_found_by_each_form_of_its_name(client: IdentityClient) -> None:
+    for name in HOSTILE_NAMES:
+        organization = await client.create_organization(name=name)
+        for text in variants(name):
+            found = await client.call(calls.LIST_ORGANIZATIONS, query={"q": text})
+            assert organization in [each["id"] for each in found.body["organizations"]], ascii(text)

@@ -1,12 +1,19 @@
 """The list of users: searched, filtered, sorted, and walked while others come and go."""
 
+import sys
+import unicodedata
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from chassis.statements import Statement
 from contracts import users as calls
 from contracts.ids import new_id
+from identity.tables import USERS
+from identity.users.user_search import LIST
 from service.identity.client import IdentityClient
+from sqlalchemy import bindparam, select
+from support.case_variants import CASES, HOSTILE_NAMES, variants
 
 
 async def _names(client: IdentityClient, **query: Any) -> list[str]:
@@ -177,3 +184,75 @@ async def test_a_walk_meets_each_user_who_stays_while_others_go(
             await client.delete_user(leaves)
     assert len(walked) == len(set(walked))
     assert set(users) - set(users[1::3]) <= set(walked)
+
+
+async def test_every_character_is_found_in_each_case_that_it_has(client: IdentityClient) -> None:
+    characters = [
+        each
+        for each in map(chr, range(0xA0, sys.maxunicode + 1))
+        if any(case(each) != each for case in CASES)
+        or (unicodedata.normalize("NFKD", each) != each and not each.isspace())
+    ]
+    pairs = {(f"a{each}b", other) for each in characters for other in variants(f"a{each}b")}
+    texts, others = zip(*sorted(pairs), strict=True)
+    missed = await client.pool.fetch(
+        "SELECT one, other FROM unnest($1::text[], $2::text[]) AS t(one, other)"
+        " WHERE fold_search(one) <> fold_search(other)"
+        " OR fold_search(fold_search(one)) <> fold_search(one)",
+        *(texts, others),
+    )
+    assert not missed
+
+
+async def test_a_user_is_found_by_each_form_of_the_name(client: IdentityClient) -> None:
+    for place, name in enumerate(HOSTILE_NAMES):
+        await client.create_user(f"u{place}@example.com", name=name)
+    for place, name in enumerate(HOSTILE_NAMES):
+        for text in variants(name):
+            assert f"u{place}" in await _names(client, q=text), ascii((name, text))
+
+
+@pytest.mark.parametrize(
+    ("name", "texts"),
+    [
+        ("\u03c3\u03cd \u03c2", ["\u03a3", "\u03c3", "\u03c2"]),
+        ("İstanbul", ["i", "I", "İ", "\u0131", "i\u0307", "ist", "IST"]),
+        ("ẞ 1", ["ß", "ẞ", "ss", "SS"]),
+        ("ﬁ", ["f", "FI", "ﬁ"]),
+    ],
+)
+async def test_a_short_search_has_no_case(
+    client: IdentityClient, name: str, texts: list[str]
+) -> None:
+    await client.create_user("x@y.test", name=name)
+    await client.create_user("q@y.test", name="qqq")
+    for text in texts:
+        assert await _names(client, q=text) == ["x"], ascii(text)
+
+
+async def test_a_search_is_looked_up_in_the_index(client: IdentityClient) -> None:
+    """The folded pattern has trigrams, in a plan for this text and in one for any, where the
+    function is inlined: a call would cost ten times what ASCII does.
+    """
+    user = await client.create_user()
+    columns = "tenant_id, email_verified, status, metadata, version, created_at, updated_at"
+    tenant = USERS.c.tenant_id == bindparam("tenant_id")
+    async with client.pool.acquire() as conn:
+        many = conn.transaction()
+        await many.start()
+        await conn.execute(
+            f"INSERT INTO users ({columns}, id, email) SELECT {columns}, id || n, n || email"
+            " FROM users, generate_series(1, 5000) AS n WHERE id = $1",
+            user,
+        )
+        for mode in ("force_custom_plan", "force_generic_plan"):
+            await conn.execute(f"SET LOCAL plan_cache_mode = {mode}")
+            for name in ("q", "q_short"):
+                found = LIST.filters[name](bindparam(name))
+                statement = Statement(select(USERS.c.id).where(tenant, found))
+                values = statement.arguments({"tenant_id": client.tenant, name: "%Straße%"})
+                plan = await conn.fetch(f"EXPLAIN {statement.sql}", *values)
+                scans = "".join(line[0] for line in plan)
+                assert "(search ~~" in scans.split("users_search")[-1], scans
+                assert "fold_search(" not in scans
+        await many.rollback()

@@ -9,6 +9,7 @@ from contracts import signing_keys as signing_calls
 from contracts.ids import new_id
 from contracts.projects import ProjectSettings
 from service.projects.client import ProjectsClient
+from support.case_variants import HOSTILE_NAMES, variants
 
 
 async def test_a_new_project_has_all_settings_and_is_found_again(
@@ -139,3 +140,12 @@ async def test_a_deletion_revokes_and_deletes_its_keys(client: ProjectsClient, t
         "SELECT status FROM api_keys WHERE tenant_id = $1 AND id = $2", tenant, key["id"]
     )
     assert kept == "revoked"
+
+
+async def test_a_project_is_found_by_each_form_of_its_name(client: ProjectsClient) -> None:
+    tenant = (await client.create_tenant())["tenant"]["id"]
+    for name in HOSTILE_NAMES:
+        project = await client.create_project(tenant, name=name)
+        for text in variants(name):
+            found = await client.call(calls.LIST_PROJECTS, tenant, query={"q": text})
+            assert project in [each["id"] for each in found.body["projects"]], ascii(text)

@@ -6,6 +6,7 @@ from contracts import tenants as calls
 from contracts.ids import new_id
 from contracts.signing_keys import SIGN_TOKEN
 from service.projects.client import ProjectsClient
+from support.case_variants import HOSTILE_NAMES, variants
 
 
 async def test_a_new_tenant_comes_with_a_key_for_everything(client: ProjectsClient) -> None:
@@ -144,3 +145,11 @@ async def test_the_operator_searches_all_tenants(client: ProjectsClient) -> None
         calls.LIST_TENANTS, query={"limit": 1, "cursor": cursor}
     )
     assert following.body["tenants"][0]["id"] < everyone.body["tenants"][-1]["id"]
+
+
+async def test_a_tenant_is_found_by_each_form_of_its_name(client: ProjectsClient) -> None:
+    for name in HOSTILE_NAMES:
+        tenant = (await client.create_tenant(name=name))["tenant"]["id"]
+        for text in variants(name):
+            found = await client.call_as_operator(calls.LIST_TENANTS, query={"q": text})
+            assert tenant in [each["id"] for each in found.body["tenants"]], ascii(text)
