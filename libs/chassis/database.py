@@ -26,6 +26,12 @@ PLANNING = {"jit": "off", "enable_seqscan": "off"}
 made while a table was empty would read all of it for each row, once there are many.
 """
 
+WRITE_TO_LOG = "SELECT pg_logical_emit_message(true, 'tenantry', '')"
+"""A transaction that has only read writes to the log by this, so that its end waits for a
+synchronous standby. What it has read may be a commit that did not wait: PostgreSQL gives up the
+wait of a statement that is cancelled, as a request is at its deadline, and shows the commit.
+"""
+
 ID = Text(collation="C")
 """The column type of identifiers: TypeIDs compare as bytes."""
 TIME = DateTime(timezone=True)

@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, BIGINT
 
-from chassis.database import ID, TIME, Connection, Pool
+from chassis.database import ID, TIME, WRITE_TO_LOG, Connection, Pool
 from chassis.encryption import Keyring, SecretId
 from chassis.request import Reply, Request
 from chassis.statements import Statement
@@ -142,6 +142,7 @@ class StoredReply:
                 )
             if not row["answer"]:
                 raise Problem("not_found", "The answer to this request was erased with a person.")
+            await conn.execute(WRITE_TO_LOG)  # a failover must not lose what is answered
             return _decode(self.keyring.decrypt(row["answer"], self._secret_id))
         if not row["is_locked"]:
             raise Problem(

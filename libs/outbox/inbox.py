@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 from asyncpg import Connection, DataError, QueryCanceledError
 from chassis import tracing
-from chassis.database import CONFLICTS, UNAVAILABLE
+from chassis.database import CONFLICTS, UNAVAILABLE, WRITE_TO_LOG
 from contracts.context import Context
 from contracts.event_validation import MAX_DEPTH, RefusedEvent, validate_event
 from contracts.events import ADDRESS_HEADER, AGENT_HEADER
@@ -139,6 +139,8 @@ async def process_once(conn: Connection, handler: Handler, events: Sequence[Rece
                 new.setdefault(each.id, each)
         if new:
             await handler(conn, list(new.values()))
+        else:
+            await conn.execute(WRITE_TO_LOG)  # the acks must not outrun a standby
     seconds = time.monotonic() - began
     for event in new.values():
         traceparent = event.event["traceparent"]
