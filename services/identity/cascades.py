@@ -5,12 +5,14 @@ ends, and invitations of a deleted user's addresses, are found by the cascade it
 """
 
 from chassis.case_folding import fold_case
+from chassis.statements import any_of
 from outbox.tables import CASCADES as ALL_CASCADES
 from sqlalchemy import (
     ColumnElement,
     Integer,
     Table,
     and_,
+    bindparam,
     cast,
     exists,
     func,
@@ -77,21 +79,18 @@ ORGANIZATION_OF_MEMBER = _same(ORGANIZATIONS, MEMBERS, "organization_id")
 ORGANIZATION_OF_INVITATION = _same(ORGANIZATIONS, INVITATIONS, "organization_id")
 USER_OF_SESSION = _same(USERS, SESSIONS, "user_id")
 
+_deleted_users = select(CASCADES.c.resource_id).where(
+    CASCADES.c.tenant_id == bindparam("tenant_id"), _is(USER)
+)
 _left = (
     select(cast(func.count(), Integer))
-    .select_from(CASCADES)
-    .join(
-        MEMBERS,
-        (MEMBERS.c.tenant_id == CASCADES.c.tenant_id)
-        & (MEMBERS.c.user_id == CASCADES.c.resource_id),
-    )
     .where(
-        CASCADES.c.tenant_id == ORGANIZATIONS.c.tenant_id,
-        _is(USER),
+        MEMBERS.c.tenant_id == ORGANIZATIONS.c.tenant_id,
         MEMBERS.c.organization_id == ORGANIZATIONS.c.id,
+        MEMBERS.c.user_id == any_of(_deleted_users),
     )
     .correlate(ORGANIZATIONS)
     .scalar_subquery()
 )
 MEMBER_COUNT = (ORGANIZATIONS.c.member_count - _left).label("member_count")
-"""Without the members whose users are deleted already."""
+"""Without the members whose users are deleted already: these are looked up once for a list."""
