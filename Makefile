@@ -1,29 +1,34 @@
 .DEFAULT_GOAL := help
-PYTHON ?= python3.11
-VENV := .venv
+# PYTHON=... names one; without it, the first that fits is taken.
+PYTHON ?=
+VENV ?= .venv
 BIN := $(VENV)/bin
+RUN := $(VENV)/installed-run
+TESTS := $(VENV)/installed-dev
+PIN := $(BIN)/uv pip compile --universal --generate-hashes --no-header --no-annotate --quiet --python-version 3.11
 
 .PHONY: help
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
-$(VENV)/installed: requirements/dev.txt pyproject.toml
-	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed. Install it, or set PYTHON=..."; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "Installing into $(VENV) (once, about a minute)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	@touch $@
+# When the machine's Python was replaced, the link to it leads nowhere.
+$(BIN)/python: ;
+
+$(RUN): requirements/run.txt requirements/build.txt pyproject.toml $(BIN)/python
+	@deploy/install.sh run $(VENV) $(PYTHON)
+
+$(TESTS): $(RUN) requirements/dev.txt
+	@deploy/install.sh dev $(VENV) $(PYTHON)
 
 .PHONY: install
-install: $(VENV)/installed ## Install into .venv
+install: $(TESTS) ## Install everything, for tests too, into .venv
 
 .PHONY: run
-run: install ## Run the whole product: prints its URL, an API key and an example request
-	@exec $(BIN)/tenantry dev $(ARGS)
+run: $(RUN) ## Run the whole product: prints its URL, an API key and an example request
+	@TENANTRY_FROM_MAKE=1 exec $(BIN)/tenantry dev $(ARGS)
 
 .PHONY: demo
-demo: install ## Run a demo scenario on the running product over HTTP
+demo: $(RUN) ## Run a demo scenario on the running product over HTTP
 	@exec $(BIN)/tenantry demo $(ARGS)
 
 .PHONY: test
@@ -79,15 +84,14 @@ migration: install ## Draft a migration: make migration SERVICE=identity MESSAGE
 
 .PHONY: lock
 lock: install ## Upgrade the pinned requirements, with hashes
-	@$(BIN)/uv pip compile --universal --generate-hashes --no-header --no-annotate --quiet --python-version 3.11 pyproject.toml --upgrade -o requirements/run.txt
-	@$(BIN)/uv pip compile --universal --generate-hashes --no-header --no-annotate --quiet --python-version 3.11 pyproject.toml --group dev --upgrade -o requirements/dev.txt
-	@$(BIN)/uv pip compile --universal --generate-hashes --no-header --no-annotate --quiet --python-version 3.11 --group bench --constraint requirements/dev.txt --upgrade -o requirements/bench.txt
-	@$(BIN)/uv pip compile --universal --generate-hashes --no-header --no-annotate --quiet --python-version 3.11 --group docs --constraint requirements/dev.txt --upgrade -o requirements/docs.txt
-	@echo hatchling | $(BIN)/uv pip compile --universal --generate-hashes --no-header --no-annotate --quiet --python-version 3.11 - --upgrade -o requirements/build.txt
+	@$(PIN) pyproject.toml --group dev --upgrade -o requirements/dev.txt
+	@$(PIN) pyproject.toml --constraint requirements/dev.txt --upgrade -o requirements/run.txt
+	@for group in build bench docs; do \
+		$(PIN) --group $$group --constraint requirements/dev.txt --upgrade -o requirements/$$group.txt || exit 1; done
 
 .PHONY: env
 env: ## Write an .env with new secrets for docker compose, or add missing settings
-	@$(PYTHON) deploy/make_env.py
+	@python=$$(deploy/install.sh python $(PYTHON)) && exec $$python deploy/make_env.py
 
 .PHONY: images
 images: ## Build the images: tenantry/tenantry, tenantry/edge, and one for each service

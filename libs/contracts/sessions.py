@@ -67,7 +67,8 @@ class SessionVerdict(Resource):
 
     `code`: `valid`; `invalid`, which no project of the tenant has signed; `expired`, the token or
     its session; `revoked`, the session; `user_suspended`. `claims` and `session` are null for an
-    invalid token.
+    invalid token. `claims` have today's `role`, and neither `org_id` nor `role` if the user has
+    left the organization.
     """
 
     valid: bool = Field(examples=[True])

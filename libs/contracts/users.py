@@ -66,10 +66,15 @@ class UserOrganization(Resource):
 
 
 class UserDetail(User):
-    """A user with the live sessions (newest first, at most 100) and the organizations."""
+    """A user with the live sessions (newest first, at most 100) and the organizations (the last one
+    joined first, at most 100). `more` has the path that lists all organizations if there are more.
+    """
 
     sessions: list[Session]
     organizations: list[UserOrganization]
+    more: dict[str, str] = Field(
+        examples=[{"organizations": "/v1/admin/organizations?user_id=usr_…"}]
+    )
 
 
 class CreateUser(Body):

@@ -46,3 +46,17 @@ def test_every_dependency_is_in_the_lock() -> None:
     locked = {found[1].lower() for line in requirements(ROOT / "requirements" / "run.txt")
               if (found := PINNED.match(line))}  # fmt: skip
     assert direct() <= locked
+
+
+def pins(lock: str) -> set[tuple[str, ...]]:
+    """Each package with its version and hashes. A tool may need it on more machines."""
+    lines = requirements(ROOT / "requirements" / lock)
+    return {
+        (PINNED.match(line)[0], *sorted(re.findall(r"--hash=(\S+)", line)))  # type: ignore[index]
+        for line in lines
+    }
+
+
+@pytest.mark.parametrize("lock", ["run.txt", "build.txt"])
+def test_what_runs_is_what_is_tested(lock: str) -> None:
+    assert pins(lock) - pins("dev.txt") == set()

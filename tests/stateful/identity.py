@@ -37,7 +37,7 @@ class Users(Resource):
             for ids, member in reversed(rows["members"].items())
             if ids[1:] == request.ids
         ]
-        more = {"sessions": [], "organizations": organizations}
+        more = {"sessions": [], "organizations": organizations, "more": {}}
         return replace(expected, body=expected.body and expected.body | more)
 
     def patch(self, request: Request, row: Row) -> Row:

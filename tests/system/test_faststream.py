@@ -2,7 +2,7 @@
 
 To see whether another version will do, install it and run this file; `make install` goes back:
 `.venv/bin/uv pip install faststream==0.7.8`, then `make test ARGS=tests/system/test_faststream.py`,
-`rm .venv/installed`.
+`rm .venv/installed-dev`.
 """
 
 import asyncio

@@ -1,6 +1,7 @@
 """`tenantry dev`: runs the stack until a signal comes, and stops it however that ends."""
 
 import asyncio
+import os
 import signal
 import time
 
@@ -21,7 +22,7 @@ def run(options: Options) -> int:
     try:
         if options.port and not claim_port(options.port):
             raise CannotStart(
-                f"port {options.port} is taken", "choose another with --port (0 takes any free one)"
+                f"port {options.port} is taken", f"choose another with {_port_option()}"
             )
         if options.ready_file and not options.ready_file.parent.is_dir():
             folder = options.ready_file.parent
@@ -35,6 +36,13 @@ def run(options: Options) -> int:
     except (CannotStart, OSError) as error:
         console.print_failure(error)
         return 1
+
+
+def _port_option() -> str:
+    """As the caller types it: `make` passes options on in a variable, and tells by another."""
+    option = "--port 8500"
+    shown = f'make run ARGS="{option}"' if "TENANTRY_FROM_MAKE" in os.environ else option
+    return f"{shown} (0 takes any free one)"
 
 
 async def _run(stack: Stack) -> int:

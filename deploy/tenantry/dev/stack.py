@@ -30,6 +30,7 @@ class Options:
     data: Path
     ready_file: Path | None
     demo: bool
+    servers_only: bool = False
 
 
 @dataclass
@@ -61,6 +62,9 @@ class Stack:
             self._start_redis(),
         )
         self._save_running()
+        if self.options.servers_only:
+            console.print_servers(servers.data.root)
+            return
         await run_all(
             _timed("schema", run_program(services.migrate(servers))),
             _timed("streams", run_program(services.bootstrap(servers))),
@@ -114,7 +118,8 @@ class Stack:
     async def _start_redis(self) -> None:
         if self.servers.redis_url is None:
             console.print_note(
-                "no Redis found: limits are counted by the edge alone, and its health says degraded"
+                "no Redis found (install valkey-server or redis-server):"
+                " limits are counted by the edge alone, and its health says degraded"
             )
         else:
             await _timed("Redis", self.servers.start_redis())

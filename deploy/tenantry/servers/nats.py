@@ -14,7 +14,7 @@ from tenantry.processes.supervisor import ChildSpec
 from tenantry.servers import executables
 from tenantry.servers.ports import HOST
 
-CONFIGURATION = Path(__file__).parents[2] / "nats" / "nats.conf"
+CONFIGURATION = executables.find_configuration("nats", "nats.conf")
 OLDEST = (2, 11)
 MEMORY = "64MiB"
 """From there on its garbage is collected more often. It may use more."""

@@ -23,7 +23,7 @@ from tenantry.servers.ports import HOST
 from tenantry.servers.postgres_url import libpq_environment
 from tenantry.servers.unprivileged import run_as_for
 
-INIT_SQL = Path(__file__).parents[2] / "postgres" / "init.sql"
+INIT_SQL = executables.find_configuration("postgres", "init.sql")
 OLDEST = (16, 0)
 
 # Fast, then immediate shutdown: both take the server's shared memory with them, SIGKILL does not.

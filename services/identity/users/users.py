@@ -34,6 +34,7 @@ from sqlalchemy import Text, bindparam, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from identity.sessions import sessions
+from identity.sessions.sessions import MAX_LISTED
 from identity.tables import INVITATIONS, MEMBERS, ORGANIZATIONS, USERS, UserRow
 from identity.users import owners
 
@@ -63,7 +64,8 @@ LIST_ORGANIZATIONS = Statement(
         & (MEMBERS.c.organization_id == ORGANIZATIONS.c.id),
     )
     .where(MEMBERS.c.tenant_id == bindparam("tenant_id"), MEMBERS.c.user_id == bindparam("id"))
-    .order_by(MEMBERS.c.joined_at.desc(), ORGANIZATIONS.c.id.desc()),
+    .order_by(MEMBERS.c.joined_at.desc(), ORGANIZATIONS.c.id.desc())
+    .limit(bindparam("at_most")),
     UserOrganization,
 )
 IS_SAME_EMAIL = Statement(
@@ -147,11 +149,17 @@ async def get_user(conn: Connection, request: Request) -> Reply:
     live = await sessions.LIST_LIVE.fetch_all(
         conn, tenant_id=request.tenant, user_id=row.id, now=datetime.now(UTC)
     )
-    organizations = await LIST_ORGANIZATIONS.fetch_all(conn, **key)
+    organizations = await LIST_ORGANIZATIONS.fetch_all(conn, **key, at_most=MAX_LISTED + 1)
+    more = {}
+    if len(organizations) > MAX_LISTED:
+        more["organizations"] = f"/v1/admin/organizations?user_id={row.id}"
     value = {
         **CRUD.shown(row),
         "sessions": [to_resource(each, Session) for each in live],
-        "organizations": [to_resource(each, UserOrganization) for each in organizations],
+        "organizations": [
+            to_resource(each, UserOrganization) for each in organizations[:MAX_LISTED]
+        ],
+        "more": more,
     }
     reply = reply_to(request, value)
     # Sessions and memberships change without the user's version: the digest tells them apart.

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from contracts import organizations as organization_calls
 from contracts import sessions as session_calls
 from contracts import users as calls
 from contracts.ids import new_id
@@ -15,7 +16,7 @@ async def test_a_new_user_is_found_again(client: IdentityClient) -> None:
     assert (created.status, created.reply.created) == (201, created.body["id"])
     assert set(created.body) == set(calls.User.model_fields)
     found = await client.get_user(created.body["id"])
-    assert found == {**created.body, "sessions": [], "organizations": []}
+    assert found == {**created.body, "sessions": [], "organizations": [], "more": {}}
     (event,) = await client.events()
     assert (event["type"], event["data"]) == ("user.created", {"user": created.body})
     elsewhere = await client.call(calls.GET_USER, None, created.body["id"], tenant=new_id("ten"))
@@ -122,6 +123,37 @@ async def test_a_user_is_shown_with_live_sessions_and_organizations(
         last = await client.insert_session(user)
     many = (await client.get_user(user))["sessions"]
     assert (len(many), many[0]["id"]) == (100, last)
+
+
+async def test_a_user_with_very_many_parts_is_shown_with_the_first_hundred_and_where_the_rest_is(
+    client: IdentityClient,
+) -> None:
+    user = await client.create_user()
+    await client.pool.execute(
+        "WITH made AS (INSERT INTO organizations (tenant_id, id, name, slug, settings, metadata,"
+        " member_count, version, created_at, updated_at)"
+        " SELECT $1, 'org_' || lpad(n::text, 26, '0'), 'Acme ' || n, 'acme-' || n, '{}', '{}', 1,"
+        " 1, now(), now() FROM generate_series(1, 850) n RETURNING id)"
+        " INSERT INTO members (tenant_id, organization_id, user_id, role, permissions, joined_at)"
+        " SELECT $1, id, $2, 'member', '{}', now() - right(id, 3)::int * interval '1 s'"
+        " FROM made",
+        *(client.tenant, user),
+    )
+    detail = await client.get_user(user)
+    assert [each["name"] for each in detail["organizations"]] == [
+        f"Acme {number}"
+        for number in range(1, 101)  # the last one joined first
+    ]
+    path, _, query = detail["more"]["organizations"].partition("?")
+    assert path == "/v1/admin/organizations"
+    listed = await client.call(
+        organization_calls.LIST_ORGANIZATIONS, query=dict([query.split("=")])
+    )
+    assert listed.body["pagination"]["total"] == 850
+
+    few = await client.create_user("bob@example.com")
+    await client.create_organization(owner_id=few)
+    assert (await client.get_user(few))["more"] == {}
 
 
 async def test_an_update_has_one_event_and_no_change_has_none(client: IdentityClient) -> None:

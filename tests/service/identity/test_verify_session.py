@@ -7,6 +7,7 @@ from typing import Any
 
 import jwt
 import pytest
+from contracts import organizations as organization_calls
 from contracts import signing_keys as signing_calls
 from contracts.ids import new_id
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -102,6 +103,41 @@ async def test_revocation_and_suspension_are_known_at_once(client: IdentityClien
     assert await _code(client, other["access_token"]) == "revoked"
     await client.delete_user(user)
     assert await client.verify_session(other["access_token"]) == INVALID
+
+
+async def test_a_token_names_the_organization_only_while_the_user_is_a_member(
+    client: IdentityClient,
+) -> None:
+    """With the role of today. The session itself lives on, as it does when it is refreshed."""
+    owner, user = await client.create_user(), await client.create_user("bob@example.com")
+    organizations = [await client.create_organization(owner_id=owner) for _ in range(2)]
+    tokens = []
+    for organization in organizations:
+        await client.add_member(organization, user, role="admin")
+        created = await client.create_session(user, organization_id=organization)
+        tokens.append(created["access_token"])
+    without = (await client.create_session(user))["access_token"]
+
+    async def verify(token: str) -> tuple[str, Any, Any]:
+        verdict = await client.verify_session(token)
+        claims = jwt.decode(token, options={"verify_signature": False})
+        kept = {name: each for name, each in claims.items() if name not in ("org_id", "role")}
+        assert kept.items() <= verdict["claims"].items()
+        return verdict["code"], verdict["claims"].get("org_id"), verdict["claims"].get("role")
+
+    assert [await verify(each) for each in tokens] == [
+        ("valid", organization, "admin") for organization in organizations
+    ]
+    await client.update_member(organizations[0], user, role="member")
+    assert await verify(tokens[0]) == ("valid", organizations[0], "member")
+    await client.remove_member(organizations[0], user)
+    assert await verify(tokens[0]) == ("valid", None, None)
+    assert "org_id" not in (await client.verify_session(tokens[0]))["claims"]
+    await client.add_member(organizations[0], user, role="viewer")
+    assert await verify(tokens[0]) == ("valid", organizations[0], "viewer")
+    await client.call(organization_calls.DELETE_ORGANIZATION, None, organizations[1])
+    assert await verify(tokens[1]) == ("valid", None, None)
+    assert await verify(without) == ("valid", None, None)
 
 
 async def test_an_expired_token_of_a_live_session_is_expired(
