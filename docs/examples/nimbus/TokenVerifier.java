@@ -22,8 +22,8 @@ public final class TokenVerifier {
     private final DefaultJWTClaimsVerifier<SecurityContext> claimsVerifier;
 
     public TokenVerifier(String api, String project) throws MalformedURLException {
-        URL url = new URL(api + "/v1/projects/" + project + "/.well-known/jwks.json");
-        keys = JWKSourceBuilder.create(url).build();
+        String url = String.format("%s/v1/projects/%s/.well-known/jwks.json", api, project);
+        keys = JWKSourceBuilder.create(new URL(url)).build();
         JWTClaimsSet expected = new JWTClaimsSet.Builder().issuer(project).build();
         claimsVerifier = new DefaultJWTClaimsVerifier<>(project, expected, Set.of("sub", "sid", "exp"));
     }
