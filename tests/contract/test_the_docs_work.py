@@ -184,6 +184,11 @@ def test_the_verification_that_is_shown_is_the_one_that_runs() -> None:
     assert shown[shown.index("def ") :] in (DOCS / "examples" / "receiver.py").read_text()
 
 
+def test_the_verifier_in_java_that_is_shown_is_the_one_that_runs() -> None:
+    (shown,) = blocks(DOCS / "api" / "signing-keys.md", "java")
+    assert shown in (DOCS / "examples" / "nimbus" / "TokenVerifier.java").read_text()
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere_and_every_page_is_reached(page: Path) -> None:
     for link in re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text()):
