@@ -246,7 +246,8 @@ async def test_the_doctor_names_a_consumer_that_pushes(stack: Stack) -> None:
     """One that a subscriber made with an earlier release goes on sending wherever it likes."""
     async with streams.connected(stack.ready["nats"]["admin_url"]) as client:
         js = client.jetstream()
-        config = ConsumerConfig(name="pushing", deliver_subject="tenantry.rpc.audit.get_event")
+        target = "tenantry.rpc.audit.get_event"
+        config = ConsumerConfig(name="pushing", deliver_subject=target, inactive_threshold=300)
         await js.add_consumer("EVENTS", config)
         ran = await tenantry("doctor", "--json", data(stack))
         await js.delete_consumer("EVENTS", "pushing")
