@@ -107,8 +107,8 @@ async def measure(
         curve = await _curve(case, places, seconds, times)
         curves.setdefault(case.group, {})[case.what] = curve
         rows.append(_row(case, curve))
-    plots.draw(folder, curves)
     _keep(folder, curves)
+    plots.draw(folder)
     biggest = {"users": identities[-1], "members": identities[-1], "audit": audits[-1]}
     await plans.keep(product, folder, [
         (case.group, case.what, biggest[case.group].caller.tenant_id, biggest[case.group].url(case))

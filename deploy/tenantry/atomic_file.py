@@ -1,5 +1,6 @@
 """Files that are replaced in one step: whole or not at all, and readable by their owner only."""
 
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -9,8 +10,31 @@ from typing import Any, BinaryIO
 
 
 @contextmanager
+def named(path: Path) -> Iterator[None]:
+    """An error of the block names the file: that of a full disk alone does not."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
+@contextmanager
 def replace_file(path: Path) -> Iterator[BinaryIO]:
-    """What is written replaces `path` when the block succeeds; a crash leaves the old file."""
+    """What is written replaces `path` when the block succeeds; a crash leaves the old file.
+
+    A device or a pipe is written to. Raises OSError, for a folder at once.
+    """
+    with named(path):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        is_other = path.exists() and not path.is_file()
+        with path.open("wb") if is_other else _replace(path) as file:
+            yield file
+
+
+@contextmanager
+def _replace(path: Path) -> Iterator[BinaryIO]:
     draft = path.with_name(path.name + ".tmp")
     draft.unlink(missing_ok=True)
     try:

@@ -31,7 +31,7 @@ _SERVER_VARIABLES = (
 @dataclass(frozen=True)
 class Installation:
     """Databases, NATS and keys. `origin` says where they were read, `folder` is set if that was a
-    data folder.
+    data folder. `oldest_hash_key` is that of version 0.1.
 
     What is not known is absent; the methods that need it raise Misconfigured, which names it.
     """
@@ -44,6 +44,7 @@ class Installation:
     redis_url: str | None
     hash_keys: dict[str, str]
     encryption_keys: dict[str, str]
+    oldest_hash_key: str | None = None
 
     def database_url(self, service: str) -> str:
         url = self.database_urls.get(service)
@@ -73,11 +74,17 @@ class Installation:
 
 def find_installation(data: Path | None) -> Installation:
     """Raises Misconfigured when --data names a folder on which nothing runs."""
+    folder = find_folder(data)
+    return _from_environment() if folder is None else _from_folder(folder)
+
+
+def find_folder(data: Path | None) -> Path | None:
+    """The data folder that a command works on; None when the environment names the servers."""
     if data is not None:
-        return _from_folder(data)
+        return data
     if not any(map(os.environ.get, _SERVER_VARIABLES)) and DEFAULT_FOLDER.is_dir():
-        return _from_folder(DEFAULT_FOLDER)
-    return _from_environment()
+        return DEFAULT_FOLDER
+    return None
 
 
 def api_url(url: str | None, data: Path | None) -> str:
@@ -151,6 +158,7 @@ def _from_folder(folder: Path) -> Installation:
         redis_url=running.redis_url,
         hash_keys=secrets["hash_keys"],
         encryption_keys=secrets["encryption_keys"],
+        oldest_hash_key=secrets.get("hash_key"),
     )
 
 
@@ -165,6 +173,7 @@ def _from_environment() -> Installation:
         redis_url=variables.get("TENANTRY_REDIS_URL"),
         hash_keys=_of_services("HASH_KEYS"),
         encryption_keys=_of_services("ENCRYPTION_KEYS"),
+        oldest_hash_key=variables.get("TENANTRY_HASH_KEY"),
     )
 
 

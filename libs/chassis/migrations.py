@@ -72,6 +72,12 @@ def pending(service: str, url: str) -> list[str]:
     return found
 
 
+def revisions(service: str) -> list[str]:
+    """All that this release has."""
+    script = ScriptDirectory.from_config(_config(service))
+    return [each.revision for each in script.walk_revisions()]
+
+
 def _missing(script: ScriptDirectory, connection: Connection) -> list[str]:
     """None when the database is at a revision that a later release made: they are numbered."""
     current = MigrationContext.configure(connection).get_current_revision()

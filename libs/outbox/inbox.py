@@ -29,6 +29,7 @@ TRANSIENT = (*UNAVAILABLE, *CONFLICTS)
 _ADD = """
 INSERT INTO inbox (event_id) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING RETURNING event_id
 """
+_KEEP = "UPDATE inbox SET heard_at = now() WHERE heard_at >= $1"
 _PURGE = f"DELETE FROM inbox WHERE heard_at < now() - interval '{KEEP}'"
 
 
@@ -167,3 +168,10 @@ async def is_too_slow(conn: Connection, error: Exception) -> bool:
 async def purge(conn: Connection) -> None:
     """Deletes the rows of events that the stream cannot deliver again."""
     await conn.execute(_PURGE)
+
+
+async def keep(conn: Connection, since: datetime) -> None:
+    """Keeps what was processed since, as if it were now: for events that are published again from
+    databases that were restored. Rows as old as these would be purged before the events come.
+    """
+    await conn.execute(_KEEP, since)

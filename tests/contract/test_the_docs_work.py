@@ -1,6 +1,7 @@
 """The documentation cannot rot: its commands run, and it names what there is, all of it, alone.
 
-Blocks marked `bash` are commands to paste, and are run here; what is marked `console` only shows.
+Of a page that begins with docs/examples/api.sh, `bash` and `python` blocks are run here, in order,
+and the `text` or `json` right behind one is what it says. A block of `console` cannot be run here.
 """
 
 import asyncio
@@ -8,6 +9,7 @@ import os
 import re
 import sys
 from collections.abc import AsyncIterator, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -20,15 +22,24 @@ from tenantry.servers.ports import free_ports
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 README = ROOT / "README.md"
-QUICK_START = DOCS / "quick-start.md"
 PAGES = [README, ROOT / "SECURITY.md", *sorted(DOCS.rglob("*.md"))]
 # The endpoint of this page exists only where tests/system/test_adding_a_service.py adds it.
 API_PAGES = [page for page in PAGES if page.name != "adding-a-service.md"]
+PREAMBLE = ". docs/examples/api.sh\n"
+PASTED = [page for page in PAGES if page == README or PREAMBLE in page.read_text()]
+END = "=== end of the block ==="
+VARYING = ("sequence", "length", "total", "queued", "duration_ms")
+TIME = re.compile(r'"\d{4}-\d\d-\d\dT')
 SCOPES = {(route.method, route.path): route.scopes for route in ROUTES}
 
 
 def blocks(page: Path, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    return [block for name, block in fenced(page) if name == language]
+
+
+def fenced(page: Path) -> list[tuple[str, str]]:
+    """The blocks of a page, each with its language."""
+    return re.findall(r"^```(\w+)\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
 
 
 def named(page: Path) -> Iterator[tuple[str, str]]:
@@ -47,13 +58,39 @@ async def reader(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tupl
         yield folder, stack
 
 
-async def paste(reader: tuple[Path, Stack], page: Path) -> str:
-    """What a shell says to all commands of a page, one after another."""
+def script_of(page: Path) -> str:
+    """What a reader pastes, the ends of blocks marked, and the identifiers looked at."""
+    lines = ["set -euo pipefail"]
+    for command, shown in examples(page):
+        # A problem that is shown is one that curl ends with.
+        lines += ["set +e", command, "set -e"] if '"status": 4' in shown else [command]
+        lines.append(f"echo '{END}'")
+    for name in sorted(set(re.findall(r"^(\w+_ID)=", "\n".join(lines), re.MULTILINE))):
+        lines.append(f"[[ ${name} =~ ^[a-z]{{3}}_[0-9a-z]{{26}}$ ]] || exit 1")
+    return "\n".join(lines)
+
+
+def examples(page: Path) -> list[tuple[str, str]]:
+    """Commands in the order of the page, each with the output that is shown right behind it."""
+    found = []
+    for (name, block), (next_name, shown) in pairwise([*fenced(page), ("", "")]):
+        output = shown if next_name in ("text", "json") else ""
+        if name == "bash":
+            found.append((block, output))
+        elif name == "python":
+            found.append((f".venv/bin/python - <<'END_OF_PYTHON'\n{block}END_OF_PYTHON", output))
+    return found
+
+
+async def paste(reader: tuple[Path, Stack], page: Path) -> list[str]:
+    """What a shell says to the commands of a page, one after another."""
     folder, stack = reader
     (port,) = free_ports(1)
-    ready = {"API": stack.url, "KEY": stack.ready["api_key"], "PORT": str(port)}
+    ready = {"PORT": str(port)}
+    if page == README:
+        ready |= {"API": stack.url, "KEY": stack.ready["api_key"]}
     process = await asyncio.create_subprocess_exec(
-        *("bash", "-euo", "pipefail", "-c", "\n".join(blocks(page, "bash"))),
+        *("bash", "-c", script_of(page)),
         cwd=folder,
         env={**os.environ, **ready},
         stdout=asyncio.subprocess.PIPE,
@@ -65,31 +102,45 @@ async def paste(reader: tuple[Path, Stack], page: Path) -> str:
         if process.returncode is None:
             process.kill()
             await process.wait()
-    said = output.decode()
+    said = output.decode().replace("\r\n", "\n")
     assert process.returncode == 0, said
-    return said
+    return said.split(f"{END}\n")[:-1]
 
 
-async def test_the_quick_start_does_what_it_says(reader: tuple[Path, Stack]) -> None:
-    said = await paste(reader, QUICK_START)
-    lines = said.splitlines()
-    for block in blocks(QUICK_START, "text"):
-        for line in block.splitlines():
-            pattern = re.escape(line).replace(r"\.\.\.", r"\w+")
-            assert any(re.fullmatch(pattern, each) for each in lines), f"{line} is not in {said}"
-    for block in blocks(QUICK_START, "json"):
-        for member in re.findall(r'"\w+": (?:"\w+"|true|null|900)?', block):
-            assert member.strip().replace(" ", "") in said, f"{member} is not in {said}"
-    assert "refused" not in said
+def check_shown(shown: str, said: str) -> None:
+    """Lines, and members of JSON, are as they are shown; `...` is anything, and counts differ."""
+    if not shown.startswith("{"):
+        for line in shown.splitlines():
+            pattern = re.escape(line).replace(r"\.\.\.", ".*")
+            assert re.search(f"^{pattern}$", said, re.MULTILINE), f"{line} is not in {said}"
+        return
+    for name, value in re.findall(r'"(\w+)": ("[^"]*"|true|false|null|\d+|)', shown):
+        member = f'"{name}":'
+        if name not in VARYING and not TIME.match(value):
+            member += value.removesuffix('"').split("...")[0]
+        assert member in said.replace('": ', '":'), f"{member} is not in {said}"
 
 
-async def test_the_quick_start_can_be_done_again(reader: tuple[Path, Stack]) -> None:
+@pytest.mark.parametrize("page", PASTED, ids=lambda page: page.stem)
+async def test_a_page_can_be_pasted_from_top_to_bottom_and_again(
+    reader: tuple[Path, Stack], page: Path
+) -> None:
     for _ in range(2):
-        assert "refused" not in await paste(reader, QUICK_START)
+        said = await paste(reader, page)
+        assert not any("refused: " in each for each in said)
+        for (_, shown), output in zip(examples(page), said, strict=True):
+            check_shown(shown, output)
 
 
-async def test_the_first_request_of_the_readme_works(reader: tuple[Path, Stack]) -> None:
-    assert '"slug":"acme-inc"' in await paste(reader, README)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_block_of_commands_has_no_prompt(page: Path) -> None:
+    for block in (*blocks(page, "bash"), *blocks(page, "console")):
+        assert not re.search(r"^\$ ", block, re.MULTILINE), block
+
+
+def test_every_page_of_the_api_begins_with_the_variables() -> None:
+    for page in (DOCS / "api").glob("*.md"):
+        assert blocks(page, "bash")[0] == PREAMBLE, page
 
 
 def test_the_pages_name_every_endpoint_and_no_other() -> None:

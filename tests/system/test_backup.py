@@ -1,86 +1,96 @@
-"""Backup and restore as docs/backup.md has them: dumped while it runs, restored into a fresh stack.
+"""Backup and restore by the commands of docs/backup.md: backed up while it runs, restored into a
+new folder.
 
-The dumps are of different moments: what happened between them is told again, and heard once.
+The consumers lag when the backup is made: what they had not consumed takes effect after the
+restore, once and in order.
 """
 
 import asyncio
 import base64
 import hashlib
 import hmac
-import shutil
+import os
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from aiohttp import ClientSession
 from chaos.snapshot import Snapshot, take_snapshot
 from support.api import Api, new_tenant
-from support.stack import running_stack, tenantry
+from support.stack import Stack, running_stack
 from support.waiting import until
 from support.webhook_receiver import Received, Receiver, webhook_receiver
-from tenantry.data_folder.running import find_running
-from tenantry.servers import backing_servers, postgres
-from tenantry.servers.postgres_url import libpq_environment
 
-LISTENERS, TELLERS = ("audit", "webhooks"), ("identity", "projects")
-"""The first are dumped first: whatever a dump has heard of, a later one has recorded."""
+CONSUMERS = ("audit", "webhooks")
+PAGE = Path(__file__).parents[2] / "docs/backup.md"
+BACKUP, RESTORE, CHECK = re.findall(
+    r"^```bash\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL
+)
 
 
-async def run(program: str, url: str, *arguments: str) -> None:
-    """A program beside the server's own, as the owner of the database: no superuser is needed."""
+async def paste(folder: Path, block: str) -> str:
+    """What a shell says that has `tenantry` on its PATH, and nothing that names a product."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("TENANTRY_")}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"
     process = await asyncio.create_subprocess_exec(
-        str(postgres.find_server().with_name(program)), *arguments, env=libpq_environment(url)
+        *("bash", "-euo", "pipefail", "-c", block),
+        cwd=folder,
+        env={**kept, "PATH": path},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
     )
-    assert await process.wait() == 0
+    output, _ = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == 0, output.decode()
+    return output.decode()
 
 
-class Story:
-    """A tenant whose webhook hears all; what it does is told by the names of its users."""
+@dataclass
+class Customer:
+    """A tenant whose webhook receives everything; its events are told apart by users' names."""
 
-    def __init__(self, api: Api, ear: Receiver, dumps: Path) -> None:
-        self.api, self.ear, self.dumps = api, ear, dumps
-        self.webhook: dict[str, Any] = {}
-        self.proof: dict[str, Any] = {}
-        self.due = 2
-        """How many events audit must have: of the tenant and its key, and of what happened."""
+    api: Api
+    receiver: Receiver
+    webhook: dict[str, Any] = field(default_factory=dict)
+    events: int = 2
+    """How many audit must have: of the tenant and its key, and of what it did."""
+
+    async def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        answer = await self.api("POST", path, body)
+        assert answer.status == 201, answer.raw
+        self.events += 1
+        return dict(answer.body)
 
     async def listen(self) -> None:
-        body = {"url": self.ear.url, "events": ["*"], "description": "all"}
-        made = await self.api("POST", "/v1/admin/webhooks", body)
-        assert made.status == 201, made.raw
-        self.webhook = made.body
-        self.due += 1
+        body = {"url": self.receiver.url, "events": ["*"], "description": "all"}
+        self.webhook = await self.post("/v1/admin/webhooks", body)
 
-    async def happen(self, name: str, count: int) -> None:
-        """Users are made; returns when audit and the webhook have heard of each."""
+    async def create_users(self, name: str, count: int) -> None:
         for number in range(count):
-            body = {"email": f"{name}.{number}@example.com", "name": f"{name} {number}"}
-            made = await self.api("POST", "/v1/admin/users", body)
-            assert made.status == 201, made.raw
-            self.due += 1
-        await until(lambda: self.is_heard(name, count))
+            email = f"{name}.{number}@example.com"
+            await self.post("/v1/admin/users", {"email": email, "name": f"{name} {number}"})
 
-    async def is_heard(self, name: str, count: int) -> bool:
-        return len(self.told(name)) >= count and await self.recorded() == self.due
+    async def until_received(self, name: str, count: int) -> None:
+        """By audit and by the receiver."""
 
-    async def recorded(self) -> int:
-        page = await self.api("GET", "/v1/admin/audit?limit=1")
-        return int(page.body["pagination"]["total"]) if page.status == 200 else 0
+        async def is_received() -> bool:
+            page = await self.api("GET", "/v1/admin/audit?limit=1")
+            total = page.body["pagination"]["total"] if page.status == 200 else 0
+            return len(self.received(name)) >= count and total == self.events
 
-    async def proven(self) -> dict[str, Any]:
-        proof = (await self.api("GET", "/v1/admin/audit/proof")).body
-        assert proof["valid"], proof
-        return dict(proof)
+        await until(is_received, 40)
 
-    def told(self, name: str) -> list[str]:
-        """The events about users of that name that the webhook heard, as often as it did."""
+    def received(self, name: str) -> list[str]:
+        """Ids of the events about users of that name, as often as they came."""
         return [
-            each.headers["webhook-id"] for each in self.ear.received if f"{name}." in str(each.body)
+            each.headers["webhook-id"]
+            for each in self.receiver.received
+            if f"{name}." in str(each.body)
         ]
-
-    async def dump(self, services: tuple[str, ...], urls: dict[str, str]) -> None:
-        for service in services:
-            file = f"--file={self.dumps / service}.dump"
-            await run("pg_dump", urls[service], "--format=custom", "--no-comments", file)
 
     def is_signed(self, each: Received) -> bool:
         key = base64.b64decode(self.webhook["secret"].removeprefix("whsec_"))
@@ -89,67 +99,78 @@ class Story:
         return f"v1,{signature}" in each.headers["webhook-signature"].split()
 
 
-async def backed_up(story_of: Path, http: ClientSession, ear: Receiver) -> tuple[Story, Snapshot]:
-    """A product that worked and was dumped; and what it showed when the last dump was made."""
-    async with running_stack(story_of, "--no-demo") as stack:
-        api = await new_tenant(http, stack.url, stack.ready["operator_key"])
-        story = Story(api, ear, story_of)
-        there = find_running(story_of / "data")
-        assert there is not None
-        await story.listen()
-        await story.happen("early", 5)
-        story.proof = await story.proven()
-        await story.dump(LISTENERS, there.migrations)
-        await story.happen("between", 5)
-        await story.dump(TELLERS, there.migrations)
-        seen = await take_snapshot(api)
-        await story.happen("late", 1)
-    return story, seen
+@asynccontextmanager
+async def hanging_consumers(stack: Stack) -> AsyncIterator[None]:
+    for name in CONSUMERS:
+        stack.hang(name, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for name in CONSUMERS:
+            stack.hang(name, signal.SIGCONT)
 
 
-async def restore(story: Story, folder: Path) -> None:
-    """Fresh servers with the old secrets; the dumps into empty databases, and an empty NATS."""
-    shutil.copy(story.dumps / "data" / "secrets.json", folder)
-    async with backing_servers(folder, with_redis=False) as servers:
-        for service in (*LISTENERS, *TELLERS):
-            dump = str(story.dumps / f"{service}.dump")
-            url = servers.migration_url(service)
-            options = ("--no-comments", "--exit-on-error", "--single-transaction")
-            await run("pg_restore", url, *options, f"--dbname={service}", dump)
+@dataclass
+class Product:
+    """A product that was backed up, with what it showed then, and its two tenants."""
+
+    customer: Customer
+    quiet: Api
+    before: Snapshot
+    quiet_before: Snapshot
 
 
-async def test_what_was_backed_up_is_restored_and_every_event_takes_effect_once(
-    tmp_path: Path,
-) -> None:
-    old, new = tmp_path / "old", tmp_path / "new"
-    for folder in (old, new / "data"):
-        folder.mkdir(mode=0o700, parents=True)
-    async with ClientSession() as http, webhook_receiver() as ear:
-        story, before = await backed_up(old, http, ear)
-        between = set(story.told("between"))
-        ear.received.clear()
-        await restore(story, new / "data")
+async def backed_up(folder: Path, http: ClientSession, receiver: Receiver) -> Product:
+    """Nothing happens to the quiet tenant while the consumers hang."""
+    (folder / ".tenantry").symlink_to("data")
+    async with running_stack(folder, "--no-demo") as stack:
+        operator_key = stack.ready["operator_key"]
+        customer = Customer(await new_tenant(http, stack.url, operator_key), receiver)
+        quiet = Customer(await new_tenant(http, stack.url, operator_key), receiver)
+        await customer.listen()
+        await customer.create_users("early", 5)
+        await customer.until_received("early", 5)
+        await quiet.create_users("quiet", 3)
+        await quiet.until_received("quiet", 0)
+        async with hanging_consumers(stack):
+            await customer.create_users("between", 5)
+            said = await paste(folder, BACKUP)
+        assert ".tenantry/secrets.json" in said
+        await customer.until_received("between", 5)
+        before, quiet_before = await take_snapshot(customer.api), await take_snapshot(quiet.api)
+        await customer.create_users("late", 1)
+    return Product(customer, quiet.api, before, quiet_before)
+
+
+async def test_a_restored_product_shows_the_same_and_goes_on(tmp_path: Path) -> None:
+    async with ClientSession() as http, webhook_receiver() as receiver:
+        product = await backed_up(tmp_path, http, receiver)
+        customer, between = product.customer, product.customer.received("between")
+        receiver.received.clear()
+        said = await paste(tmp_path, RESTORE)
+        assert "events will be published again" in said
+        new = tmp_path / "new"
+        new.mkdir()
+        (new / "data").symlink_to(tmp_path / "restored")
         async with running_stack(new, "--no-demo") as stack:
-            story.api = Api(http, stack.url, story.api.key, story.api.tenant)
-            story.due = before.total
-            assert await story.proven() == story.proof
-            assert story.proof["length"] < before.total, "nothing happened between the dumps"
-            where = f"--data={new / 'data'}"
-            again = await tenantry("events", "republish", "--since=1h", where)
-            assert again.code == 0, again.err
-
-            async def all_heard() -> bool:
-                known = await story.recorded() >= before.total
-                return known and set(story.told("between")) >= between
-
-            await until(all_heard)
-            after = await take_snapshot(story.api)
-            assert (after.rows, after.trail) == (before.rows, before.trail)
-            assert (await story.proven())["length"] == len(before.trail)
-            await story.happen("after", 2)
-            assert (await tenantry("audit", "verify", where)).code == 0
-            assert (await tenantry("doctor", where)).code == 0
-    # The webhook is told again, under the same ids, what the dump of its service had not heard.
-    assert sorted(story.told("between")) == sorted(between)
-    assert story.told("early") == []
-    assert all(map(story.is_signed, ear.received))
+            for api in (customer.api, product.quiet):
+                api.url = stack.url
+            customer.events = product.before.total
+            await customer.until_received("between", 5)
+            after = await take_snapshot(customer.api)
+            assert (after.rows, after.trail) == (product.before.rows, product.before.trail)
+            assert after.proof["valid"]
+            assert after.proof["length"] == product.before.proof["length"]
+            assert await take_snapshot(product.quiet) == product.quiet_before
+            await customer.create_users("after", 4)
+            await customer.until_received("after", 4)
+            await paste(tmp_path, CHECK)
+            trail = (await take_snapshot(customer.api)).trail
+    created = [each["id"] for each in trail if each["action"] == "user.created"]
+    # What webhooks had not consumed comes now, under the ids that it always had; nothing else does.
+    assert len(between) == 5
+    assert customer.received("between") == created[5:10]
+    assert customer.received("after") == created[10:]
+    assert customer.received("early") == []
+    assert customer.received("late") == []
+    assert all(map(customer.is_signed, receiver.received))

@@ -7,6 +7,7 @@ and no command should wait for imports that it does not need.
 import typer
 
 from tenantry.cli.audit import app as audit
+from tenantry.cli.backup import backup, restore
 from tenantry.cli.dev import demo, dev, welcome
 from tenantry.cli.doctor import doctor
 from tenantry.cli.events import app as events
@@ -32,6 +33,8 @@ app.add_typer(users, name="users")
 app.add_typer(audit, name="audit")
 app.add_typer(events, name="events")
 app.command()(doctor)
+app.command()(backup)
+app.command()(restore)
 app.command()(migrate)
 app.command()(bootstrap)
 app.command("draft-migration")(draft_migration)

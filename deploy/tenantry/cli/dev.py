@@ -20,12 +20,16 @@ def dev(
     demo: Annotated[
         bool, typer.Option("--demo/--no-demo", help="Create a demo tenant and show its key.")
     ] = True,
+    servers_only: Annotated[
+        bool,
+        typer.Option("--servers-only", help="Only PostgreSQL, NATS and Redis, to work on them."),
+    ] = False,
 ) -> None:
     """Run the whole product here, its servers included. Ctrl-C stops it."""
     from tenantry.dev.run import run
     from tenantry.dev.stack import Options
 
-    raise typer.Exit(run(Options(port, data, ready_file, demo)))
+    raise typer.Exit(run(Options(port, data, ready_file, demo, servers_only)))
 
 
 def demo(url: Url = None, data: Data = None) -> None:

@@ -38,6 +38,7 @@ def republish(
     """Publish again, in order, the events since a time: after the stream has lost some.
 
     A consumer that has processed an event already ignores it. Published events are kept for a day.
+    After a restore of databases, run it before their processes start.
     """
     import asyncio
     from datetime import UTC, datetime, timedelta
@@ -50,8 +51,10 @@ def republish(
     start = parse_past(since)
 
     async def work(conn: Any) -> int:
+        from outbox import inbox
         from outbox.republish import republish
 
+        await inbox.keep(conn, start - timedelta(days=1))
         return await republish(conn, start)
 
     counts = asyncio.run(run_in_each(find_installation(data), _names(service), work))

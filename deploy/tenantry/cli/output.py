@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tenantry.cli.standard_streams import is_utf8, plain
+
 _WIDTH = 200
 """Columns if there is no terminal, so that nothing is cut."""
 
@@ -31,7 +33,7 @@ def _console() -> Console:
 
 def print_json(value: Any) -> None:
     """On one line."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    sys.stdout.write(json.dumps(value, ensure_ascii=not is_utf8()) + "\n")
 
 
 def print_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
@@ -55,18 +57,13 @@ def print_fields(value: Mapping[str, Any], names: Sequence[str]) -> None:
 
 
 def print_line(text: str, style: str = "") -> None:
-    _console().print(Text(_plain(text), style=style), soft_wrap=True)
+    _console().print(Text(plain(text), style=style), soft_wrap=True)
 
 
 def _cell(value: Any) -> Text:
     if value is None or value == []:
         return Text("-", style="dim")
     if isinstance(value, list):
-        return Text(_plain(", ".join(map(str, value))))
-    text = _plain(str(value))
+        return Text(plain(", ".join(map(str, value))))
+    text = plain(str(value))
     return Text(text, style=_STYLES.get(text, ""))
-
-
-def _plain(text: str) -> str:
-    """Without characters that would control the terminal."""
-    return "".join(char if char.isprintable() or char == "\n" else "\ufffd" for char in text)

@@ -34,9 +34,11 @@ def migrate(
     from tenantry.installation import find_installation
     from tenantry.operations.audit_retention import set_retention
     from tenantry.operations.migrations import pending, upgrade
+    from tenantry.operations.restore_state import refuse_unfinished
 
     installation = find_installation(data)
     urls = {service: installation.migration_url(service) for service in SERVICE_NAMES}
+    asyncio.run(refuse_unfinished(urls))
     step = pending if check else upgrade
     found = {service: step(service, url) for service, url in urls.items()}
     if not check:

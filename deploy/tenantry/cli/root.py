@@ -1,8 +1,14 @@
-"""The root of all commands: every failure ends in a sentence on stderr and an exit code."""
+"""The root of all commands: every failure ends in a sentence on stderr and an exit code.
+
+A signal ends a command as an exception does, so that nothing half written is left.
+"""
 
 import errno
 import json
 import os
+import signal
+import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +16,11 @@ import typer
 from typer.core import TyperGroup
 
 from tenantry.cli.options import JSON_WANTED
+from tenantry.cli.standard_streams import plain, prepare_streams
 from tenantry.errors import CommandFailed, Misconfigured
 from tenantry.installation import read_text
+
+INTERRUPTED = 128 + signal.SIGINT
 
 
 class RootGroup(TyperGroup):
@@ -19,10 +28,29 @@ class RootGroup(TyperGroup):
     `{"error": {"code", "message", "fix", ...}}`.
     """
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        prepare_streams()
+        _exit_on_signals()
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as failed:  # of what is written outside of a command, such as --help
+            if os.environ.get("TENANTRY_TRACEBACK"):
+                raise
+            error = _of_system(failed)
+            with suppress(OSError):
+                _print_error(error, as_json=False)
+            sys.exit(error.exit_code)
+
     def invoke(self, ctx: Any) -> Any:
         try:
             _read_secret_files()
-            return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            finally:
+                sys.stdout.flush()  # a full disk or a closed pipe shows here, not at the very end
+        except KeyboardInterrupt:
+            typer.echo("Interrupted.", err=True)
+            raise typer.Exit(INTERRUPTED) from None
         except CommandFailed as failed:
             error = failed
         except (typer.Exit, typer.Abort, typer.TyperException):
@@ -39,8 +67,15 @@ class RootGroup(TyperGroup):
                 "Set TENANTRY_TRACEBACK=1 and run it again to see where; please report it.",
                 code="unforeseen",
             )
-        _print_error(error, as_json=bool(ctx.meta.get(JSON_WANTED)))
+        with suppress(OSError):  # nobody listens: the exit code tells
+            _print_error(error, as_json=bool(ctx.meta.get(JSON_WANTED)))
         raise typer.Exit(error.exit_code)
+
+
+def _exit_on_signals() -> None:
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:  # nohup ignores one
+            signal.signal(number, lambda received, _: sys.exit(128 + received))
 
 
 def _of_system(error: OSError) -> CommandFailed:
@@ -59,7 +94,12 @@ def _of_system(error: OSError) -> CommandFailed:
 def _read_secret_files() -> None:
     """Variables that are not set come from the files of TENANTRY_SECRETS_DIR, as for processes."""
     folder = os.environ.get("TENANTRY_SECRETS_DIR")
-    for file in Path(folder).glob("tenantry_*") if folder else ():
+    if not folder:
+        return
+    for name in sorted(os.listdir(folder)):  # noqa: PTH208 - raises if it cannot be read
+        if not name.startswith("tenantry_"):
+            continue
+        file = Path(folder, name)
         os.environ.setdefault(file.name.upper(), read_text(file).strip())
 
 
@@ -67,8 +107,8 @@ def _print_error(error: CommandFailed, *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps({"error": error.as_json()}), err=True)
         return
-    typer.secho(error, fg="red", err=True)
+    typer.secho(plain(str(error)), fg="red", err=True)
     fields = error.details.get("errors", ())
     for field in fields if len(fields) > 1 else ():
-        typer.echo(f"  {field['field']}: {field['message']}", err=True)
-    typer.echo(error.fix, err=True)
+        typer.echo(plain(f"  {field.get('field')}: {field.get('message')}"), err=True)
+    typer.echo(plain(error.fix), err=True)

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 app = group("Users of a tenant. Needs a key of it: TENANTRY_API_KEY or --data.")
 
-INTERRUPTED = 130
-
 
 @app.callback()
 def _() -> None:
@@ -40,6 +38,7 @@ def import_(
     Rejected lines go to FILE.rejected.ndjson with their reasons, and the exit code is 1.
     """
     from tenantry.api_client import connect_as_tenant
+    from tenantry.cli.root import INTERRUPTED
     from tenantry.operations import user_import
     from tenantry.operations.user_files import read_user_file
 

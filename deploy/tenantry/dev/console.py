@@ -7,6 +7,7 @@ from typing import Any
 
 import typer
 
+from tenantry.data_folder.running import NAME
 from tenantry.errors import CannotStart, ProgramFailed
 
 
@@ -25,6 +26,12 @@ def print_note(text: str) -> None:
 def print_ready(base_url: str, data: Path, api_key: str | None) -> None:
     rows = {"Operator key": f"in {data / 'secrets.json'}", "Data": str(data)}
     _print_addresses(base_url, api_key, rows)
+    _print("\nCtrl-C stops.")
+
+
+def print_servers(data: Path) -> None:
+    _print("\nThe servers run, without the product.\n", fg="green", bold=True)
+    _print(f"  {'Addresses':<14}in {data / NAME}")
     _print("\nCtrl-C stops.")
 
 

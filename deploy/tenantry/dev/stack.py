@@ -30,6 +30,7 @@ class Options:
     data: Path
     ready_file: Path | None
     demo: bool
+    servers_only: bool = False
 
 
 @dataclass
@@ -61,6 +62,9 @@ class Stack:
             self._start_redis(),
         )
         self._save_running()
+        if self.options.servers_only:
+            console.print_servers(servers.data.root)
+            return
         await run_all(
             _timed("schema", run_program(services.migrate(servers))),
             _timed("streams", run_program(services.bootstrap(servers))),

@@ -28,6 +28,11 @@ def pending(service: str, url: str) -> list[str]:
     return _run(migrations.pending, service, url)
 
 
+def is_known(service: str, revision: str) -> bool:
+    """Whether this release has the revision: a later one is another release's."""
+    return revision in migrations.revisions(service)
+
+
 async def draft(service: str, message: str) -> None:
     """Writes `<service>/migrations/versions/<number>_<message>.py`, to be read and corrected.
 

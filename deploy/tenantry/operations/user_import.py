@@ -17,7 +17,7 @@ from tenantry_client import Client, api
 from tenantry_client.models import ImportResult
 from tenantry_client.retry import TRANSIENT_CODES
 
-from tenantry.atomic_file import write_json
+from tenantry.atomic_file import named, write_json
 from tenantry.errors import CommandFailed, Misconfigured
 from tenantry.operations.user_files import LINE_BYTES, Line, UserFile
 
@@ -77,7 +77,10 @@ def import_users(
 
     Raises CommandFailed or TenantryError; the import can then be run again.
     """
-    with _open_rejected(users.path, progress.rejected_bytes) as rejected:
+    with (
+        named(rejected_file(users.path)),
+        _open_rejected(users.path, progress.rejected_bytes) as rejected,
+    ):
         report(progress)
         for number, chunk in enumerate(users.chunks(), 1):
             if number <= progress.chunks:

@@ -1,0 +1,30 @@
+"""Standard streams that take every text, whatever the locale and whatever the caller has closed."""
+
+import io
+import os
+import sys
+from pathlib import Path
+
+
+def prepare_streams() -> None:
+    """A closed stream becomes the null device: else the next file that is opened would be it.
+
+    A character that a stream cannot encode is written as an escape.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            stream = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115 - stays open
+            setattr(sys, name, stream)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def plain(text: str) -> str:
+    """Without characters that would control the terminal."""
+    return "".join(char if char.isprintable() or char == "\n" else "\ufffd" for char in text)
+
+
+def is_utf8() -> bool:
+    """Whether standard output takes every character as it is."""
+    return sys.stdout.encoding.lower().replace("-", "") == "utf8"
