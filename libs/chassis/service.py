@@ -6,11 +6,12 @@ from typing import Any
 from contracts.calls import Call
 from starlette.applications import Starlette
 
-from chassis.app import App, run_main
+from chassis.app import App
 from chassis.database import Pool, open_pool
 from chassis.encryption import Keyring
 from chassis.http_server import HttpServer
 from chassis.idempotency import PURGE
+from chassis.process import run_main
 from chassis.rpc.server import Server
 from chassis.settings import ServiceSettings, load
 from chassis.telemetry import POOL_SIZE, POOL_USED

@@ -18,17 +18,20 @@ SECRETS_DIR = "TENANTRY_SECRETS_DIR"
 """A folder of files named like the variables, in lower case, for what the environment lacks."""
 
 
-class ProcessSettings(BaseSettings):
-    """What every process needs. Addresses are URLs, `nats_url` is several for a cluster, by commas;
-    `http_port` serves health and metrics.
-    """
+class HttpSettings(BaseSettings):
+    """What every process needs. `http_port` serves health and metrics."""
 
     model_config = SettingsConfigDict(env_prefix="TENANTRY_", extra="ignore", frozen=True)
 
-    nats_url: str = "nats://127.0.0.1:4222"
     http_host: str = "127.0.0.1"
     http_port: int = 8080
     log_level: str = "INFO"
+
+
+class ProcessSettings(HttpSettings):
+    """What a process needs that talks over NATS: `nats_url`, several for a cluster, by commas."""
+
+    nats_url: str = "nats://127.0.0.1:4222"
 
     @field_validator("nats_url")
     @classmethod
@@ -131,7 +134,7 @@ def is_guessable(key: bytes) -> bool:
     return len(set(key)) < 8
 
 
-S = TypeVar("S", bound=ProcessSettings)
+S = TypeVar("S", bound=HttpSettings)
 
 
 def load(kind: type[S]) -> S:

@@ -1,9 +1,10 @@
 """The edge: HTTP outside, calls to the owners inside."""
 
-from chassis.app import App, run_main
+from chassis.app import App
 from chassis.client_limits import ClientLimits
 from chassis.health import Health
 from chassis.http_server import HttpServer
+from chassis.process import run_main
 from chassis.settings import load
 from chassis.telemetry import VERSION
 from contracts.problems import Problem
