@@ -16,10 +16,11 @@ from typing import Any, BinaryIO
 from tenantry_client import Client, api
 from tenantry_client.models import ImportResult
 from tenantry_client.retry import TRANSIENT_CODES
+from tenantry_client.user_files import LINE_BYTES, Line
 
 from tenantry.atomic_file import named, write_json
 from tenantry.errors import CommandFailed, Misconfigured
-from tenantry.operations.user_files import LINE_BYTES, Line, UserFile
+from tenantry.operations.user_files import UserFile
 
 TRIES = 9
 MAX_WAIT = 10.0
