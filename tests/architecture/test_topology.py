@@ -28,7 +28,7 @@ def test_every_region_is_in_some_file() -> None:
 
 def test_each_service_has_a_folder_and_each_folder_a_service() -> None:
     folders = {path.name for path in (ROOT / "services").iterdir() if (path / "app.py").exists()}
-    assert folders == {*SERVICE_NAMES, "edge"}
+    assert folders == {*SERVICE_NAMES, "edge", "console"}
 
 
 def test_services_call_only_what_exists() -> None:

@@ -1,0 +1,84 @@
+"""The console: pages over the API, which is all that it talks to."""
+
+from pathlib import Path
+
+import httpx
+from chassis.client_limits import ClientLimits
+from chassis.encryption import Keyring
+from chassis.health import Health
+from chassis.http_server import HttpServer
+from chassis.process import Process, run_main
+from chassis.settings import load, parse_encryption_keys
+from fastapi import FastAPI
+from redis.asyncio import Redis
+from starlette.applications import Starlette
+from starlette.staticfiles import StaticFiles
+
+from console.errors import add_error_pages
+from console.pages import ROUTERS
+from console.security_headers import SecurityHeaders
+from console.settings import TIMEOUT, ConsoleSettings
+from console.sign_in import Sessions
+from console.web import Edge
+
+STATIC = "/static"
+MANAGEMENT = ClientLimits(connections=64, connections_per_address=64)
+
+
+def make_app(sessions: Sessions, edge: Edge, health: Health) -> FastAPI:
+    """All pages, and health."""
+    app = FastAPI(title="Tenantry console", openapi_url=None, docs_url=None, redoc_url=None)
+    app.state.sessions = sessions
+    app.state.edge = edge
+    app.router.routes.extend(health.routes())
+    app.mount(STATIC, StaticFiles(directory=Path(__file__).parent / "static"))
+    for router in ROUTERS:
+        app.include_router(router)
+    add_error_pages(app)
+    return app
+
+
+async def serve(settings: ConsoleSettings) -> int:
+    """Runs the console until SIGTERM; answers the exit code."""
+    process = Process("console")
+    keyring = Keyring(parse_encryption_keys(settings.console_keys.get_secret_value()))
+    redis = None
+    if settings.redis_url:
+        url = settings.redis_url.get_secret_value()
+        redis = Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1)
+    transport = httpx.AsyncHTTPTransport(local_address=settings.console_source_address)
+    edge = Edge(settings.console_edge_url, transport, TIMEOUT)
+
+    async def check_edge() -> None:
+        async with httpx.AsyncClient(base_url=edge.url, trust_env=False) as http:
+            (await http.get("/health/ready")).raise_for_status()
+
+    async def check_redis() -> None:
+        if redis is not None:
+            await redis.ping()
+
+    process.health.add("edge", check_edge, ready=False)
+    process.health.add("redis", check_redis, needed=False)
+    app = make_app(Sessions(keyring, redis), edge, process.health)
+    http = HttpServer(
+        SecurityHeaders(app, STATIC),
+        settings.http_host,
+        settings.http_port,
+        proxies=settings.trusted_proxies,
+    )
+    management = HttpServer(
+        Starlette(routes=process.health.management_routes()),
+        settings.management_host,
+        settings.management_port,
+        MANAGEMENT,
+    )
+
+    async def start() -> None:
+        process.on_stop(transport.aclose)
+
+    return await process.run(http, start, management)
+
+
+def main() -> None:
+    settings = load(ConsoleSettings)
+    run_main("console", settings.log_level, lambda: serve(settings))

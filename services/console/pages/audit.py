@@ -1,0 +1,81 @@
+"""The audit trail: filtered, one event, live, as a file, and its proof."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+from contracts.audit import AuditEvent, AuditQuery, FeedQuery, ProofQuery
+from fastapi import APIRouter
+from starlette.responses import Response, StreamingResponse
+from tenantry_client import api
+from tenantry_client.models import ExportQuery
+
+from console.calls import filter_names, query_of
+from console.forms import Form
+from console.web import TEMPLATES, SignedIn
+
+_FORM = Form(AuditQuery, filter_names(AuditQuery))
+
+router = APIRouter(prefix="/audit")
+
+
+@router.get("")
+async def show_list(visit: SignedIn) -> Response:
+    given = {name: value for name, value in visit.request.query_params.items() if value}
+    query, errors = query_of(AuditQuery, given)
+    page = await visit.api(api.list_events(query))
+    return visit.page(
+        "audit.html",
+        events=page.events,
+        pagination=page.pagination,
+        filters=_FORM.fields(given, errors),
+        given=given,
+    )
+
+
+@router.get("/proof")
+async def show_proof(visit: SignedIn, after: int = 0) -> Response:
+    proof = await visit.api(api.get_proof(ProofQuery(after=after)))
+    return visit.page("proof.html", proof=proof)
+
+
+@router.get("/export")
+async def export(visit: SignedIn) -> Response:
+    """The trail that the filters select as a file of lines of JSON."""
+    names = ExportQuery.model_fields
+    given = {n: v for n, v in visit.request.query_params.items() if v and n in names}
+    blocks = visit.patient_api().download(api.export_events(ExportQuery.model_validate(given)))
+    name = datetime.now(UTC).strftime("audit-%Y%m%dT%H%M%SZ.ndjson")
+    first = await anext(blocks, b"")
+
+    async def body() -> AsyncIterator[bytes]:
+        yield first
+        async for block in blocks:
+            yield block
+
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return StreamingResponse(body(), media_type="application/x-ndjson", headers=headers)
+
+
+@router.get("/live")
+async def follow(visit: SignedIn, after: int) -> Response:
+    """Rows of the table as they happen, for the script."""
+    events = visit.patient_api().lines(api.follow_events(FeedQuery(after=after)))
+
+    async def rows() -> AsyncIterator[str]:
+        yield ": connected\n\n"
+        async for event in events:
+            html = _row(event).replace("\n", "")
+            yield f"id: {event.sequence}\ndata: {html}\n\n"
+
+    return StreamingResponse(rows(), media_type="text/event-stream")
+
+
+@router.get("/{event_id}")
+async def show_one(visit: SignedIn, event_id: str) -> Response:
+    event = await visit.api(api.get_event(event_id))
+    return visit.page("audit_event.html", event=event)
+
+
+def _row(event: AuditEvent) -> str:
+    module = TEMPLATES.get_template("components/events.html").make_module()
+    return str(module.row(event))  # type: ignore[attr-defined]

@@ -1,0 +1,91 @@
+"""Signing in with a key or a one-time link, and signing out."""
+
+from contracts.tenants import TenantsQuery
+from fastapi import APIRouter, Request
+from starlette.responses import RedirectResponse, Response
+from tenantry_client import AsyncClient, api
+from tenantry_client.errors import ForbiddenError, NotSentError, UnauthenticatedError
+
+from console.sign_in import Sessions
+from console.web import (
+    Edge,
+    ForeignFormError,
+    SignedIn,
+    came_from_here,
+    client_of,
+    delete_cookie,
+    local_path,
+    render,
+    set_cookie,
+)
+
+WRONG = "This key does not work. Check that it is a secret key that is neither revoked nor expired."
+USED_LINK = "This link was used before, or is older than ten minutes. Sign in with a key."
+
+router = APIRouter()
+
+
+@router.get("/sign-in")
+async def show(request: Request, next: str = "/", link: str | None = None) -> Response:
+    """The form; with the token of a one-time link it signs in."""
+    if link is None:
+        return _form(request, next)
+    credential = await _sessions(request).use_link_token(link)
+    if credential is None:
+        return _form(request, next, USED_LINK, 401)
+    return await _begin(request, credential, next)
+
+
+@router.post("/sign-in")
+async def sign_in(request: Request) -> Response:
+    if not came_from_here(request):
+        raise ForeignFormError
+    form = await request.form()
+    key = str(form.get("key", "")).strip()
+    return await _begin(request, key, str(form.get("next", "/")))
+
+
+@router.post("/sign-out")
+async def sign_out(visit: SignedIn) -> Response:
+    await visit.form()
+    await _sessions(visit.request).end(visit.session)
+    response = RedirectResponse("/sign-in", 303)
+    delete_cookie(visit.request, response)
+    return response
+
+
+async def _begin(request: Request, key: str, target: str) -> Response:
+    edge: Edge = request.app.state.edge
+    if not key:
+        return _form(request, target, WRONG, 401)
+    try:
+        client = edge.client(key, client_of(request))
+        credential_id, tenant, scopes = await _look_up(client)
+    except (UnauthenticatedError, ForbiddenError, NotSentError):
+        return _form(request, target, WRONG, 401)
+    _, cookie = await _sessions(request).begin(key, credential_id, tenant, scopes)
+    response = RedirectResponse(local_path(target), 303)
+    set_cookie(request, response, cookie)
+    return response
+
+
+async def _look_up(
+    client: AsyncClient,
+) -> tuple[str | None, tuple[str, str] | None, list[str]]:
+    """The id of the key, its tenant's id and name, and its scopes. Raises TenantryError."""
+    try:
+        who = await client(api.who_am_i())
+    except ForbiddenError:  # the operator is of no tenant
+        await client(api.list_tenants(TenantsQuery(limit=1)))
+        return None, None, []
+    credential = who.credential
+    return credential.id, (who.tenant.id, who.tenant.name), list(credential.scopes)
+
+
+def _form(request: Request, target: str, error: str | None = None, status: int = 200) -> Response:
+    return render(request, "sign_in.html", status, error=error, next=local_path(target))
+
+
+def _sessions(request: Request) -> Sessions:
+    sessions: Sessions = request.app.state.sessions
+    return sessions

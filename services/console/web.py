@@ -1,0 +1,232 @@
+"""A request to the console: who it is of, the API as that person, and the pages that answer it.
+
+Changes come by POST alone, with the token of the session in the form, from a page of the console.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlencode, urlsplit
+
+import httpx
+from fastapi import Depends, Request
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.datastructures import FormData
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from tenantry_client import AsyncClient, RetryPolicy
+
+from console.presentation import FILTERS
+from console.resources import TOP, Resource
+from console.sign_in import Session, Sessions
+
+COOKIE = "tenantry_console"
+_HOST_PREFIX = "__Host-"
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+FORM_TOKEN = "form_token"
+IDEMPOTENCY_KEY = "idempotency_key"
+PATIENT_SECONDS = 60.0
+_MAX_FORM_FIELDS = 500
+
+OPERATOR = "operator"
+MENU = (
+    ("Overview", "/", None),
+    *(
+        (each.title, f"/{each.path}", OPERATOR if each.operator else f"{each.scope}:read")
+        for each in TOP
+    ),
+    ("Audit", "/audit", "audit:read"),
+    ("Event types", "/event-types", "webhooks:read"),
+)
+"""Title, path, and the scope that it needs."""
+NOTICES = {
+    "created": "It was created.",
+    "updated": "It was saved.",
+    "deleted": "It is gone.",
+    "done": "It was done.",
+}
+
+TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+TEMPLATES.filters.update(FILTERS)
+
+
+class SignInRequiredError(Exception):
+    """Nobody is signed in, or not any more."""
+
+
+class ForeignFormError(Exception):
+    """A form that this console did not show in this session."""
+
+
+@dataclass(frozen=True)
+class Edge:
+    """Where the API is, over connections that all share. Credentials are given with each call."""
+
+    url: str
+    transport: httpx.AsyncBaseTransport
+    timeout: float
+
+    def client(self, credential: str, address: str, timeout: float | None = None) -> AsyncClient:
+        """The API as somebody at that address. Calls are not repeated: a person is waiting."""
+        http = httpx.AsyncClient(
+            transport=_Shared(self.transport),
+            trust_env=False,
+            timeout=timeout or self.timeout,
+            headers={"User-Agent": "tenantry-console", "X-Forwarded-For": address},
+        )
+        return AsyncClient(self.url, credential, retry_policy=RetryPolicy(tries=1), http=http)
+
+
+class _Shared(httpx.AsyncBaseTransport):
+    """A transport that outlives the client that uses it."""
+
+    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+        self._transport = transport
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return await self._transport.handle_async_request(request)
+
+
+@dataclass
+class Visit:
+    """One request of somebody who is signed in."""
+
+    request: Request
+    session: Session
+    cookie: str
+    api: AsyncClient
+
+    def page(self, template: str, status: int = 200, **values: Any) -> Response:
+        """The page of a template, which gets the visit and the values."""
+        return self._with_cookie(render(self.request, template, status, visit=self, **values))
+
+    def go(self, path: str, **query: str) -> Response:
+        """To another page: what a POST ends with, so that reloading does nothing twice."""
+        target = f"{path}?{urlencode(query)}" if query else path
+        return self._with_cookie(RedirectResponse(target, 303))
+
+    async def form(self) -> FormData:
+        """The form that was sent. Raises ForeignFormError."""
+        form = await self.request.form(max_fields=_MAX_FORM_FIELDS)
+        if form.get(FORM_TOKEN) != self.session.form_token or not came_from_here(self.request):
+            raise ForeignFormError
+        return form
+
+    def patient_api(self) -> AsyncClient:
+        """For what lasts: an import, a file, what is followed live."""
+        edge: Edge = self.request.app.state.edge
+        return edge.client(self.session.credential, client_of(self.request), PATIENT_SECONDS)
+
+    @property
+    def menu(self) -> list[tuple[str, str]]:
+        """The pages that the credential may read: their titles and paths."""
+        return [(title, path) for title, path, scope in MENU if self._may_read(scope)]
+
+    def is_in(self, path: str) -> bool:
+        """Whether the page belongs to the one of the menu."""
+        here = self.request.url.path
+        return here == path or (path != "/" and here.startswith(f"{path}/"))
+
+    def may_change(self, resource: Resource) -> bool:
+        if resource.operator:
+            return self.session.kind == "operator"
+        return self.session.may(f"{resource.scope}:write")
+
+    @property
+    def notice(self) -> str | None:
+        """What the page before has done."""
+        return NOTICES.get(self.request.query_params.get("done", ""))
+
+    def _may_read(self, scope: str | None) -> bool:
+        if scope is None:
+            return True
+        if scope == OPERATOR:
+            return self.session.kind == "operator"
+        return self.session.may(scope)
+
+    @property
+    def path(self) -> str:
+        """With the query: where to come back to."""
+        url = self.request.url
+        return f"{url.path}?{url.query}" if url.query else url.path
+
+    def _with_cookie(self, response: Response) -> Response:
+        set_cookie(self.request, response, self.cookie)
+        return response
+
+
+def render(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
+    """A page for anybody."""
+    body = TEMPLATES.get_template(template).render({"request": request, "visit": None, **values})
+    return HTMLResponse(body, status)
+
+
+async def signed_in(request: Request) -> Visit:
+    """The visit of whoever sends the request. Raises SignInRequiredError, RedisError."""
+    sessions: Sessions = request.app.state.sessions
+    found = await sessions.find(request.cookies.get(cookie_name(request), ""))
+    if found is None:
+        raise SignInRequiredError
+    session, cookie = found
+    edge: Edge = request.app.state.edge
+    visit = Visit(request, session, cookie, edge.client(session.credential, client_of(request)))
+    request.state.visit = visit
+    return visit
+
+
+SignedIn = Annotated[Visit, Depends(signed_in)]
+
+
+def client_of(request: Request) -> str:
+    """The person's address, as the audit trail will have it."""
+    return request.client.host if request.client else ""
+
+
+def came_from_here(request: Request) -> bool:
+    """Whether a browser says that a page of this host has sent the request."""
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        return site == "same-origin"
+    origin = request.headers.get("origin")
+    return origin is None or urlsplit(origin).netloc == request.headers.get("host")
+
+
+def cookie_name(request: Request) -> str:
+    return COOKIE if _is_loopback(request) else _HOST_PREFIX + COOKIE
+
+
+def set_cookie(request: Request, response: Response, value: str) -> None:
+    """Without a lifetime: it goes with the browser's session."""
+    response.set_cookie(
+        cookie_name(request),
+        value,
+        secure=not _is_loopback(request),
+        httponly=True,
+        samesite="strict",
+    )
+
+
+def delete_cookie(request: Request, response: Response) -> None:
+    response.delete_cookie(
+        cookie_name(request), secure=not _is_loopback(request), httponly=True, samesite="strict"
+    )
+
+
+def local_path(target: object) -> str:
+    """A path of the console to go on to; the overview for everything else."""
+    is_local = (
+        isinstance(target, str)
+        and target.startswith("/")
+        and not target.startswith(("//", "/\\"))
+        and target.isprintable()
+    )
+    return str(target) if is_local else "/"
+
+
+def _is_loopback(request: Request) -> bool:
+    return request.url.hostname in _LOOPBACK
