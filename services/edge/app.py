@@ -41,7 +41,7 @@ REFRESH_KEYS_SECONDS = 60.0
 MANAGEMENT = ClientLimits(connections=64, connections_per_address=64)
 
 
-def make_app(gateway: Gateway, health: Health) -> FastAPI:
+def make_app(gateway: Gateway, health: Health, console_url: str | None = None) -> FastAPI:
     """The routes of the API, health, and the documents, which are made once."""
     app = FastAPI(
         title="Tenantry",
@@ -63,7 +63,7 @@ def make_app(gateway: Gateway, health: Health) -> FastAPI:
     add_extras(document, ROUTES)
     add_health(document)
     document.update(portable(document))
-    app.router.routes.extend(document_routes(app))
+    app.router.routes.extend(document_routes(app, console_url))
     return app
 
 
@@ -118,7 +118,7 @@ async def serve(settings: EdgeSettings) -> int:
         process.every(FLUSH_USE_SECONDS, "flush_use", credentials.usage.flush)
         process.on_stop(credentials.usage.flush)
 
-    app = make_app(gateway, process.health)
+    app = make_app(gateway, process.health, settings.console_url)
     http = HttpServer(
         PathIndex(app, AddressLimit(app, limits)),
         settings.http_host,

@@ -67,9 +67,9 @@ class Document:
         return self._headers["ETag"] in tags or "*" in tags
 
 
-def document_routes(app: FastAPI) -> Iterator[Route]:
+def document_routes(app: FastAPI, console_url: str | None) -> Iterator[Route]:
     """The OpenAPI and AsyncAPI documents, the page that shows the former, and what names them."""
-    yield _start_route(app)
+    yield _start_route(app, console_url)
     openapi = orjson.dumps(app.openapi())
     yield _route("/openapi.json", lambda: openapi, "application/json")
     yield _route("/asyncapi.json", lambda: orjson.dumps(asyncapi.document()), "application/json")
@@ -97,16 +97,17 @@ def _route(path: str, make: Callable[[], bytes], media_type: str, policy: str = 
     return Route(path, get)
 
 
-def _start_route(app: FastAPI) -> Route:
-    """The links to the documents; a browser is sent to the page."""
-    links = orjson.dumps({"name": app.title, "version": app.version, "links": _LINKS})
-    document = Document(lambda: links, "application/json")
+def _start_route(app: FastAPI, console_url: str | None) -> Route:
+    """The links; a browser is sent to the console, or without one to the page of the API."""
+    links = _LINKS if console_url is None else {"console": console_url, **_LINKS}
+    body = orjson.dumps({"name": app.title, "version": app.version, "links": links})
+    document = Document(lambda: body, "application/json")
     headers = {"Vary": "Accept", "Content-Security-Policy": _CLOSED, "X-Frame-Options": "DENY"}
 
     async def get(request: Request) -> Response:
         accept = ",".join(request.headers.getlist("accept"))
         if prefers(accept, "text/html", "application/json"):
-            return RedirectResponse(_LINKS["documentation"], 302, headers)
+            return RedirectResponse(console_url or _LINKS["documentation"], 302, headers)
         response = await document(request)
         response.headers["Vary"] = "Accept"
         return response

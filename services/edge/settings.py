@@ -25,6 +25,7 @@ class EdgeSettings(ProcessSettings):
     believed. `management_host` and `management_port` serve metrics, and health once more.
     `connections` and `client_memory_mib` are bounds of all clients and, with `_per_address` and
     `_per_proxy`, of one.
+    `console_url`: the address of the console, to which `/` sends browsers.
     `quotas`: JSON, those of all tenants that differ from `contracts.quotas`.
     `drain_seconds`: between the end of readiness and that of listening, for a balancer to notice.
     """
@@ -36,6 +37,7 @@ class EdgeSettings(ProcessSettings):
     trusted_proxies: str = ""
     management_host: str = "127.0.0.1"
     management_port: int = 8081
+    console_url: str | None = None
     connections: int = Field(default=ClientLimits.connections, ge=1)
     connections_per_address: int = Field(default=ClientLimits.connections_per_address, ge=1)
     connections_per_proxy: int = Field(default=ClientLimits.connections_per_proxy, ge=1)

@@ -29,7 +29,7 @@ class ReplicatedStack(ProxiedStack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        names = (*PROCESSES, services.MANAGEMENT)
+        names = (*PROCESSES, *services.MANAGEMENT.values())
         self.other_ports = dict(zip(names, free_ports(len(names)), strict=True))
 
     @property

@@ -212,7 +212,7 @@ async def proxied_stack(
             patch.delenv(name, raising=False)
         patch.setenv("TENANTRY_RATE_LIMIT", "100000/second")
         servers = servers_of(data, load_or_create(data.root / "secrets.json"))
-        stack = stack_of(Options(0, data.root, None, demo=False), servers)
+        stack = stack_of(Options(0, data.root, None, demo=False, console=False), servers)
         try:
             for proxy in stack.proxies.values():
                 await proxy.start()

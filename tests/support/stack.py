@@ -73,6 +73,7 @@ class Stack:
         self.output_file = folder / "output.txt"
         argv = [*wrapper, sys.executable, "-m", "tenantry", "dev", "--port=0"]
         argv += [f"--data={self.data}", f"--ready-file={self.ready_file}", *options]
+        argv += [] if "--console" in options else ["--no-console"]
         with self.output_file.open("w") as output:
             self.process = subprocess.Popen(
                 argv, stdout=output, stderr=output, env={**os.environ, **env}

@@ -20,6 +20,10 @@ def dev(
     demo: Annotated[
         bool, typer.Option("--demo/--no-demo", help="Create a demo tenant and show its key.")
     ] = True,
+    console: Annotated[
+        bool,
+        typer.Option("--console/--no-console", help="Run the console, on the port after the API."),
+    ] = True,
     servers_only: Annotated[
         bool,
         typer.Option("--servers-only", help="Only PostgreSQL, NATS and Redis, to work on them."),
@@ -29,7 +33,7 @@ def dev(
     from tenantry.dev.run import run
     from tenantry.dev.stack import Options
 
-    raise typer.Exit(run(Options(port, data, ready_file, demo, servers_only)))
+    raise typer.Exit(run(Options(port, data, ready_file, demo, console, servers_only)))
 
 
 def demo(url: Url = None, data: Data = None) -> None:

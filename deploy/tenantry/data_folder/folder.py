@@ -35,6 +35,11 @@ class DataFolder:
     def log(self, name: str) -> Path:
         return self.folder("logs") / f"{name}.log"
 
+    @property
+    def link_file(self) -> Path:
+        """The token of a one-time link to the console, between its making and its showing."""
+        return self.root / "console-link"
+
     def rotate_logs(self) -> None:
         for log in self.folder("logs").glob("*.log"):
             if log.stat().st_size > MAX_LOG_BYTES:

@@ -36,6 +36,7 @@ class Secrets:
     postgres: dict[str, str]
     nats: dict[str, str]
     redis: str
+    console_keys: str
     demo: DemoTenant = field(default_factory=DemoTenant)
     hash_key: str | None = None
 
@@ -48,7 +49,8 @@ class Secrets:
 def load_or_create(path: Path) -> Secrets:
     if path.exists():
         content: dict[str, Any] = json.loads(path.read_text())
-        is_older = _complete(content)
+        is_older = _complete(content) or "console_keys" not in content
+        content.setdefault("console_keys", _new_console_keys())
         demo = DemoTenant(content["demo"]["tenant_id"], content["demo"]["api_key"])
         found = Secrets(**{**content, "path": path, "demo": demo})
         # A user of NATS that is newer than the folder needs a password too.
@@ -65,6 +67,7 @@ def load_or_create(path: Path) -> Secrets:
         postgres=_passwords(POSTGRES_ROLES),
         nats=_passwords(NATS_USERS),
         redis=_password(),
+        console_keys=_new_console_keys(),
     )
     created.save()
     return created
@@ -88,6 +91,10 @@ def _new_hash_keys() -> dict[str, str]:
 
 def _new_encryption_keys() -> dict[str, str]:
     return {service: f"{service}-1:{_key()}" for service in ENCRYPTING_SERVICES}
+
+
+def _new_console_keys() -> str:
+    return f"console-1:{_key()}"
 
 
 def _key() -> str:

@@ -23,8 +23,11 @@ def print_note(text: str) -> None:
     _print(f"  {text}", fg="yellow")
 
 
-def print_ready(base_url: str, data: Path, api_key: str | None) -> None:
+def print_ready(base_url: str, sign_in_url: str | None, data: Path, api_key: str | None) -> None:
+    """`sign_in_url` is that of the console, None without one."""
     rows = {"Operator key": f"in {data / 'secrets.json'}", "Data": str(data)}
+    if sign_in_url is not None:
+        rows = {"Console": sign_in_url, **rows}
     _print_addresses(base_url, api_key, rows)
     _print("\nCtrl-C stops.")
 

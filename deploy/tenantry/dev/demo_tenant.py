@@ -9,6 +9,9 @@ import sys
 import time
 from pathlib import Path
 
+from chassis.encryption import Keyring
+from chassis.settings import parse_encryption_keys
+from console.links import make_link_token
 from tenantry_client import Client, api
 from tenantry_client.errors import (
     ConflictError,
@@ -19,6 +22,7 @@ from tenantry_client.errors import (
 from tenantry_client.models import CreateRootKey, CreateTenant, TenantsQuery
 
 from tenantry.api_client import connect, find_by_slug
+from tenantry.atomic_file import replace_file
 from tenantry.data_folder.secrets import DemoTenant, load_or_create
 from tenantry.dev.health_probe import is_ready
 from tenantry.errors import CommandFailed
@@ -54,8 +58,10 @@ def _is_accepted(url: str, key: str) -> bool:
     return True
 
 
-def main(url: str, secrets_file: Path, ports: list[int]) -> None:
-    """`ports` are those of the processes that must be ready first."""
+def main(url: str, secrets_file: Path, link_file: Path | None, ports: list[int]) -> None:
+    """`ports` are those of the processes that must be ready first; `link_file` gets the token of a
+    one-time link to the console.
+    """
     secrets = load_or_create(secrets_file)
     for port in ports:
         while not asyncio.run(is_ready(port)):
@@ -66,10 +72,16 @@ def main(url: str, secrets_file: Path, ports: list[int]) -> None:
         except (ConflictError, NotFoundError):
             secrets.demo = DemoTenant()  # it is being deleted
     secrets.save()
+    if link_file is not None and secrets.demo.api_key is not None:
+        keyring = Keyring(parse_encryption_keys(secrets.console_keys))
+        token = make_link_token(keyring, secrets.demo.api_key)
+        with replace_file(link_file) as file:
+            file.write(token.encode())
 
 
 if __name__ == "__main__":
     try:
-        main(sys.argv[1], Path(sys.argv[2]), [int(port) for port in sys.argv[3:]])
+        url, secrets_file, link_file, *ports = sys.argv[1:]
+        main(url, Path(secrets_file), Path(link_file) if link_file else None, list(map(int, ports)))
     except CommandFailed as failed:
         sys.exit(f"{failed}\n{failed.fix}")

@@ -1,4 +1,4 @@
-"""The five processes of the product, and the programs that prepare their start.
+"""The processes of the product, and the programs that prepare their start.
 
 Each has no more in its environment than it needs.
 """
@@ -32,28 +32,37 @@ PASSED_ON = (
     "TENANTRY_RATE_LIMIT",
     "TENANTRY_SUBSCRIBERS",
     "TENANTRY_TENANT_RATE_LIMIT",
-    "TENANTRY_TRUSTED_PROXIES",
     "TENANTRY_LOG_LEVEL",
 )
 
 
-MANAGEMENT = "management"
-"""The name of the edge's second port."""
+MANAGEMENT = {"edge": "edge-management", "console": "console-management"}
+"""The names of second ports."""
+CONSOLE_ADDRESS = "127.0.0.2"
+"""From which the console calls the edge, that it can be told from others on this machine."""
 
 
 def child_spec(name: str, servers: Servers, ports: Mapping[str, int]) -> ChildSpec:
-    """A service, or the edge."""
+    """A service, the edge, or the console."""
     env = {
         **_environment(),
-        "TENANTRY_NATS_URL": servers.nats_url(name),
         "TENANTRY_HTTP_HOST": HOST,
         "TENANTRY_HTTP_PORT": str(ports[name]),
     }
-    if name in SERVICE_NAMES:
-        env |= _service_settings(name, servers)
+    if name in MANAGEMENT:
+        env["TENANTRY_MANAGEMENT_PORT"] = str(ports[MANAGEMENT[name]])
+    if name == "console":
+        env |= _console_settings(servers, ports)
     else:
-        env |= {**_edge_settings(servers), "TENANTRY_MANAGEMENT_PORT": str(ports[MANAGEMENT])}
+        env["TENANTRY_NATS_URL"] = servers.nats_url(name)
+        env |= (
+            _edge_settings(servers, ports) if name == "edge" else _service_settings(name, servers)
+        )
     return ChildSpec(_python_program(name, (name,), env, servers), lambda: is_ready(ports[name]))
+
+
+def console_url(ports: Mapping[str, int]) -> str:
+    return f"http://{HOST}:{ports['console']}"
 
 
 def migrate(servers: Servers) -> Program:
@@ -75,10 +84,14 @@ def erase_people(servers: Servers) -> Program:
 
 
 def create_demo_tenant(servers: Servers, ports: Mapping[str, int]) -> Program:
-    """It reads the operator's key from the file of secrets, and saves there what it created."""
+    """It reads the operator's key from the file of secrets, and saves there what it created, and
+    beside it a one-time link to the console.
+    """
     url = f"http://{HOST}:{ports['edge']}"
     needed = (str(ports["projects"]), str(ports["edge"]))
-    module = ("tenantry.dev.demo_tenant", url, str(servers.secrets.path), *needed)
+    link_file = str(servers.data.link_file) if "console" in ports else ""
+    files = (str(servers.secrets.path), link_file)
+    module = ("tenantry.dev.demo_tenant", url, *files, *needed)
     return _python_program("demo-tenant", module, _environment(), servers)
 
 
@@ -122,6 +135,23 @@ def _service_settings(name: str, servers: Servers) -> dict[str, str]:
     return env
 
 
-def _edge_settings(servers: Servers) -> dict[str, str]:
-    redis = {"TENANTRY_REDIS_URL": servers.redis_url} if servers.redis_url else {}
-    return {"TENANTRY_OPERATOR_KEY": servers.secrets.operator_key, **redis}
+def _edge_settings(servers: Servers, ports: Mapping[str, int]) -> dict[str, str]:
+    proxies = os.environ.get("TENANTRY_TRUSTED_PROXIES", "")
+    env = {"TENANTRY_OPERATOR_KEY": servers.secrets.operator_key, **_redis(servers)}
+    if "console" in ports:
+        env["TENANTRY_CONSOLE_URL"] = console_url(ports)
+        proxies = ",".join(filter(None, (CONSOLE_ADDRESS, proxies)))
+    return {**env, "TENANTRY_TRUSTED_PROXIES": proxies}
+
+
+def _console_settings(servers: Servers, ports: Mapping[str, int]) -> dict[str, str]:
+    return {
+        "TENANTRY_CONSOLE_EDGE_URL": f"http://{HOST}:{ports['edge']}",
+        "TENANTRY_CONSOLE_SOURCE_ADDRESS": CONSOLE_ADDRESS,
+        "TENANTRY_CONSOLE_KEYS": servers.secrets.console_keys,
+        **_redis(servers),
+    }
+
+
+def _redis(servers: Servers) -> dict[str, str]:
+    return {"TENANTRY_REDIS_URL": servers.redis_url} if servers.redis_url else {}

@@ -21,7 +21,9 @@ from tenantry.dev.stream_watchdog import watch_streams
 from tenantry.processes.process import run_program
 from tenantry.processes.supervisor import Child, run_all
 from tenantry.servers import Servers
-from tenantry.servers.ports import HOST, free_ports
+from tenantry.servers.ports import HOST, claim_port, free_ports
+
+LAST_PORT = 65_535
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Options:
     data: Path
     ready_file: Path | None
     demo: bool
+    console: bool
     servers_only: bool = False
 
 
@@ -43,13 +46,16 @@ class Stack:
     ready: bool = False
 
     def __post_init__(self) -> None:
-        edge, management, *others = free_ports(2 + len(SERVICE_NAMES))
-        self.ports = {
-            "edge": self.options.port or edge,
-            services.MANAGEMENT: management,
-            **dict(zip(SERVICE_NAMES, others, strict=True)),
-        }
+        names = ("edge", "console", *services.MANAGEMENT.values(), *SERVICE_NAMES)
+        self.ports = dict(zip(names, free_ports(len(names)), strict=True))
+        if port := self.options.port:
+            self.ports["edge"] = port
+            if port < LAST_PORT and claim_port(port + 1):
+                self.ports["console"] = port + 1
+        if not self.options.console:
+            del self.ports["console"]
         self.base_url = f"http://{HOST}:{self.ports['edge']}"
+        self.console_url = services.console_url(self.ports) if self.options.console else None
         self.servers.listener = self
         self._watchdog: asyncio.Task[None] | None = None
 
@@ -70,7 +76,7 @@ class Stack:
             _timed("streams", run_program(services.bootstrap(servers))),
         )
         await run_all(
-            *(_timed(name, self.start_process(name)) for name in (*SERVICE_NAMES, "edge")),
+            *(_timed(name, self.start_process(name)) for name in self._process_names()),
             *([_timed("demo tenant", self._create_demo_tenant())] if self.options.demo else ()),
         )
         self.ready = True
@@ -80,7 +86,7 @@ class Stack:
             watch_streams(services.bootstrap(servers), services.erase_people(servers), ports)
         )
         api_key = servers.secrets.demo.api_key if self.options.demo else None
-        console.print_ready(self.base_url, servers.data.root, api_key)
+        console.print_ready(self.base_url, self._sign_in_url(), servers.data.root, api_key)
 
     async def stop(self, kill_now: asyncio.Event) -> None:
         self.ready = False
@@ -88,15 +94,15 @@ class Stack:
         if self._watchdog is not None:
             self._watchdog.cancel()
             await asyncio.wait({self._watchdog})
-        if "edge" in self.children:
-            await self.children["edge"].stop(kill_now)
-        await asyncio.gather(
-            *(child.stop(kill_now) for name, child in self.children.items() if name != "edge")
-        )
+        for name in ("console", "edge"):
+            if name in self.children:
+                await self.children[name].stop(kill_now)
+        others = [name for name in self.children if name in SERVICE_NAMES]
+        await asyncio.gather(*(self.children[name].stop(kill_now) for name in others))
         await self.servers.stop(kill_now)
 
     async def start_process(self, name: str) -> None:
-        """A service, or the edge."""
+        """A service, the edge, or the console."""
         spec = services.child_spec(name, self.servers, self.ports)
         child = self.children[name] = Child(spec, self)
         await child.start()
@@ -131,6 +137,20 @@ class Stack:
         if secrets.demo.api_key is None:
             console.print_note("the demo tenant is being deleted: use the operator key")
 
+    def _process_names(self) -> tuple[str, ...]:
+        return (*SERVICE_NAMES, "edge", *(["console"] if self.options.console else ()))
+
+    def _sign_in_url(self) -> str | None:
+        """The console's address, which signs in as the demo tenant once."""
+        if self.console_url is None:
+            return None
+        try:
+            token = self.servers.data.link_file.read_text()
+            self.servers.data.link_file.unlink()
+        except OSError:
+            return self.console_url
+        return f"{self.console_url}/sign-in?link={token}"
+
     def _save_running(self) -> None:
         servers = self.servers
         running = RunningStack(
@@ -155,7 +175,8 @@ class Stack:
         servers, demo = self.servers, self.servers.secrets.demo
         content = {
             "base_url": self.base_url,
-            "management_url": f"http://{HOST}:{self.ports[services.MANAGEMENT]}",
+            "management_url": f"http://{HOST}:{self.ports[services.MANAGEMENT['edge']]}",
+            "console": {"url": self.console_url} if self.console_url else None,
             "operator_key": servers.secrets.operator_key,
             "tenant_id": demo.tenant_id if self.options.demo else None,
             "api_key": demo.api_key if self.options.demo else None,
