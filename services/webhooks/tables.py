@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from chassis.database import ID
 from chassis.idempotency import IDEMPOTENCY
 from chassis.tables import id_field, table, time_field
+from outbox.tables import CASCADES as ALL_CASCADES
 from outbox.tables import declare
 from sqlalchemy import (
     ARRAY,
@@ -36,6 +37,7 @@ class Model(SQLModel, registry=registry()):
 METADATA = Model.metadata
 declare(METADATA)
 IDEMPOTENCY.to_metadata(METADATA)
+CASCADES = ALL_CASCADES.to_metadata(METADATA)
 
 _WEEKLY = {"postgresql_partition_by": "RANGE (created_at)"}
 

@@ -16,6 +16,7 @@ from sqlalchemy import bindparam, delete
 
 from webhooks.tables import (
     ATTEMPTS,
+    CASCADES,
     DELIVERIES,
     ERASED_PEOPLE,
     ERASURES,
@@ -28,7 +29,7 @@ from webhooks.tables import (
 TENANT_ERASURE = TenantErasure(
     "webhooks",
     ERASURES,
-    [FANOUTS, QUEUE, ATTEMPTS, DELIVERIES, EVENTS, IDEMPOTENCY, ERASED_PEOPLE, OUTBOX],
+    [CASCADES, FANOUTS, QUEUE, ATTEMPTS, DELIVERIES, EVENTS, IDEMPOTENCY, ERASED_PEOPLE, OUTBOX],
     batch=2000,
 )
 DELETE_WEBHOOKS = Statement(delete(WEBHOOKS).where(WEBHOOKS.c.tenant_id == bindparam("tenant_id")))

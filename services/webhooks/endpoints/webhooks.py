@@ -25,6 +25,7 @@ from contracts.webhooks import (
     WebhooksQuery,
     WebhookUpdated,
 )
+from outbox.cascade import BATCH, request_cascade
 from outbox.crud import Crud
 from outbox.record import create_entry, with_outbox_entry
 from sqlalchemy import bindparam, delete, insert, select
@@ -154,7 +155,9 @@ async def update_webhook(
 
 @transactional()
 async def delete_webhook(conn: Connection, request: Request[Body, DeleteQuery]) -> Reply:
-    """Pending deliveries go with it. What was sent stays for its 30 days, out of reach."""
+    """Pending deliveries go with it: very many in steps, and nothing of them is sent meanwhile.
+    What was sent stays for its 30 days, out of reach.
+    """
     key = {"tenant_id": request.tenant, "id": request.path["id"]}
     row = await LOCK_TO_DELETE.fetch_one(conn, **key)
     if row is None:
@@ -164,7 +167,8 @@ async def delete_webhook(conn: Connection, request: Request[Body, DeleteQuery]) 
     if request.query.dry_run:
         count = await pending.COUNT.fetch_value(conn, **scope)
         return Reply(json_bytes({"would_delete": {"deliveries": count}}))
-    await pending.DELETE.execute(conn, **scope)
+    if await pending.delete_some(conn, **scope, at_most=BATCH):
+        await request_cascade(conn, request.context, pending.DELETED_WEBHOOK, row.id)
     webhook = WEBHOOK.shown(row)
     entry = create_entry(request.context, WebhookDeleted, row.id, {"webhook": webhook})
     await DELETE.execute(conn, **key, **entry.parameters())

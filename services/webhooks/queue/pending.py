@@ -3,21 +3,22 @@
 A row that is leased belongs to its dispatcher until the result is written or the lease expires.
 """
 
-from chassis.statements import Statement
-from sqlalchemy import bindparam, delete, func, null, or_, select, update
+from chassis.database import ID, TIME, Connection
+from chassis.statements import Statement, any_of
+from contracts.context import Context
+from outbox.cascade import Cascade
+from sqlalchemy import ARRAY, bindparam, column, delete, func, null, or_, select, update
 
-from webhooks.tables import DELIVERIES, IS_READY, IS_WAITING, QUEUE
+from webhooks.tables import DELIVERIES, IS_READY, IS_WAITING, QUEUE, QueueRow
 
 _OF_WEBHOOK = (
     QUEUE.c.tenant_id == bindparam("tenant_id"),
     QUEUE.c.webhook_id == bindparam("webhook_id"),
 )
-_deleted = (
-    delete(QUEUE)
-    .where(*_OF_WEBHOOK)
-    .returning(QUEUE.c.delivery_id, QUEUE.c.created_at)
-    .cte("deleted")
-)
+_some = select(QUEUE.c.delivery_id).where(*_OF_WEBHOOK).limit(bindparam("at_most"))
+
+DELETED_WEBHOOK = "webhook"
+"""The kind of the cascade: a webhook that is deleted, whose pending deliveries still go."""
 
 COUNT = Statement(select(func.count()).select_from(QUEUE).where(*_OF_WEBHOOK))
 PARK = Statement(
@@ -30,12 +31,46 @@ RESUME = Statement(
     .where(*_OF_WEBHOOK, QUEUE.c.state == "parked")
     .values(state="waiting", wake_at=QUEUE.c.due_at)
 )
+UNQUEUE = Statement(
+    delete(QUEUE)
+    .where(*_OF_WEBHOOK, QUEUE.c.delivery_id == any_of(_some.with_for_update()))
+    .returning(QUEUE.c.delivery_id, QUEUE.c.created_at),
+    QueueRow,
+)
+_gone = (
+    func.unnest(bindparam("ids", type_=ARRAY(ID)), bindparam("times", type_=ARRAY(TIME)))
+    .table_valued(column("id", ID), column("created_at", TIME))
+    .render_derived(name="gone")
+)
+# The oldest and the newest say which weeks there are to look at.
 DELETE = Statement(
     delete(DELIVERIES).where(
         DELIVERIES.c.tenant_id == bindparam("tenant_id"),
         DELIVERIES.c.webhook_id == bindparam("webhook_id"),
-        DELIVERIES.c.id == _deleted.c.delivery_id,
-        DELIVERIES.c.created_at == _deleted.c.created_at,
+        DELIVERIES.c.created_at.between(bindparam("oldest"), bindparam("newest")),
+        DELIVERIES.c.id == _gone.c.id,
+        DELIVERIES.c.created_at == _gone.c.created_at,
     )
 )
-"""The rows of the queue, and the deliveries themselves."""
+
+
+async def delete_some(conn: Connection, tenant_id: str, webhook_id: str, at_most: int) -> bool:
+    """Deletes so many pending deliveries; returns whether there may be more."""
+    scope = {"tenant_id": tenant_id, "webhook_id": webhook_id}
+    rows = await UNQUEUE.fetch_all(conn, **scope, at_most=at_most)
+    if rows:
+        times = [row.created_at for row in rows]
+        await DELETE.execute(
+            conn,
+            **scope,
+            ids=[row.delivery_id for row in rows],
+            times=times,
+            oldest=min(times),
+            newest=max(times),
+        )
+    return len(rows) == at_most
+
+
+async def delete_more(conn: Connection, _: Context, cascade: Cascade, at_most: int) -> bool:
+    """A step after the deletion of a webhook: see `outbox.cascade`."""
+    return await delete_some(conn, cascade.tenant_id, cascade.resource_id, at_most)
