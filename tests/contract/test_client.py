@@ -59,7 +59,10 @@ async def test_answers_are_the_models_of_the_contracts(tenantry: AsyncClient) ->
 
 
 async def test_a_list_is_walked_to_its_end_whatever_the_page(tenantry: AsyncClient) -> None:
-    users = [CreateUser(email=f"user{n:03}@example.com", name=f"Ada\u2028{n}") for n in range(25)]
+    users = [
+        CreateUser(email=f"user{n:03}@example.com", metadata={"note": f"Ada\u2028{n}"})
+        for n in range(25)
+    ]
     results = [each async for each in tenantry.lines(operations.import_users(users))]
     assert [(each.line, each.status) for each in results] == [(n, 201) for n in range(1, 26)]
     query = UsersQuery(limit=10, sort="email", q="user0")
