@@ -22,12 +22,20 @@ from console.sign_in import Sessions
 from console.web import Edge
 
 STATIC = "/static"
+FORM_BYTES = 512 * 1024
+"""Of any body but that of an import: twice what the API takes, for what a form encodes."""
 MANAGEMENT = ClientLimits(connections=64, connections_per_address=64)
 
 
 def make_app(sessions: Sessions, edge: Edge, health: Health) -> FastAPI:
     """All pages, and health."""
-    app = FastAPI(title="Tenantry console", openapi_url=None, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="Tenantry console",
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        max_body_size=FORM_BYTES,
+    )
     app.state.sessions = sessions
     app.state.edge = edge
     app.router.routes.extend(health.routes())

@@ -22,6 +22,7 @@ from console.web import ForeignFormError, SignInRequiredError, Visit, delete_coo
 
 log = structlog.get_logger()
 
+HTTP_TOO_LARGE = 413
 _SOON = "Try again in {seconds:.0f} seconds."
 
 
@@ -85,6 +86,8 @@ async def _no_answer(request: Request, error: Exception) -> Response:
 
 async def _unrouted(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 422
+    if status == HTTP_TOO_LARGE:
+        return _page(request, status, "That is too large", "Send less at once.")
     return _page(request, status, "There is no such page", "The address leads nowhere.")
 
 

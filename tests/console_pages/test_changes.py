@@ -156,6 +156,15 @@ async def test_users_are_imported_and_bad_lines_come_back(
     assert ['"line":3' in lines[0], '"line":4' in lines[1]] == [True, True]
 
 
+async def test_a_file_is_larger_than_a_form(http: httpx.AsyncClient) -> None:
+    page = await http.get("/users/import")
+    form = {"form_token": value_of(page.text, "form_token")}
+    lines = b"".join(b'{"email": "large%d@import.example"}\n' % number for number in range(2000))
+    file = lines + b"\n" * 1_000_000
+    done = await http.post("/users/import", data=form, files={"file": ("users.ndjson", file)})
+    assert "2,000 created, 0 rejected" in done.text
+
+
 async def test_events_are_followed_live(page: Page, console: str, api: httpx.AsyncClient) -> None:
     await page.goto(f"{console}/audit")
     await page.click("#follow")

@@ -105,6 +105,14 @@ async def test_another_site_changes_nothing(
     assert found.json()["pagination"]["total"] == 0
 
 
+async def test_a_stranger_cannot_fill_the_console(console: str) -> None:
+    async with httpx.AsyncClient(base_url=console) as client:
+        long = await client.post("/sign-in", data={"key": "a" * 1_000_000})
+        many = await client.post("/sign-in", files={"key": b"a" * 1_000_000})
+        file = await client.post("/users/import", files={"file": b"a" * 1_000_000})
+    assert [long.status_code, many.status_code, file.status_code] == [413, 413, 303]
+
+
 async def test_a_get_changes_nothing(http: httpx.AsyncClient) -> None:
     assert (await http.get("/sign-out")).status_code == 405
 

@@ -17,6 +17,8 @@ from tenantry_client.user_files import Format, InvalidUserFileError, Line, read_
 from console.forms import Errors
 from console.web import TEMPLATES, SignedIn, Visit
 
+FILE_BYTES = 64 * 1024 * 1024
+"""A larger file is for the command, which can continue an import."""
 REJECTED_LINES = 10_000
 """So many are offered for download; the counts go on."""
 _MARK = "<!-- progress -->"
@@ -59,7 +61,7 @@ async def show(visit: SignedIn) -> Response:
     return visit.page("user_import.html", errors=Errors())
 
 
-@router.post("")
+@router.post("", max_body_size=FILE_BYTES)
 async def run(visit: SignedIn) -> Response:
     form = await visit.form()
     upload = form.get("file")
