@@ -47,14 +47,16 @@ def check_events(client: Client, tenant: str) -> None:
 
 
 def without_personal_data(events: list[Row]) -> list[Row]:
-    """It is erased from the events that are about a deleted user, or by one."""
+    """Changes are erased from the events about a deleted user, and where somebody was from those
+    by a deleted user: who did it to the user stays.
+    """
     deleted = {event["resource_id"] for event in events if event["action"] == "user.deleted"}
     erased = []
     for event in events:
         kept = {name: change for name, change in event["changes"].items() if name in KEPT}
-        personal = {"changes": kept, "ip_address": None, "user_agent": None}
-        about = {event["resource_id"], event["actor_id"]}
-        erased.append(event | personal if about & deleted else event)
+        about = {"changes": kept} if event["resource_id"] in deleted else {}
+        by = {"ip_address": None, "user_agent": None} if event["actor_id"] in deleted else {}
+        erased.append(event | about | by)
     return erased
 
 
