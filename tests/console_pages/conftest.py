@@ -18,6 +18,7 @@ FLAGS = (
 )  # fmt: skip
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)> {{ 7*7 }}"
 PARTS = ("users", "organizations", "projects", "webhooks")
+"""Kinds whose pages show parts."""
 
 
 @dataclass
