@@ -173,7 +173,8 @@ async def test_a_length_that_lies_is_refused(api: Api, fields: list[str], body: 
         b"GET / HTTP/1.1\r\n X: folded\r\n\r\n", b"GET / HTTP/1.1\r\nX\xff: a\r\n\r\n",
         b"GET / HTTP/1.1\nHost: x\n\n", b"GET / HTTP/1.1\r\nno colon\r\n\r\n",
         b"CONNECT x:443 HTTP/1.1\r\n\r\n", b"\r\n" * 100_000, b"\0" * 100_000,
-        b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", b"GET http://evil/nowhere HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET http://evil/nowhere HTTP/1.1\r\nHost: x\r\n\r\n",
     ],
 )  # fmt: skip
 async def test_what_is_no_request_is_refused(api: Api, sent: bytes) -> None:
