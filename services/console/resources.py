@@ -70,9 +70,7 @@ class Resource:
     key: str = "id"
     heading: str = "name"
     operator: bool = False
-    about: str = ""
     shows_secret: bool = False
-    versioned: bool = True
 
 
 API_KEYS = Resource(
@@ -136,7 +134,7 @@ MEMBERS = Resource(
     create=(api.add_member, AddMember),
     update=(api.update_member, UpdateMember),
     delete=api.remove_member, delete_label="Remove", preview=False,
-    key="user_id", versioned=False,
+    key="user_id",
 )  # fmt: skip
 INVITATIONS = Resource(
     "invitations", "Invitations", "invitation", "organizations",

@@ -149,12 +149,6 @@ class Visit:
             return self.session.kind == "operator"
         return self.session.may(scope)
 
-    @property
-    def path(self) -> str:
-        """With the query: where to come back to."""
-        url = self.request.url
-        return f"{url.path}?{url.query}" if url.query else url.path
-
     def _with_cookie(self, response: Response) -> Response:
         set_cookie(self.request, response, self.cookie)
         return response
