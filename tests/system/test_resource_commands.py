@@ -137,6 +137,11 @@ async def test_any_request_can_be_sent(api: Api) -> None:
     assert "limt" in refused.err
 
 
+async def test_a_trail_is_proved(api: Api) -> None:
+    proof = await done(api, "audit", "prove")
+    assert (proof["valid"], proof["next_after"]) == (True, None)
+
+
 async def test_a_problem_names_the_field_and_where_help_is(api: Api) -> None:
     ran = await run(api, "webhooks", "create", "--url=https://x.example", "--events=nonsense")
     assert (ran.code, ran.out) == (1, "")
