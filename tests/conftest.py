@@ -28,7 +28,9 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("dist", "no") != "loadgroup":
+        return
     for item in items:
         path = item.path.relative_to(HERE)
         group = path.parts[0] if path.parts[0] in ONE_PRODUCT else path.as_posix()
