@@ -22,6 +22,7 @@ from contracts.events import Event, EventData
 from contracts.invitations import AcceptInvitation, CreateInvitation, Invitation, InvitationsQuery
 from contracts.members import AddMember, Member, MembersQuery, UpdateMember
 from contracts.models import Body, DeleteQuery, DeletionPreview, ListQuery, Pagination
+from contracts.operator_calls import IssueOperatorToken, TenantDeletion
 from contracts.organizations import (
     CreateOrganization,
     Organization,
@@ -115,6 +116,7 @@ __all__ = [
     "ImportResult",
     "Invitation",
     "InvitationsQuery",
+    "IssueOperatorToken",
     "ListQuery",
     "Member",
     "MembersQuery",
@@ -137,6 +139,7 @@ __all__ = [
     "SessionVerdict",
     "SigningKey",
     "Tenant",
+    "TenantDeletion",
     "TenantsQuery",
     "UpdateMember",
     "UpdateOrganization",
