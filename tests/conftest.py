@@ -1,5 +1,6 @@
 """Servers that all tests of one run share: real PostgreSQL, NATS and Redis."""
 
+import os
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,7 +16,11 @@ settings.load_profile("busy")
 
 
 def pytest_configure() -> None:
-    """What tests start is to hear Ctrl-C: in the background a shell has its children ignore it."""
+    """What tests start is to hear Ctrl-C: in the background a shell has its children ignore it.
+
+    Tests say which events there are: a checkpoint each minute would be one more.
+    """
+    os.environ.setdefault("TENANTRY_AUDIT_CHECKPOINT_SECONDS", "86400")
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
