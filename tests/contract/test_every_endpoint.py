@@ -261,6 +261,8 @@ async def _tenants(walk: Walk, operator: Api) -> None:
     await walk("revoke_root_key", api=operator, **first)
     await walk("list_root_keys", query="status=active", api=operator, **tenant)
     await walk("get_tenant", api=operator, **tenant)
+    await walk("issue_operator_token", {"scope": "*"}, api=operator, **tenant)
+    await walk("get_tenant_deletion", status=404, api=operator, **tenant)
     await walk("update_tenant", {"status": "suspended"}, api=operator, **tenant)
     await walk("delete_tenant", query="dry_run=true", status=200, api=operator, **tenant)
     gone = await operator("DELETE", f"/v1/admin/tenants/{tenant['id']}")

@@ -26,6 +26,7 @@ from contracts.events import Event, EventData
 from contracts.invitations import AcceptInvitation, CreateInvitation, Invitation, InvitationsQuery
 from contracts.members import AddMember, Member, MembersQuery, UpdateMember
 from contracts.models import Body, DeleteQuery, DeletionPreview, ListQuery, Pagination
+from contracts.operator_calls import IssueOperatorToken, TenantDeletion
 from contracts.organizations import (
     CreateOrganization,
     Organization,
@@ -123,6 +124,7 @@ __all__ = [
     "InclusionQuery",
     "Invitation",
     "InvitationsQuery",
+    "IssueOperatorToken",
     "ListQuery",
     "Member",
     "MembersQuery",
@@ -145,6 +147,7 @@ __all__ = [
     "SessionVerdict",
     "SigningKey",
     "Tenant",
+    "TenantDeletion",
     "TenantsQuery",
     "UpdateMember",
     "UpdateOrganization",
