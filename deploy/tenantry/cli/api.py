@@ -34,7 +34,7 @@ def api(
     It asks for nothing: a DELETE deletes.
     """
     from tenantry.access import Target, find_access
-    from tenantry.cli.call_operation import member_of, read_body
+    from tenantry.cli.operation_input import member_of, read_body
     from tenantry.cli.standard_streams import escape_controls
     from tenantry.connection import Api
     from tenantry.errors import Misconfigured

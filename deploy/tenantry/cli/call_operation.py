@@ -6,17 +6,16 @@ Nothing is checked that the API checks: its problem says what is wrong, and the 
 import json
 import sys
 import time
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 from tenantry.access import Target, find_access
 from tenantry.cli import output
-from tenantry.cli.operations import Field, Operation, Parent
+from tenantry.cli.operation_input import body_of, query_of
+from tenantry.cli.operations import Operation, Parent
 from tenantry.cli.options import Format, confirm
-from tenantry.cli.times import parse_future, parse_past, parse_query_time
 from tenantry.connection import Api, path_of, read_json
-from tenantry.errors import CommandFailed, Misconfigured
+from tenantry.errors import CommandFailed
 
 MAX_PAGE = 200
 _POLL_SECONDS = 0.5
@@ -30,8 +29,8 @@ def call_operation(operation: Operation, given: Json) -> None:
     """`given` are the parameters of `resource_commands`, by their names."""
     target = Target(given["url"], given["data"], given["profile"])
     format_: Format = "json" if given["as_json"] else given["output"]
-    query = _query(operation, given)
-    body = _body(operation, given) if operation.has_body else None
+    query = query_of(operation, given)
+    body = body_of(operation, given) if operation.has_body else None
     try:
         with Api(find_access(target, operation.credential)) as api:
             ids = {
@@ -189,71 +188,3 @@ def _wait_until_gone(api: Api, path: str, seconds: int) -> None:
         "It goes on by itself; run the command again, or `tenantry doctor`.",
         code="still_erasing",
     )
-
-
-def _query(operation: Operation, given: Json) -> Json:
-    values = {each.name: _value(each, given[f"query_{each.name}"]) for each in operation.query}
-    return {
-        name: str(value).lower() if isinstance(value, bool) else value
-        for name, value in values.items()
-        if value is not None
-    }
-
-
-def _body(operation: Operation, given: Json) -> Json:
-    body = read_body(given["body_file"]) if given.get("body_file") else {}
-    for field in operation.body:
-        value = given[f"body_{field.name}"]
-        if value is None or (value == [] and field.kind in ("list", "object")):
-            continue
-        body[field.name] = _value(field, value, is_body=True)
-    for name in given.get("unset") or ():
-        name_ = name.replace("-", "_")
-        field_ = next((each for each in operation.body if each.name == name_), None)
-        if field_ is None or not (field_.nullable or field_.kind == "list"):
-            raise Misconfigured(
-                f"{name} cannot be cleared", f"`{operation.command} --help` shows what can."
-            )
-        body[name_] = [] if field_.kind == "list" else None
-    for each in operation.body:
-        if each.required and each.name not in body:
-            raise Misconfigured(
-                f"{each.option} is missing", f"`{operation.command} --help` shows what it takes."
-            )
-    return body | operation.fixed
-
-
-def _value(field: Field, value: Any, *, is_body: bool = False) -> Any:
-    if value is None:
-        return None
-    if field.kind == "time":
-        if not is_body:
-            return parse_query_time(value)
-        is_past = field.name in ("since", "until")
-        return (parse_past if is_past else parse_future)(value).isoformat()
-    if field.kind == "object":
-        return dict(member_of(field.option, each) for each in value)
-    return value
-
-
-def member_of(option: str, text: str) -> tuple[str, Any]:
-    """NAME=VALUE: a value that is JSON is taken as that, another as text."""
-    name, separator, value = text.partition("=")
-    if not separator or not name:
-        raise Misconfigured(f"{option} {text}: no value", f"Write {option} NAME=VALUE.")
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value
-
-
-def read_body(file: str) -> Json:
-    """The JSON object in a file. Raises Misconfigured."""
-    text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
-    try:
-        body = json.loads(text)
-    except ValueError as error:
-        raise Misconfigured(f"{file} is no JSON: {error}", "Write a JSON object.") from None
-    if not isinstance(body, dict):
-        raise Misconfigured(f"{file} is no JSON object", "Write a JSON object.")
-    return body
