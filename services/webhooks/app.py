@@ -75,7 +75,7 @@ async def start(service: Service) -> None:
     erasure = PersonErasure(service.pool, relay.wake)
     service.health.add("erasure", erasure.check, needed=False)
     service.every(STEP_SECONDS, "erase_people", erasure.run)
-    cascades = Cascades(service.pool, {pending.DELETED_WEBHOOK: pending.delete_more}, relay.wake)
+    cascades = Cascades(service.pool, pending.STEPS, after_commit)
     service.every(RUN_SECONDS, "cascades", cascades.run)
     service.on_stop(dispatcher.stop)
     await service.serve_calls(handlers(allow_private=allow_private), after_commit)

@@ -1,15 +1,24 @@
-"""However many deliveries wait for a webhook: deleting it answers in time, and they go in steps."""
+"""However many deliveries wait for a webhook: deleting, disabling and enabling it, and sending
+again, are answered in time, take effect at once, and end in steps.
+"""
 
 import asyncio
+from collections import Counter
 from typing import Any
 
 from contracts import webhooks as calls
 from contracts.ids import new_id
 from outbox.cascade import BATCH, Cascades
 from service.webhooks.client import WebhooksClient
+from service.webhooks.receivers import wait_for_requests
+from service.webhooks.runners import run_dispatchers
+from support.waiting import until
+from support.webhook_receiver import Receiver
 from webhooks.queue import pending
+from webhooks.queue.claim import claim
+from webhooks.rules.fairness import FIRST
 
-MANY = 20_000
+MANY = 50_000
 IN_TIME = 1.8
 """Seconds after which the edge gives up."""
 
@@ -44,6 +53,63 @@ async def test_a_webhook_with_very_many_pending_deliveries_is_deleted(
     assert deleted.status == 204
     assert (await client.call(calls.GET_WEBHOOK, tenant, None, webhook["id"])).status == 404
     assert await count(client, "queue", tenant) == MANY + 1 - BATCH
-    await Cascades(client.pool, {pending.DELETED_WEBHOOK: pending.delete_more}, lambda: None).run()
+    await Cascades(client.pool, pending.STEPS, lambda: None).run()
     left = [await count(client, table, tenant) for table in ("queue", "deliveries", "cascades")]
     assert left == [0, 0, 0]
+
+
+async def count_by_state(client: WebhooksClient, tenant: str) -> dict[str, int]:
+    rows = await client.pool.fetch(
+        "SELECT state, count(*) FROM queue WHERE tenant_id = $1 GROUP BY state", tenant
+    )
+    return {row["state"]: row["count"] for row in rows}
+
+
+async def test_a_webhook_with_very_many_pending_deliveries_is_disabled_and_enabled(
+    client: WebhooksClient, tenant: str, receiver: Receiver
+) -> None:
+    webhook = await client.create_webhook(tenant, receiver.url)
+    await client.publish(tenant)
+    await multiply(client, tenant)
+    async with asyncio.timeout(IN_TIME):
+        disabled = await client.update_webhook(tenant, webhook["id"], status="disabled")
+    assert disabled.status == 200
+    other = new_id("ten")
+    await client.create_webhook(other, receiver.url)
+    async with run_dispatchers(client.owner, 2) as dispatchers:
+
+        async def is_parked() -> bool:
+            return await count_by_state(client, tenant) == {"parked": MANY + 1}
+
+        await until(is_parked, 60)
+        (event,) = await client.publish(other)
+        for each in dispatchers:
+            each.wake()
+        await wait_for_requests(receiver, 1)
+    assert [each.headers["webhook-id"] for each in receiver.received] == [event], "nothing else"
+    async with asyncio.timeout(IN_TIME):
+        enabled = await client.update_webhook(tenant, webhook["id"], status="active")
+    assert enabled.status == 200
+    assert await count_by_state(client, tenant) == {"parked": MANY + 1 - BATCH, "waiting": BATCH}
+    cascades = Cascades(client.pool, pending.STEPS, lambda: None)
+    assert await cascades.step()
+    await client.update_webhook(tenant, webhook["id"], status="disabled")
+    await cascades.run()
+    assert (await count_by_state(client, tenant))["parked"] == MANY + 1 - 2 * BATCH
+    await client.update_webhook(tenant, webhook["id"], status="active")
+    await cascades.run()
+    assert await count_by_state(client, tenant) == {"waiting": MANY + 1}
+    assert await count(client, "cascades", tenant) == 0
+
+
+async def test_nothing_is_claimed_of_a_webhook_that_was_disabled_since_it_was_found(
+    client: WebhooksClient, tenant: str
+) -> None:
+    webhook = await client.create_webhook(tenant, "https://hooks.example.com/in")
+    await client.publish(tenant)
+    shares = Counter({(tenant, webhook["id"], FIRST): 1})
+    await client.update_webhook(tenant, webhook["id"], status="disabled")
+    async with client.pool.acquire() as conn:
+        assert await claim(conn, shares) == []
+        await client.update_webhook(tenant, webhook["id"], status="active")
+        assert len(await claim(conn, shares)) == 1
