@@ -3,12 +3,10 @@
 A row that is leased belongs to its dispatcher until the result is written or the lease expires.
 """
 
-from collections.abc import Mapping
-
 from chassis.database import ID, TIME, Connection
 from chassis.statements import Statement, any_of
 from contracts.context import Context
-from outbox.cascade import BATCH, Cascade, Step, request_cascade
+from outbox.cascade import BATCH, Cascade, request_cascade
 from sqlalchemy import ARRAY, bindparam, column, delete, func, select, update
 
 from webhooks.tables import DELIVERIES, IS_PARKED, QUEUE, WEBHOOKS, QueueRow
@@ -101,6 +99,3 @@ async def _resume_some(conn: Connection, tenant_id: str, webhook_id: str, at_mos
         conn, tenant_id=tenant_id, webhook_id=webhook_id, at_most=at_most
     )
     return resumed == at_most
-
-
-STEPS: Mapping[str, Step] = {DELETED_WEBHOOK: delete_more, ENABLED_WEBHOOK: resume_more}

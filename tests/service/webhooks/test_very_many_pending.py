@@ -4,6 +4,7 @@ again, are answered in time, take effect at once, and end in steps.
 
 import asyncio
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from contracts import webhooks as calls
@@ -14,7 +15,7 @@ from service.webhooks.receivers import wait_for_requests
 from service.webhooks.runners import run_dispatchers
 from support.waiting import until
 from support.webhook_receiver import Receiver
-from webhooks.queue import pending
+from webhooks.cascade_steps import STEPS
 from webhooks.queue.claim import claim
 from webhooks.rules.fairness import FIRST
 
@@ -53,7 +54,7 @@ async def test_a_webhook_with_very_many_pending_deliveries_is_deleted(
     assert deleted.status == 204
     assert (await client.call(calls.GET_WEBHOOK, tenant, None, webhook["id"])).status == 404
     assert await count(client, "queue", tenant) == MANY + 1 - BATCH
-    await Cascades(client.pool, pending.STEPS, lambda: None).run()
+    await Cascades(client.pool, STEPS, lambda: None).run()
     left = [await count(client, table, tenant) for table in ("queue", "deliveries", "cascades")]
     assert left == [0, 0, 0]
 
@@ -91,7 +92,7 @@ async def test_a_webhook_with_very_many_pending_deliveries_is_disabled_and_enabl
         enabled = await client.update_webhook(tenant, webhook["id"], status="active")
     assert enabled.status == 200
     assert await count_by_state(client, tenant) == {"parked": MANY + 1 - BATCH, "waiting": BATCH}
-    cascades = Cascades(client.pool, pending.STEPS, lambda: None)
+    cascades = Cascades(client.pool, STEPS, lambda: None)
     assert await cascades.step()
     await client.update_webhook(tenant, webhook["id"], status="disabled")
     await cascades.run()
@@ -113,3 +114,51 @@ async def test_nothing_is_claimed_of_a_webhook_that_was_disabled_since_it_was_fo
         assert await claim(conn, shares) == []
         await client.update_webhook(tenant, webhook["id"], status="active")
         assert len(await claim(conn, shares)) == 1
+
+
+async def insert_events(client: WebhooksClient, tenant: str, count: int) -> None:
+    """Makes very many of the one event that there is."""
+    row = dict(await client.pool.fetchrow("SELECT * FROM events WHERE tenant_id = $1", tenant))
+    async with client.pool.acquire() as conn:
+        await conn.copy_records_to_table(
+            "events",
+            columns=list(row),
+            records=[tuple((row | {"id": new_id("evt")}).values()) for _ in range(count)],
+        )
+
+
+async def test_very_many_events_are_sent_again(client: WebhooksClient, tenant: str) -> None:
+    webhook = await client.create_webhook(tenant, "https://hooks.example.com/in")
+    await client.publish(tenant)
+    await insert_events(client, tenant, MANY)
+    body = {"since": (datetime.now(UTC) - timedelta(days=1)).isoformat(), "events": ["user.*"]}
+    async with asyncio.timeout(IN_TIME):
+        nothing = await client.call(
+            calls.REPLAY, tenant, body | {"events": ["member.added"]}, webhook["id"]
+        )
+        assert nothing.body == {"queued": 0, "queued_exact": False}
+    async with asyncio.timeout(IN_TIME):
+        replayed = await client.call(calls.REPLAY, tenant, body, webhook["id"])
+    assert (replayed.status, replayed.body) == (202, {"queued": 20_000, "queued_exact": False})
+    assert await count(client, "queue", tenant) == BATCH
+    cascades = Cascades(client.pool, STEPS, lambda: None)
+    assert await cascades.step()
+    async with asyncio.timeout(30):
+        await cascades.run()
+    for table in ("queue", "deliveries"):
+        assert await count(client, table, tenant) == MANY + 1
+    assert await count(client, "cascades", tenant) == 0
+
+
+async def test_what_is_sent_again_in_steps_is_counted(client: WebhooksClient, tenant: str) -> None:
+    webhook = await client.create_webhook(tenant, "https://hooks.example.com/in", "member.*")
+    await client.publish(tenant)
+    await insert_events(client, tenant, 1_000)
+    await client.publish(tenant, "member.added", count=2)
+    body = {"since": (datetime.now(UTC) - timedelta(days=365)).isoformat()}
+    replayed = await client.call(calls.REPLAY, tenant, body, webhook["id"])
+    assert replayed.body == {"queued": 2, "queued_exact": True}
+    await client.call(calls.DELETE_WEBHOOK, tenant, None, webhook["id"])
+    await Cascades(client.pool, STEPS, lambda: None).run()
+    left = [await count(client, table, tenant) for table in ("queue", "cascades")]
+    assert left == [0, 0], "nothing is queued for a webhook that was deleted"
