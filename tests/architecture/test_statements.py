@@ -65,6 +65,7 @@ ACROSS_TENANTS = {
     # The operator's list of tenants.
     "projects.tenants.LIST",
     # Work lists of background tasks, and the old that they forget.
+    "audit.checkpoints.LIST_PENDING",
     "audit.tenant_erasure.TENANT_ERASURE",
     "identity.tenant_erasure.TENANT_ERASURE",
     "identity.retention.PURGE",
