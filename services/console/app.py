@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import httpx
+from chassis.client_addresses import TrustedProxies
 from chassis.client_limits import ClientLimits
 from chassis.encryption import Keyring
 from chassis.health import Health
@@ -15,6 +16,7 @@ from starlette.applications import Starlette
 from starlette.staticfiles import StaticFiles
 
 from console.errors import add_error_pages
+from console.observation import Observation
 from console.pages import ROUTERS
 from console.security_headers import SecurityHeaders
 from console.settings import TIMEOUT, ConsoleSettings
@@ -24,6 +26,7 @@ from console.web import Edge
 STATIC = "/static"
 FORM_BYTES = 512 * 1024
 """Of any body but that of an import: twice what the API takes, for what a form encodes."""
+PROXY_KEY = "Tenantry-Proxy-Key"
 MANAGEMENT = ClientLimits(connections=64, connections_per_address=64)
 
 
@@ -48,17 +51,19 @@ def make_app(sessions: Sessions, edge: Edge, health: Health) -> FastAPI:
 
 async def serve(settings: ConsoleSettings) -> int:
     """Runs the console until SIGTERM; answers the exit code."""
-    process = Process("console")
+    process = Process("console", settings.drain_seconds)
     keyring = Keyring(parse_encryption_keys(settings.console_keys.get_secret_value()))
     redis = None
     if settings.redis_url:
         url = settings.redis_url.get_secret_value()
         redis = Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1)
-    transport = httpx.AsyncHTTPTransport(local_address=settings.console_source_address)
-    edge = Edge(settings.console_edge_url, transport, TIMEOUT)
+    transport = httpx.AsyncHTTPTransport()
+    key = settings.proxy_key.get_secret_value() if settings.proxy_key else None
+    edge = Edge(settings.console_edge_url, transport, TIMEOUT, {PROXY_KEY: key} if key else {})
 
     async def check_edge() -> None:
-        async with httpx.AsyncClient(base_url=edge.url, trust_env=False) as http:
+        http = httpx.AsyncClient(base_url=edge.url, headers=edge.headers, trust_env=False)
+        async with http:
             (await http.get("/health/ready")).raise_for_status()
 
     async def check_redis() -> None:
@@ -69,10 +74,10 @@ async def serve(settings: ConsoleSettings) -> int:
     process.health.add("redis", check_redis, needed=False)
     app = make_app(Sessions(keyring, redis), edge, process.health)
     http = HttpServer(
-        SecurityHeaders(app, STATIC),
+        SecurityHeaders(Observation(app), STATIC),
         settings.http_host,
         settings.http_port,
-        proxies=settings.trusted_proxies,
+        proxies=TrustedProxies(settings.trusted_proxies),
     )
     management = HttpServer(
         Starlette(routes=process.health.management_routes()),

@@ -3,6 +3,7 @@
 Changes come by POST alone, with the token of the session in the form, from a page of the console.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -65,19 +66,29 @@ class ForeignFormError(Exception):
 
 @dataclass(frozen=True)
 class Edge:
-    """Where the API is, over connections that all share. Credentials are given with each call."""
+    """Where the API is, over connections that all share. `headers` go with every call; credentials
+    are given with each.
+    """
 
     url: str
     transport: httpx.AsyncBaseTransport
     timeout: float
+    headers: Mapping[str, str]
 
-    def client(self, credential: str, address: str, timeout: float | None = None) -> AsyncClient:
-        """The API as somebody at that address. Calls are not repeated: a person is waiting."""
+    def client(
+        self, credential: str, request: Request, timeout: float | None = None
+    ) -> AsyncClient:
+        """The API as whoever sends the request, and in its trace. Calls are not repeated: a person
+        is waiting.
+        """
+        headers = {"User-Agent": "tenantry-console", "X-Forwarded-For": client_of(request)}
+        if traceparent := getattr(request.state, "traceparent", None):
+            headers["traceparent"] = traceparent
         http = httpx.AsyncClient(
             transport=_Shared(self.transport),
             trust_env=False,
             timeout=timeout or self.timeout,
-            headers={"User-Agent": "tenantry-console", "X-Forwarded-For": address},
+            headers={**headers, **self.headers},
         )
         return AsyncClient(self.url, credential, retry_policy=RetryPolicy(tries=1), http=http)
 
@@ -120,7 +131,7 @@ class Visit:
     def patient_api(self) -> AsyncClient:
         """For what lasts: an import, a file, what is followed live."""
         edge: Edge = self.request.app.state.edge
-        return edge.client(self.session.credential, client_of(self.request), PATIENT_SECONDS)
+        return edge.client(self.session.credential, self.request, PATIENT_SECONDS)
 
     @property
     def menu(self) -> list[tuple[str, str]]:
@@ -168,7 +179,7 @@ async def signed_in(request: Request) -> Visit:
         raise SignInRequiredError
     session, cookie = found
     edge: Edge = request.app.state.edge
-    visit = Visit(request, session, cookie, edge.client(session.credential, client_of(request)))
+    visit = Visit(request, session, cookie, edge.client(session.credential, request))
     request.state.visit = visit
     return visit
 

@@ -12,7 +12,6 @@ from console.web import (
     ForeignFormError,
     SignedIn,
     came_from_here,
-    client_of,
     delete_cookie,
     local_path,
     render,
@@ -59,7 +58,7 @@ async def _begin(request: Request, key: str, target: str) -> Response:
     if not key:
         return _form(request, target, WRONG, 401)
     try:
-        client = edge.client(key, client_of(request))
+        client = edge.client(key, request)
         credential_id, tenant, scopes = await _look_up(client)
     except (UnauthenticatedError, ForbiddenError, NotSentError):
         return _form(request, target, WRONG, 401)
