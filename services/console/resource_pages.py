@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
-from chassis.merge_patch import merge
+from contracts.json_objects import merge
 from contracts.models import DeleteQuery
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
