@@ -7,6 +7,7 @@ from chassis.client_addresses import TrustedProxies
 from chassis.client_limits import ClientLimits
 from chassis.encryption import Keyring
 from chassis.health import Health
+from chassis.http_protocol import PROXY_KEY
 from chassis.http_server import HttpServer
 from chassis.process import Process, run_main
 from chassis.settings import load, parse_encryption_keys
@@ -23,10 +24,9 @@ from console.settings import TIMEOUT, ConsoleSettings
 from console.sign_in import Sessions
 from console.web import Edge
 
-STATIC = "/static"
+HEALTH, STATIC = "/health", "/static"
 FORM_BYTES = 512 * 1024
 """Of any body but that of an import: twice what the API takes, for what a form encodes."""
-PROXY_KEY = "Tenantry-Proxy-Key"
 MANAGEMENT = ClientLimits(connections=64, connections_per_address=64)
 
 
@@ -58,13 +58,13 @@ async def serve(settings: ConsoleSettings) -> int:
         url = settings.redis_url.get_secret_value()
         redis = Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1)
     transport = httpx.AsyncHTTPTransport()
-    key = settings.proxy_key.get_secret_value() if settings.proxy_key else None
-    edge = Edge(settings.console_edge_url, transport, TIMEOUT, {PROXY_KEY: key} if key else {})
+    headers = {}
+    if settings.proxy_key:
+        headers[PROXY_KEY.decode()] = settings.proxy_key.get_secret_value()
+    edge = Edge(settings.console_edge_url, transport, TIMEOUT, headers)
 
     async def check_edge() -> None:
-        http = httpx.AsyncClient(base_url=edge.url, headers=edge.headers, trust_env=False)
-        async with http:
-            (await http.get("/health/ready")).raise_for_status()
+        (await edge.http().get("/health/ready")).raise_for_status()
 
     async def check_redis() -> None:
         if redis is not None:
@@ -74,7 +74,7 @@ async def serve(settings: ConsoleSettings) -> int:
     process.health.add("redis", check_redis, needed=False)
     app = make_app(Sessions(keyring, redis), edge, process.health)
     http = HttpServer(
-        SecurityHeaders(Observation(app), STATIC),
+        SecurityHeaders(Observation(app, (HEALTH, STATIC)), STATIC),
         settings.http_host,
         settings.http_port,
         proxies=TrustedProxies(settings.trusted_proxies),

@@ -13,12 +13,19 @@ UNROUTED = "unrouted"
 
 
 class Observation:
-    """An ASGI app in front of the pages. Their calls of the API are in the trace of the page."""
+    """An ASGI app in front of the pages. Their calls of the API are in the trace of the page.
 
-    def __init__(self, app: Any) -> None:
+    `unobserved`: how paths begin that are no pages, such as those of probes.
+    """
+
+    def __init__(self, app: Any, unobserved: tuple[str, ...]) -> None:
         self._app = app
+        self._unobserved = unobserved
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"].startswith(self._unobserved):
+            await self._app(scope, receive, send)
+            return
         started, status = time.perf_counter(), 500
 
         async def send_noting_status(message: Any) -> None:

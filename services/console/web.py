@@ -75,6 +75,18 @@ class Edge:
     timeout: float
     headers: Mapping[str, str]
 
+    def http(
+        self, timeout: float | None = None, headers: Mapping[str, str] | None = None
+    ) -> httpx.AsyncClient:
+        """A client over the shared connections, which need not be closed."""
+        return httpx.AsyncClient(
+            base_url=self.url,
+            transport=_Shared(self.transport),
+            trust_env=False,
+            timeout=timeout or self.timeout,
+            headers={**(headers or {}), **self.headers},
+        )
+
     def client(
         self, credential: str, request: Request, timeout: float | None = None
     ) -> AsyncClient:
@@ -84,12 +96,7 @@ class Edge:
         headers = {"User-Agent": "tenantry-console", "X-Forwarded-For": client_of(request)}
         if traceparent := getattr(request.state, "traceparent", None):
             headers["traceparent"] = traceparent
-        http = httpx.AsyncClient(
-            transport=_Shared(self.transport),
-            trust_env=False,
-            timeout=timeout or self.timeout,
-            headers={**headers, **self.headers},
-        )
+        http = self.http(timeout, headers)
         return AsyncClient(self.url, credential, retry_policy=RetryPolicy(tries=1), http=http)
 
 
