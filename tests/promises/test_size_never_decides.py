@@ -13,6 +13,9 @@ from support.api import Answer, Api, new_tenant
 from support.stack import Stack, running_stack
 from support.waiting import until
 
+pytestmark = pytest.mark.alone
+
+
 DEADLINE = 2.0
 QUIET = 1.0
 """Seconds for another tenant's request meanwhile: it waits for none of it."""

@@ -21,6 +21,9 @@ from support.long_trail import extend_trail
 from support.owner import Owner, heard, owner_of
 from tenantry.servers import Servers, backing_servers
 
+pytestmark = pytest.mark.alone
+
+
 MILLION = 1_000_000
 EDGE_SECONDS = 1.8
 """How long an edge waits."""
