@@ -16,11 +16,12 @@ from redis.asyncio import Redis
 from starlette.applications import Starlette
 from starlette.staticfiles import StaticFiles
 
-from console.errors import add_error_pages
+from console.deadline import Deadline
+from console.errors import add_error_pages, late_page
 from console.observation import Observation
 from console.pages import ROUTERS
 from console.security_headers import SecurityHeaders
-from console.settings import TIMEOUT, ConsoleSettings
+from console.settings import CALL_SECONDS, PAGE_SECONDS, ConsoleSettings
 from console.sign_in import Sessions
 from console.web import Edge
 
@@ -61,7 +62,7 @@ async def serve(settings: ConsoleSettings) -> int:
     headers = {}
     if settings.proxy_key:
         headers[PROXY_KEY.decode()] = settings.proxy_key.get_secret_value()
-    edge = Edge(settings.console_edge_url, transport, TIMEOUT, headers)
+    edge = Edge(settings.console_edge_url, transport, CALL_SECONDS, headers)
 
     async def check_edge() -> None:
         (await edge.http().get("/health/ready")).raise_for_status()
@@ -74,7 +75,9 @@ async def serve(settings: ConsoleSettings) -> int:
     process.health.add("redis", check_redis, needed=False)
     app = make_app(Sessions(keyring, redis), edge, process.health)
     http = HttpServer(
-        SecurityHeaders(Observation(app, (HEALTH, STATIC)), STATIC),
+        SecurityHeaders(
+            Observation(Deadline(app, PAGE_SECONDS, late_page), (HEALTH, STATIC)), STATIC
+        ),
         settings.http_host,
         settings.http_port,
         proxies=TrustedProxies(settings.trusted_proxies),

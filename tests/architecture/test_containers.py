@@ -20,6 +20,7 @@ OURS = {name: each for name, each in SERVICES.items() if each["image"].startswit
 ENV = ROOT / "deploy" / "make_env.py"
 PROCESSES = (*SERVICE_NAMES, "edge", "console")
 SET_BY_USERS = {
+    "TENANTRY_AUDIT_ORIGIN",
     "TENANTRY_PORT",
     "TENANTRY_CONSOLE_PORT",
     "TENANTRY_CONSOLE_URL",

@@ -5,7 +5,6 @@ from typing import Any
 
 import httpx
 
-from tenantry.api_client import http_settings
 from tenantry.checks.result import (
     NO_ANSWER,
     TIMEOUT_SECONDS,
@@ -16,6 +15,7 @@ from tenantry.checks.result import (
     skipped,
     warning,
 )
+from tenantry.connection import http_settings
 from tenantry.installation import Installation
 
 
