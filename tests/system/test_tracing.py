@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
-from aiohttp import ClientSession, web
+from aiohttp import ClientSession, CookieJar, web
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from support.api import new_tenant
@@ -114,7 +114,8 @@ async def test_a_page_of_the_console_is_one_trace_with_its_calls(
 ) -> None:
     here, stack = traced
     page, call = "tenantry-console GET /tenants", "tenantry-edge GET /v1/admin/tenants"
-    async with ClientSession(stack.ready["console"]["url"]) as http:
+    url, jar = stack.ready["console"]["url"], CookieJar(unsafe=True)  # it has an IP address
+    async with ClientSession(url, cookie_jar=jar) as http:
         key = {"key": stack.ready["operator_key"]}
         assert (await http.post("/sign-in", data=key)).status == 200
         assert (await http.get("/tenants", headers={"traceparent": CALLER})).status == 200
