@@ -19,6 +19,7 @@ OURS = {name: each for name, each in SERVICES.items() if each["image"].startswit
 ENV = ROOT / "deploy" / "make_env.py"
 SET_BY_USERS = {
     "TENANTRY_AUDIT_ORIGIN",
+    "TENANTRY_AUDIT_WITNESSES",
     "TENANTRY_PORT",
     "TENANTRY_QUOTAS",
     "TENANTRY_RATE_LIMIT",
