@@ -70,7 +70,6 @@ ACROSS_TENANTS = {
     "identity.tenant_erasure.TENANT_ERASURE",
     "identity.retention.PURGE",
     "webhooks.tenant_erasure.TENANT_ERASURE",
-    "projects.keys.descendants.TAKE_REVOCATION",
     "projects.keys.key_usage.PURGE_REFUSALS",
     "projects.signing.key_retirement.RETIRE_DUE",
     "webhooks.retention.DELETE_EXPIRED",
