@@ -27,6 +27,7 @@ from tenantry_client.api.organizations import (
     update_member,
     update_organization,
 )
+from tenantry_client.api.overview import get_overview, search
 from tenantry_client.api.projects import (
     create_api_key,
     create_project,
@@ -77,6 +78,7 @@ from tenantry_client.api.webhooks import (
     get_webhook,
     list_deliveries,
     list_event_types,
+    list_outcomes,
     list_webhooks,
     replay,
     retry_delivery,
@@ -109,6 +111,7 @@ __all__ = [
     "get_feed",
     "get_jwks",
     "get_organization",
+    "get_overview",
     "get_project",
     "get_proof",
     "get_settings_schema",
@@ -125,6 +128,7 @@ __all__ = [
     "list_invitations",
     "list_members",
     "list_organizations",
+    "list_outcomes",
     "list_projects",
     "list_root_keys",
     "list_signing_keys",
@@ -145,6 +149,7 @@ __all__ = [
     "rotate_api_key",
     "rotate_secret",
     "rotate_signing_key",
+    "search",
     "send_test",
     "update_member",
     "update_organization",
