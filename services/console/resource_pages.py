@@ -18,6 +18,7 @@ from tenantry_client.errors import ConflictError, VersionMismatchError
 from console.calls import REFUSALS, errors_of, filter_names, query_of, rows_of, send, validated
 from console.changes import changed_fields, merge_patch
 from console.forms import Errors, Form
+from console.outcomes import get_success
 from console.place import Place
 from console.resources import Action, Resource
 from console.web import IDEMPOTENCY_KEY, SignedIn, Visit
@@ -101,8 +102,9 @@ class ResourcePages:
         place = self.place(visit.request)
         assert self.resource.get is not None
         shown = [part for part in self.resource.parts if visit.session.may(f"{part.scope}:read")]
-        item, *pages = await asyncio.gather(
+        item, success, *pages = await asyncio.gather(
             visit.api(self.resource.get(*place.own_ids)),
+            get_success(visit, self.resource, place.own_ids),
             *(visit.api(part.list(*place.own_ids, part.query(limit=PART_ROWS))) for part in shown),
         )
         above = (*place.parents, (self.resource, place.own_ids[-1]))
@@ -110,7 +112,7 @@ class ResourcePages:
             (Place(part, above), rows_of(page), page.pagination)
             for part, page in zip(shown, pages, strict=True)
         ]
-        return visit.page("detail.html", place=place, item=item, parts=parts)
+        return visit.page("detail.html", place=place, item=item, success=success, parts=parts)
 
     async def show_create(self, visit: SignedIn) -> Response:
         assert self._create_form is not None
