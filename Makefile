@@ -32,8 +32,9 @@ demo: $(RUN) ## Run a demo scenario on the running product over HTTP
 	@exec $(BIN)/tenantry demo $(ARGS)
 
 .PHONY: test
-test: install ## Run all tests, on real servers that they start
-	@$(BIN)/python -m pytest $(ARGS)
+test: install ## Run all tests, on real servers that they start: ARGS=tests/unit for some, JOBS=2 beside each other
+	@$(BIN)/python -m pytest $(or $(ARGS),-n $(or $(JOBS),2) --dist loadgroup -m "not alone")
+	@$(if $(ARGS),,$(BIN)/python -m pytest -m alone)
 
 .PHONY: soak
 soak: install ## Inject faults under load for half an hour, and count losses: SECONDS=1800 SEED=...
@@ -73,6 +74,10 @@ format: install ## Format the code
 .PHONY: topology
 topology: install ## Write the configuration that follows from libs/contracts/topology.py
 	@$(BIN)/python deploy/render_topology.py
+
+.PHONY: commands
+commands: install ## Write what the command knows of the API, from its routes
+	@$(BIN)/python deploy/render_operations.py
 
 .PHONY: schemas
 schemas: install ## Accept additions to the schemas of events and lifecycle messages: docs/schemas

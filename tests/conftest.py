@@ -1,11 +1,16 @@
-"""Servers that all tests of one run share: real PostgreSQL, NATS and Redis."""
+"""Servers that all tests of one process share (real PostgreSQL, NATS and Redis), and what several
+processes of one run (`pytest -n 2 --dist loadgroup`) share out.
+"""
 
+import os
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from support.figures import FIGURES
 from support.servers import servers_on
 from tenantry.servers import Servers
 
@@ -14,9 +19,42 @@ settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCh
 settings.load_profile("busy")
 
 
+HERE = Path(__file__).parent
+ONE_PRODUCT = ("console_pages", "contract", "sdk", "security")
+"""Folders whose tests share one running product, so one process runs them all."""
+
+
 def pytest_configure() -> None:
-    """What tests start is to hear Ctrl-C: in the background a shell has its children ignore it."""
+    """What tests start is to hear Ctrl-C: in the background a shell has its children ignore it.
+
+    Tests say which events there are: a checkpoint each minute would be one more.
+    """
+    os.environ.setdefault("TENANTRY_AUDIT_CHECKPOINT_SECONDS", "86400")
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("dist", "no") != "loadgroup":
+        return
+    for item in items:
+        path = item.path.relative_to(HERE)
+        group = path.parts[0] if path.parts[0] in ONE_PRODUCT else path.as_posix()
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if output := getattr(session.config, "workeroutput", None):
+        output["figures"] = dict(FIGURES)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    FIGURES.update(getattr(node, "workeroutput", {}).get("figures", {}))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for name, count in sorted(FIGURES.items()):
+        terminalreporter.write_line(f"{name}: {count}")
 
 
 @pytest.fixture(scope="session")

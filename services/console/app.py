@@ -14,10 +14,11 @@ from redis.asyncio import Redis
 from starlette.applications import Starlette
 from starlette.staticfiles import StaticFiles
 
-from console.errors import add_error_pages
+from console.deadline import Deadline
+from console.errors import add_error_pages, late_page
 from console.pages import ROUTERS
 from console.security_headers import SecurityHeaders
-from console.settings import TIMEOUT, ConsoleSettings
+from console.settings import CALL_SECONDS, PAGE_SECONDS, ConsoleSettings
 from console.sign_in import Sessions
 from console.web import Edge
 
@@ -55,7 +56,7 @@ async def serve(settings: ConsoleSettings) -> int:
         url = settings.redis_url.get_secret_value()
         redis = Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1)
     transport = httpx.AsyncHTTPTransport(local_address=settings.console_source_address)
-    edge = Edge(settings.console_edge_url, transport, TIMEOUT)
+    edge = Edge(settings.console_edge_url, transport, CALL_SECONDS)
 
     async def check_edge() -> None:
         async with httpx.AsyncClient(base_url=edge.url, trust_env=False) as http:
@@ -69,7 +70,7 @@ async def serve(settings: ConsoleSettings) -> int:
     process.health.add("redis", check_redis, needed=False)
     app = make_app(Sessions(keyring, redis), edge, process.health)
     http = HttpServer(
-        SecurityHeaders(app, STATIC),
+        SecurityHeaders(Deadline(app, PAGE_SECONDS, late_page), STATIC),
         settings.http_host,
         settings.http_port,
         proxies=settings.trusted_proxies,

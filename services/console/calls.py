@@ -1,4 +1,4 @@
-"""Calls of the API that a form or an address makes: what they send, and what is wrong with it."""
+"""Calls of the API that a form or an address makes: what they send, and what came of them."""
 
 import asyncio
 from collections.abc import Mapping
@@ -7,17 +7,16 @@ from typing import Any, TypeVar
 from contracts.models import Body, ListQuery
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import FormData
-from tenantry_client.errors import ConflictError, ForbiddenError, InvalidError, MalformedError
+from tenantry_client.errors import ConflictError
 from tenantry_client.requests import Request
 
 from console.forms import Errors, UnreadableFormError
+from console.place import Place
 from console.web import IDEMPOTENCY_KEY, Visit
 
 Q = TypeVar("Q", bound=ListQuery)
 
-REFUSALS = (UnreadableFormError, ConflictError, InvalidError, MalformedError, ForbiddenError)
-"""What a form shows beside what was typed."""
-IN_FLIGHT_TRIES = 10
+IN_FLIGHT_TRIES = 5
 IN_FLIGHT_SECONDS = 0.2
 """How often, and after what pause, the answer to the first click is asked for by the second."""
 
@@ -33,8 +32,12 @@ def filter_names(model: type[ListQuery]) -> tuple[str, ...]:
 
 
 def query_of(model: type[Q], given: Mapping[str, str]) -> tuple[Q, Errors]:
-    """The query of a list; without the filters that are wrong, and what is wrong with them."""
+    """The query of a list; without the filters that are wrong, and what is wrong with them.
+
+    `limit` is not for an address to say: a page has a bounded size.
+    """
     known = {name: value for name, value in given.items() if name in model.model_fields}
+    known.pop("limit", None)
     try:
         return model.model_validate(known), Errors()
     except ValidationError as error:
@@ -55,14 +58,6 @@ def validated(model: type[Body], body: dict[str, Any]) -> Body:
         raise UnreadableFormError(faults) from None
 
 
-def errors_of(error: Exception) -> Errors:
-    if isinstance(error, UnreadableFormError):
-        return error.errors
-    if isinstance(error, InvalidError):
-        return Errors({each["field"]: each["message"] for each in error.errors}, error.detail)
-    return Errors(whole=getattr(error, "detail", str(error)))
-
-
 async def send(visit: Visit, request: Request[Any], form: FormData) -> Any:
     """With the key of the form: sent twice, it is done once, and both get the same answer."""
     key = form.get(IDEMPOTENCY_KEY)
@@ -76,3 +71,18 @@ async def send(visit: Visit, request: Request[Any], form: FormData) -> Any:
                 raise
         await asyncio.sleep(IN_FLIGHT_SECONDS)
     return await visit.api(request)
+
+
+async def find(visit: Visit, place: Place) -> Any:
+    """The resource of a place; of the list where there is no request for one. None: not found.
+
+    Raises TenantryError.
+    """
+    resource = place.resource
+    if resource.get:
+        return await visit.api(resource.get(*place.own_ids))
+    pages = resource.list(*place.ids, resource.query(limit=200))
+    async for item in visit.api.each(pages):
+        if getattr(item, resource.key) == place.id:
+            return item
+    return None

@@ -18,12 +18,14 @@ from tenantry_client.errors import (
     UnavailableError,
 )
 
+from console.kept_forms import keep_form
+from console.refusals import said
 from console.web import ForeignFormError, SignInRequiredError, Visit, delete_cookie, render
 
 log = structlog.get_logger()
 
 HTTP_TOO_LARGE = 413
-_SOON = "Try again in {seconds:.0f} seconds."
+ENDED = "Your session has ended. Nothing was changed; what you typed is kept until you sign in."
 
 
 def add_error_pages(app: FastAPI) -> None:
@@ -39,20 +41,32 @@ def add_error_pages(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unforeseen)
 
 
-async def _to_sign_in(request: Request, _: Exception) -> Response:
-    """And back to where the person was, if that was a page."""
-    query = ""
-    if request.method == "GET" and request.url.path != "/":
-        target = (
-            f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path
+async def _to_sign_in(request: Request, error: Exception) -> Response:
+    """And back to where the person was, with what was typed there."""
+    visit: Visit | None = getattr(request.state, "visit", None)
+    if visit and visit.session.open and isinstance(error, UnauthenticatedError):
+        await visit.open(None)  # the tenant is gone, not the operator
+        return visit.go("/tenants")
+    if kept := await keep_form(request):
+        response = render(
+            request, "sign_in.html", 401, error=ENDED, next=kept.path, kept=kept.model_dump_json()
         )
-        query = "?" + urlencode({"next": target})
-    response = RedirectResponse(f"/sign-in{query}", 303)
-    delete_cookie(request, response)
-    return response
+        delete_cookie(request, response)
+        return response
+    path = request.url.path
+    query = ""
+    if path not in ("/", "/sign-out", "/leave"):
+        has_query = request.method == "GET" and request.url.query
+        query = "?" + urlencode({"next": f"{path}?{request.url.query}" if has_query else path})
+    redirect = RedirectResponse(f"/sign-in{query}", 303)
+    delete_cookie(request, redirect)
+    return redirect
 
 
 async def _foreign_form(request: Request, _: Exception) -> Response:
+    visit: Visit | None = getattr(request.state, "visit", None)
+    if visit and (kept := await keep_form(request)):
+        return visit.page("resend.html", 403, kept=kept)
     return _page(request, 403, "Nothing was changed",
                  "The form is older than your session, or another site has sent it. "
                  "Open the page again and repeat it.")  # fmt: skip
@@ -66,15 +80,16 @@ async def _no_sessions(request: Request, error: Exception) -> Response:
 
 async def _problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, ProblemError)
-    title, detail = "It was refused", error.detail
+    title, headers = "It was refused", {}
     if isinstance(error, NotFoundError):
         title = "There is no such thing"
     elif isinstance(error, ForbiddenError):
         title = "Your key may not do this"
     elif isinstance(error, (RateLimitedError, UnavailableError)):
-        title = "Not now"
-        detail = f"{detail} {_SOON.format(seconds=error.retry_after or 1)}"
-    return _page(request, error.status, title, detail, error.request_id)
+        title, headers = "Not now", {"Retry-After": f"{error.retry_after or 1:.0f}"}
+    response = _page(request, error.status, title, said(error), error.request_id)
+    response.headers.update(headers)
+    return response
 
 
 async def _no_answer(request: Request, error: Exception) -> Response:
@@ -82,6 +97,15 @@ async def _no_answer(request: Request, error: Exception) -> Response:
     return _page(request, 503, "The API does not answer",
                  "Nothing is known of what you asked for. `tenantry doctor` says what is wrong; "
                  "try again in a moment.")  # fmt: skip
+
+
+async def late_page(request: Request) -> Response:
+    """In the place of a page that was not made in time."""
+    log.warning("page_late", path=request.url.path)
+    detail = "Try again in a moment."
+    if request.method == "POST":
+        detail = "It may have been done: look at what there is now, before you try again."
+    return _page(request, 503, "That took too long", detail)
 
 
 async def _unrouted(request: Request, error: Exception) -> Response:

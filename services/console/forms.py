@@ -6,6 +6,7 @@ The schema is that of the API's own model, so that a form has each field that th
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel
@@ -36,10 +37,18 @@ class Field:
 
 @dataclass(frozen=True)
 class Errors:
-    """What is wrong with a form: by the name of the field, and of it as a whole."""
+    """What is wrong with a form: by the name of the field, and of it as a whole. `until` is when
+    that passes by itself.
+    """
 
     fields: Mapping[str, str] = field(default_factory=dict)
     whole: str | None = None
+    until: datetime | None = None
+
+    @property
+    def first(self) -> str | None:
+        """The name of a field that is wrong, which gets the focus."""
+        return next(iter(self.fields), None)
 
     def of(self, name: str) -> str | None:
         """The error of a field, or of a part of it such as `settings.mfa` or `events.0`."""

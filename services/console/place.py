@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from starlette.requests import Request
+
 from console.resources import Resource
 
 
@@ -45,3 +47,20 @@ class Place:
     def own_ids(self) -> tuple[str, ...]:
         assert self.id is not None
         return (*self.ids, self.id)
+
+    @property
+    def back(self) -> str:
+        """Where cancelling leads to: the page of the one, else the list."""
+        return self.path if self.id and self.resource.get else self.list_path
+
+
+def place_of_request(request: Request, resource: Resource, parents: tuple[Resource, ...]) -> Place:
+    """Where a request is: its path's parameters are `id0`, `id1` and so on, and `id`."""
+    ids = [request.path_params[f"id{number}"] for number in range(len(parents))]
+    return Place(resource, tuple(zip(parents, ids, strict=True)), request.path_params.get("id"))
+
+
+def route_of(resource: Resource, parents: tuple[Resource, ...]) -> str:
+    """The path of the list, with these parameters."""
+    above = "".join(f"/{kind.path}/{{id{n}}}" for n, kind in enumerate(parents))
+    return f"{above}/{resource.path}"

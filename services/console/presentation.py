@@ -20,7 +20,7 @@ _LABELS = {
     "ip": "IP",
     "ttl": "TTL",
 }
-_GOOD = frozenset({"active", "succeeded", "accepted", "ok", "valid"})
+_GOOD = frozenset({"active", "succeeded", "accepted", "ok", "valid", "erased"})
 _BAD = frozenset({"failed", "down", "disabled", "revoked", "suspended", "deleting", "broken"})
 SECRETS = frozenset({"secret", "token"})
 BADGES = frozenset({"status", "environment", "role", "type", "circuit"})
@@ -125,7 +125,16 @@ def lower_first(text: str) -> str:
     return text if text[:2].isupper() else text[:1].lower() + text[1:]
 
 
+_LIFE = ("next", "active", "retiring", "retired", "revoked")
+
+
+def by_life(keys: list[Any]) -> list[Any]:
+    """Signing keys in the order of their lives, the future first."""
+    return sorted(keys, key=lambda key: _LIFE.index(key.status))
+
+
 FILTERS = {
+    "by_life": by_life,
     "summary": summary_of,
     "facts": facts_of,
     "lists": lists_of,

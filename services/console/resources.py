@@ -5,7 +5,7 @@ A page for each comes from this (`resource_pages`); what is special has a module
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from contracts.api_keys import ApiKeysQuery, CreateApiKey, RotateApiKey
 from contracts.invitations import CreateInvitation, InvitationsQuery
@@ -73,6 +73,7 @@ class Resource:
     heading: str = "name"
     operator: bool = False
     shows_secret: bool = False
+    shown_as: Literal["table", "timeline"] = "table"
 
 
 API_KEYS = Resource(
@@ -93,6 +94,7 @@ SIGNING_KEYS = Resource(
     "signing-keys", "Signing keys", "signing key", "signing_keys",
     api.list_signing_keys, ListQuery,
     ("id", "algorithm", "status", "created_at", "activated_at", "retires_at"),
+    shown_as="timeline",
     actions=(
         Action("revoke", "Revoke", api.revoke_signing_key, when=("next", "active", "retiring"),
                warning="Every token that it has signed is invalid from now on."),

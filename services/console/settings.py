@@ -4,8 +4,10 @@ from chassis.client_addresses import TrustedProxies
 from chassis.settings import HttpSettings, parse_encryption_keys
 from pydantic import SecretStr, field_validator
 
-TIMEOUT = 3.0
-"""Seconds within which a page is answered, whatever hangs behind it."""
+PAGE_SECONDS = 2.8
+"""Within which a page is answered, whatever hangs behind it."""
+CALL_SECONDS = 2.2
+"""Within which a call of the API has to be answered. The edge answers within 2."""
 
 
 class ConsoleSettings(HttpSettings):

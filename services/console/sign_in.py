@@ -25,9 +25,22 @@ _SESSION = SecretId("console_session", "", "")
 _IN_REDIS, _IN_COOKIE = "r.", "c."
 
 
+class OpenTenant(BaseModel):
+    """A tenant that the operator looks into, by a `token` that lasts until `expires_at`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    name: str
+    token: str
+    scopes: tuple[str, ...]
+    expires_at: float
+
+
 class Session(BaseModel):
     """A person who is signed in. `scopes` are those of the key when the session began; the API
-    decides by those of now. `tenant` is the name of the tenant, None for the operator.
+    decides by those of now. `tenant` is the name of the tenant, None for the operator, who may
+    have a tenant `open` meanwhile.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -41,16 +54,33 @@ class Session(BaseModel):
     scopes: tuple[str, ...]
     started_at: float
     seen_at: float
+    open: OpenTenant | None = None
+
+    @property
+    def bearer(self) -> str:
+        """What the API gets: the credential, or the token for the tenant that is open."""
+        return self.open.token if self.open else self.credential
+
+    @property
+    def is_operator(self) -> bool:
+        """Whether the pages are those of the operator."""
+        return self.kind == "operator" and self.open is None
 
     @property
     def form_token(self) -> str:
-        """What every form of the session carries, and no other site knows."""
-        digest = hmac.digest(self.id.encode(), b"console form", hashlib.sha256)
+        """What every form of the session carries, and no other site knows. A form made in the view
+        of one tenant is none in that of another, which a second tab may have opened.
+        """
+        view = self.open.id if self.open else ""
+        digest = hmac.digest(self.id.encode(), f"console form {view}".encode(), hashlib.sha256)
         return urlsafe_b64encode(digest).rstrip(b"=").decode()
 
     def may(self, *scopes: str) -> bool:
-        """Whether the credential has one of the scopes; the operator has none of a tenant's."""
-        return "*" in self.scopes or any(scope in self.scopes for scope in scopes)
+        """Whether the credential has one of the scopes; the operator has none of a tenant's that
+        is not open.
+        """
+        held = self.open.scopes if self.open else self.scopes
+        return "*" in held or any(scope in held for scope in scopes)
 
 
 class Sessions:
@@ -99,6 +129,10 @@ class Sessions:
             return None
         session = session.model_copy(update={"seen_at": now})
         return session, await self._keep(session)
+
+    async def change(self, session: Session) -> str:
+        """Keeps the session as it is now; the value that the cookie has from now on."""
+        return await self._keep(session)
 
     async def end(self, session: Session) -> None:
         """Forgets it."""

@@ -3,6 +3,7 @@
 Changes come by POST alone, with the token of the session in the form, from a page of the console.
 """
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,11 +14,12 @@ from fastapi import Depends, Request
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.datastructures import FormData
 from starlette.responses import HTMLResponse, RedirectResponse, Response
-from tenantry_client import AsyncClient, RetryPolicy
+from tenantry_client import AsyncClient, RetryPolicy, api
+from tenantry_client.errors import NotFoundError, TenantryError, UnauthenticatedError
 
 from console.presentation import FILTERS
 from console.resources import TOP, Resource
-from console.sign_in import Session, Sessions
+from console.sign_in import OpenTenant, Session, Sessions
 
 COOKIE = "tenantry_console"
 _HOST_PREFIX = "__Host-"
@@ -25,6 +27,8 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 FORM_TOKEN = "form_token"
 IDEMPOTENCY_KEY = "idempotency_key"
 PATIENT_SECONDS = 60.0
+RENEW_SECONDS = 5 * 60
+"""So long before its end the operator's token for a tenant is replaced."""
 _MAX_FORM_FIELDS = 500
 
 OPERATOR = "operator"
@@ -133,7 +137,30 @@ class Visit:
     def patient_api(self) -> AsyncClient:
         """For what lasts: an import, a file, what is followed live."""
         edge: Edge = self.request.app.state.edge
-        return edge.client(self.session.credential, client_of(self.request), PATIENT_SECONDS)
+        return edge.client(self.session.bearer, client_of(self.request), PATIENT_SECONDS)
+
+    async def open(self, tenant: OpenTenant | None) -> None:
+        """Enters a tenant as the operator; leaves it with None."""
+        sessions: Sessions = self.request.app.state.sessions
+        self.session = self.session.model_copy(update={"open": tenant})
+        self.cookie = await sessions.change(self.session)
+        self.api = self._client(self.session.bearer)
+
+    async def token_for(self, tenant_id: str) -> OpenTenant:
+        """The tenant as the operator sees it for some minutes. Raises TenantryError."""
+        issued = await self._client(self.session.credential)(api.issue_operator_token(tenant_id))
+        who = await self._client(issued.access_token)(api.who_am_i())
+        return OpenTenant(
+            id=tenant_id,
+            name=who.tenant.name,
+            token=issued.access_token,
+            scopes=tuple(who.credential.scopes),
+            expires_at=time.time() + issued.expires_in,
+        )
+
+    def _client(self, credential: str) -> AsyncClient:
+        edge: Edge = self.request.app.state.edge
+        return edge.client(credential, client_of(self.request))
 
     @property
     def menu(self) -> list[tuple[str, str]]:
@@ -147,7 +174,7 @@ class Visit:
 
     def may_change(self, resource: Resource) -> bool:
         if resource.operator:
-            return self.session.kind == "operator"
+            return self.session.is_operator
         return self.session.may(f"{resource.scope}:write")
 
     @property
@@ -159,7 +186,7 @@ class Visit:
         if scope is None:
             return True
         if scope == OPERATOR:
-            return self.session.kind == "operator"
+            return self.session.is_operator
         return self.session.may(scope)
 
     def _with_cookie(self, response: Response) -> Response:
@@ -181,9 +208,25 @@ async def signed_in(request: Request) -> Visit:
         raise SignInRequiredError
     session, cookie = found
     edge: Edge = request.app.state.edge
-    visit = Visit(request, session, cookie, edge.client(session.credential, client_of(request)))
+    visit = Visit(request, session, cookie, edge.client(session.bearer, client_of(request)))
     request.state.visit = visit
+    await _renew_token(visit)
     return visit
+
+
+async def _renew_token(visit: Visit) -> None:
+    """Before it ends, while somebody is there. A tenant that is gone is left."""
+    tenant = visit.session.open
+    if tenant is None or tenant.expires_at - time.time() > RENEW_SECONDS:
+        return
+    try:
+        await visit.open(await visit.token_for(tenant.id))
+    except NotFoundError:
+        await visit.open(None)
+    except UnauthenticatedError:
+        raise SignInRequiredError from None
+    except TenantryError:
+        return  # the page says what is wrong
 
 
 SignedIn = Annotated[Visit, Depends(signed_in)]

@@ -163,13 +163,18 @@ class Gateway:
             if b"ratelimit" not in metadata.headers and problem.status in (401, 403):
                 await count_address()
             raise
-        await self._count(metadata, principal.key_id or "operator", principal.tenant_id)
+        if principal.key_id is None:
+            await self._count(
+                metadata, "operator"
+            )  # who looks is not stopped by what a tenant does
+        else:
+            await self._count(metadata, principal.key_id, principal.tenant_id)
         return principal
 
     async def _check_after_body(self, request: Request, context: Context) -> None:
         """Raises Problem (401, 403) when the credential ended while a slow body was read."""
         began = context.deadline - ANSWER_SECONDS
-        if context.actor_type == "api_key" and time.time() - began > RECHECK_SECONDS:
+        if context.tenant_id is not None and time.time() - began > RECHECK_SECONDS:
             context.deadline = time.time() + ANSWER_SECONDS
             await self._authenticate_again(request, context)
 

@@ -14,10 +14,12 @@ class ProjectsClient:
 
     nats: Client
 
-    async def call(self, call: Call, context: Context, body: bytes = b"") -> Reply:
-        """Calls in the context of a request, without its path, query and idempotency key.
+    async def call(
+        self, call: Call, context: Context, body: bytes = b"", path: dict[str, str] | None = None
+    ) -> Reply:
+        """Calls in the context of a request, without its own path, query and idempotency key.
 
         Raises Problem (503, 504).
         """
-        bare = replace(context, path={}, query=(), idempotency_key=None)
+        bare = replace(context, path=path or {}, query=(), idempotency_key=None)
         return await call_service(self.nats, call, bare, body)

@@ -2,6 +2,7 @@
 
 from chassis.unit_of_work import Handler
 from contracts import api_keys as key_calls
+from contracts import operator_calls
 from contracts import overview as overview_calls
 from contracts import projects as project_calls
 from contracts import search as search_calls
@@ -9,10 +10,10 @@ from contracts import signing_keys as signing_calls
 from contracts import tenants as calls
 from contracts.calls import Call
 
-from projects import overview, projects, search, tenants
+from projects import overview, projects, search, tenant_deletion, tenants
 from projects.keys import api_keys, credentials, key_usage, root_keys
 from projects.signing import jwks, signing_keys
-from projects.tokens import access_tokens, session_tokens, token_keys
+from projects.tokens import access_tokens, operator_tokens, session_tokens, token_keys
 
 HANDLERS: dict[Call, Handler] = {
     calls.CREATE_TENANT: tenants.create_tenant,
@@ -24,6 +25,8 @@ HANDLERS: dict[Call, Handler] = {
     calls.CREATE_ROOT_KEY: root_keys.create_root_key,
     calls.LIST_ROOT_KEYS: root_keys.list_root_keys,
     calls.REVOKE_ROOT_KEY: root_keys.revoke_root_key,
+    operator_calls.ISSUE_OPERATOR_TOKEN: operator_tokens.issue_operator_token,
+    operator_calls.GET_TENANT_DELETION: tenant_deletion.get_tenant_deletion,
     calls.FIND_CREDENTIAL: credentials.find_credential,
     calls.RECORD_REFUSAL: key_usage.record_refusal,
     calls.RECORD_USE: key_usage.record_use,

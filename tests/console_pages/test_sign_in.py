@@ -1,9 +1,14 @@
 """Who gets in, for how long, and what a page of another site cannot do."""
 
 import re
+import time
+from types import SimpleNamespace
 
 import httpx
 import pytest
+from chassis.encryption import Keyring
+from console import sign_in as sessions_module
+from console.sign_in import Sessions
 from redis.asyncio import Redis
 from support.stack import Stack
 from support.waiting import until
@@ -64,6 +69,24 @@ async def test_signing_out_ends_the_session(http: httpx.AsyncClient) -> None:
     assert out.headers["location"] == "/sign-in"
     async with httpx.AsyncClient(base_url=http.base_url, cookies=cookies) as thief:
         assert (await thief.get("/users")).headers["location"].startswith("/sign-in")
+
+
+async def test_a_session_ends_when_it_is_idle_and_after_its_longest_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = time.time()
+    monkeypatch.setattr(sessions_module, "time", SimpleNamespace(time=lambda: now))
+    sessions = Sessions(Keyring({"k": bytes(32)}), None)
+    _, begun = await sessions.begin("key", "key_1", ("ten_1", "Acme"), ["*"])
+    cookie = begun
+    for _ in range(24):  # 8 hours, never idle for longer than 20 minutes
+        found = await sessions.find(cookie)
+        assert found is not None
+        cookie = found[1]
+        now += 20 * 60
+    assert await sessions.find(begun) is None, "idle"
+    now += 1
+    assert await sessions.find(cookie) is None, "8 hours are over"
 
 
 async def test_a_revoked_key_signs_out(console: str, api: httpx.AsyncClient, stack: Stack) -> None:

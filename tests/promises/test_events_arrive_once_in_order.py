@@ -75,7 +75,7 @@ async def test_what_was_sent_and_never_came_is_handled_before_what_is_newer(
     async with pipeline.running_relay() as relay, pipeline.running_consumer():
         ids = await pipeline.record(5, relay)
         await pipeline.assert_handled(ids)
-        swallowing = asyncio.create_task(pipeline.fetch_and_never_ack(3))
+        swallowing = asyncio.create_task(pipeline.fetch_and_never_ack(1))
         await until(both_wait)
         ids += await pipeline.record(30, relay)
         await swallowing

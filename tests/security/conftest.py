@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import ClientSession, DummyCookieJar
-from security.figures import FIGURES
 from security.sample_tenant import SampleTenant, create_sample_tenant
 from support.api import Api, new_tenant
 from support.stack import Stack, running_stack
@@ -52,8 +51,3 @@ async def there(stack: Stack, http: ClientSession) -> SampleTenant:
     return await create_sample_tenant(
         await new_tenant(http, stack.url, stack.ready["operator_key"])
     )
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    for name, count in sorted(FIGURES.items()):
-        terminalreporter.write_line(f"{name}: {count}")

@@ -4,8 +4,11 @@ import time
 
 import pytest
 from contracts.ids import new_id
-from security.figures import FIGURES
 from security.sample_tenant import SampleTenant
+from support.figures import FIGURES
+
+pytestmark = pytest.mark.alone
+
 
 ROUNDS = 300
 TELLS_APART = 0.12

@@ -12,6 +12,9 @@ from aiohttp import ClientSession, TCPConnector
 from support.api import Api, new_tenant
 from support.stack import Stack, running_stack
 
+pytestmark = pytest.mark.alone
+
+
 ATTACKERS = 40
 LOOKS = 60
 FLOOR = 0.05

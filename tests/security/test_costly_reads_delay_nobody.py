@@ -14,6 +14,9 @@ from support.long_trail import extend_trail
 from support.stack import Stack
 from support.waiting import until
 
+pytestmark = pytest.mark.alone
+
+
 LENGTH = 50_000
 AT_ONCE = 40
 LIST = "/v1/admin/audit?limit=50"

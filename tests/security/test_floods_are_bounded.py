@@ -10,11 +10,14 @@ from urllib.parse import urlencode
 
 import pytest
 from aiohttp import ClientSession, DummyCookieJar
-from security.figures import FIGURES
 from security.sample_tenant import FORM
 from support.api import Answer, Api, new_tenant
+from support.figures import FIGURES
 from support.stack import Stack, running_stack, second_edge
 from support.waiting import until
+
+pytestmark = pytest.mark.alone
+
 
 RATE = 10
 BURST = 2 * RATE

@@ -23,8 +23,8 @@ from edge.routers import tenants
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from identity.sessions import access_tokens, refresh_tokens
-from security.figures import FIGURES
 from starlette.requests import Request
+from support.figures import FIGURES
 from webhooks.rules.retry_policy import DELAYS, MAX_RETRY_AFTER, next_attempt_at
 
 EXAMPLES = settings(max_examples=400, deadline=None)

@@ -13,12 +13,15 @@ from typing import Any
 import psutil
 import pytest
 from aiohttp import ClientSession
-from security.figures import FIGURES
 from support.api import Api, new_tenant
+from support.figures import FIGURES
 from support.raw_receiver import Peer, RawReceiver, Script, raw_receiver
 from support.stack import Stack
 from support.waiting import until
 from support.webhook_receiver import Receiver, webhook_receiver
+
+pytestmark = pytest.mark.alone
+
 
 SAMPLES = 60
 LIMIT = 3.0

@@ -9,9 +9,9 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from security.figures import FIGURES
 from security.raw_http import CLOSED, RawAnswer, held_open, send_raw, send_until_closed
 from support.api import Api
+from support.figures import FIGURES
 from support.stack import Stack
 
 USERS = "/v1/admin/users"

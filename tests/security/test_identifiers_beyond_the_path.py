@@ -8,9 +8,9 @@ from contracts.ids import new_id
 from contracts.secrets import new_secret
 from edge.routers import ROUTES
 from pydantic import BaseModel
-from security.figures import FIGURES
 from security.sample_tenant import SampleTenant
 from support.api import Api
+from support.figures import FIGURES
 
 USERS = "/v1/admin/users"
 ORGANIZATIONS = "/v1/admin/organizations"

@@ -8,8 +8,8 @@ from contracts.models import ListQuery
 from edge.auth import access
 from edge.call_route import CallRoute
 from edge.routers import ROUTES
-from security.figures import FIGURES
 from security.sample_tenant import MANY, SampleTenant
+from support.figures import FIGURES
 
 LISTS = [
     route

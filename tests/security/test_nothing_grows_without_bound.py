@@ -3,9 +3,9 @@
 import asyncio
 from contextlib import AsyncExitStack
 
-from security.figures import FIGURES
 from security.sample_tenant import made
 from support.api import Api
+from support.figures import FIGURES
 from support.waiting import until
 
 FEEDS_OF_A_TENANT = 32

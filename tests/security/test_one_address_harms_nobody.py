@@ -15,9 +15,12 @@ import pytest
 from aiohttp import ClientSession, DummyCookieJar, TCPConnector
 from redis.asyncio import Redis
 from security.attacker import SOURCE
-from security.figures import FIGURES
 from support.api import Api, new_tenant
+from support.figures import FIGURES
 from support.stack import Stack, running_stack
+
+pytestmark = pytest.mark.alone
+
 
 TRIES = 5
 REQUESTS = 100

@@ -25,7 +25,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
-from security.figures import FIGURES
+from support.figures import FIGURES
 
 REFUSALS = (PydanticCustomError, ValidationError, Problem)
 EXAMPLES = settings(max_examples=400, deadline=None)

@@ -10,9 +10,9 @@ from contracts.scopes import SCOPES, covers
 from edge.auth import access
 from edge.call_route import CallRoute
 from edge.routers import ROUTES
-from security.figures import FIGURES
 from security.sample_tenant import FORM, made
 from support.api import Answer, Api
+from support.figures import FIGURES
 
 SCOPED = [route for route in ROUTES if route.scopes]
 

@@ -13,9 +13,9 @@ import psutil
 import pytest
 from contracts.topology import SERVICE_NAMES
 from redis.asyncio import Redis
-from security.figures import FIGURES
 from security.sample_tenant import SampleTenant, made
 from support.api import Api
+from support.figures import FIGURES
 from support.stack import Stack
 from support.waiting import until
 from support.webhook_receiver import webhook_receiver

@@ -15,9 +15,9 @@ from contracts.models import DeleteQuery
 from edge.auth import access
 from edge.call_route import CallRoute
 from edge.routers import ROUTES
-from security.figures import FIGURES
 from security.sample_tenant import SampleTenant
 from support.api import Answer, Api
+from support.figures import FIGURES
 from support.waiting import until
 
 WITH_PATH = [route for route in ROUTES if route.call.path]

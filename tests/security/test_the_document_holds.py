@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from security.figures import FIGURES
 from support.api import Api, new_tenant
+from support.figures import FIGURES
 from support.stack import Stack
 
 SECONDS = int(os.environ.get("TENANTRY_FUZZ_SECONDS", "30"))

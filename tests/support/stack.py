@@ -154,15 +154,17 @@ async def running_stack(folder: Path, *options: str, **environment: str) -> Asyn
 
 
 @asynccontextmanager
-async def second_edge(stack: Stack) -> AsyncIterator[str]:
-    """The URL of another edge with the environment of the stack's own, all but the port."""
+async def second_edge(stack: Stack, **changes: str) -> AsyncIterator[str]:
+    """The URL of another edge with the environment of the stack's own, all but the port and
+    `changes`.
+    """
     environment = psutil.Process(stack.ready["processes"]["edge"]).environ()
     port, management = (str(each) for each in free_ports(2))
     own = {"TENANTRY_HTTP_PORT": port, "TENANTRY_MANAGEMENT_PORT": management}
     with (stack.data.parent / "second-edge.log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", "edge"),
-            env={**environment, **own},
+            env={**environment, **own, **changes},
             stdout=log,
             stderr=log,
         )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from tenantry.cli.options import Data, Json, Url, group
+from tenantry.cli.options import Data, Json, Profile, Url, group
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -31,12 +31,14 @@ def export(
     resource: Annotated[str | None, typer.Option(help="Id of what was changed.")] = None,
     url: Url = None,
     data: Data = None,
+    profile: Profile = None,
     as_json: Json = False,
 ) -> None:
     """Download the trail, newest first. Only an export without filters can be proven complete."""
     from tenantry_client import api
     from tenantry_client.models import ExportQuery
 
+    from tenantry.access import Target
     from tenantry.api_client import connect_as_tenant
 
     query = ExportQuery.model_construct(
@@ -47,7 +49,7 @@ def export(
         actor_id=actor,
         resource_id=resource,
     )
-    with connect_as_tenant(url, data) as tenant:
+    with connect_as_tenant(Target(url, data, profile)) as tenant:
         blocks = tenant.download(api.export_events(query))
         if output is None:
             for block in blocks:

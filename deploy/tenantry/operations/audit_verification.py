@@ -87,7 +87,7 @@ async def _get_bounds(conn: Connection, tenant_id: str) -> LogBounds:
     if bounds is None:
         raise CommandFailed(
             f"there is no trail of {tenant_id}",
-            "Check the identifier (ten_…); `tenantry tenant list` shows all.",
+            "Check the identifier (ten_…); `tenantry tenants list` shows all.",
             code="not_found",
         )
     return bounds

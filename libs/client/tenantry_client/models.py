@@ -14,14 +14,19 @@ from contracts.audit import (
     AuditEvent,
     AuditFilters,
     AuditQuery,
+    Consistency,
+    ConsistencyQuery,
     ExportedEvent,
     FeedQuery,
+    Inclusion,
+    InclusionQuery,
     ProofQuery,
 )
 from contracts.events import Event, EventData
 from contracts.invitations import AcceptInvitation, CreateInvitation, Invitation, InvitationsQuery
 from contracts.members import AddMember, Member, MembersQuery, UpdateMember
 from contracts.models import Body, DeleteQuery, DeletionPreview, ListQuery, Pagination
+from contracts.operator_calls import IssueOperatorToken, TenantDeletion
 from contracts.organizations import (
     CreateOrganization,
     Organization,
@@ -95,6 +100,8 @@ __all__ = [
     "ApiKeysQuery",
     "AuditEvent",
     "AuditQuery",
+    "Consistency",
+    "ConsistencyQuery",
     "CreateApiKey",
     "CreateInvitation",
     "CreateOrganization",
@@ -115,8 +122,11 @@ __all__ = [
     "ExportedEvent",
     "FeedQuery",
     "ImportResult",
+    "Inclusion",
+    "InclusionQuery",
     "Invitation",
     "InvitationsQuery",
+    "IssueOperatorToken",
     "ListQuery",
     "Member",
     "MembersQuery",
@@ -145,6 +155,7 @@ __all__ = [
     "SessionVerdict",
     "SigningKey",
     "Tenant",
+    "TenantDeletion",
     "TenantsQuery",
     "UpdateMember",
     "UpdateOrganization",

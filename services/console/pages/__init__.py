@@ -1,6 +1,16 @@
 """The pages: a module for each that is more than a resource."""
 
-from console.pages import audit, event_types, overview, search, sign_in, user_import
+from console.pages import (
+    audit,
+    event_types,
+    operator_view,
+    overview,
+    search,
+    sign_in,
+    signing_keys,
+    tenant_deletion,
+    user_import,
+)
 from console.resource_pages import ResourcePages
 from console.resources import TOP
 
@@ -9,6 +19,9 @@ ROUTERS = (
     overview.router,
     search.router,
     user_import.router,
+    operator_view.router,
+    signing_keys.router,
+    tenant_deletion.router,
     audit.router,
     event_types.router,
     *(ResourcePages(each).router for each in TOP),

@@ -6,11 +6,13 @@ from starlette.responses import RedirectResponse, Response
 from tenantry_client import AsyncClient, api
 from tenantry_client.errors import ForbiddenError, NotSentError, UnauthenticatedError
 
+from console.kept_forms import KeptForm, read_kept
 from console.sign_in import Sessions
 from console.web import (
     Edge,
     ForeignFormError,
     SignedIn,
+    Visit,
     came_from_here,
     client_of,
     delete_cookie,
@@ -42,7 +44,7 @@ async def sign_in(request: Request) -> Response:
         raise ForeignFormError
     form = await request.form()
     key = str(form.get("key", "")).strip()
-    return await _begin(request, key, str(form.get("next", "/")))
+    return await _begin(request, key, str(form.get("next", "/")), read_kept(form.get("kept")))
 
 
 @router.post("/sign-out")
@@ -54,16 +56,19 @@ async def sign_out(visit: SignedIn) -> Response:
     return response
 
 
-async def _begin(request: Request, key: str, target: str) -> Response:
+async def _begin(request: Request, key: str, target: str, kept: KeptForm | None = None) -> Response:
+    """Leads on to the target; with a form that was kept, to that."""
     edge: Edge = request.app.state.edge
     if not key:
-        return _form(request, target, WRONG, 401)
+        return _form(request, target, WRONG, 401, kept)
     try:
         client = edge.client(key, client_of(request))
         credential_id, tenant, scopes = await _look_up(client)
     except (UnauthenticatedError, ForbiddenError, NotSentError):
-        return _form(request, target, WRONG, 401)
-    _, cookie = await _sessions(request).begin(key, credential_id, tenant, scopes)
+        return _form(request, target, WRONG, 401, kept)
+    session, cookie = await _sessions(request).begin(key, credential_id, tenant, scopes)
+    if kept is not None:
+        return Visit(request, session, cookie, client).page("resend.html", kept=kept)
     response = RedirectResponse(local_path(target), 303)
     set_cookie(request, response, cookie)
     return response
@@ -82,8 +87,17 @@ async def _look_up(
     return credential.id, (who.tenant.id, who.tenant.name), list(credential.scopes)
 
 
-def _form(request: Request, target: str, error: str | None = None, status: int = 200) -> Response:
-    return render(request, "sign_in.html", status, error=error, next=local_path(target))
+def _form(
+    request: Request,
+    target: str,
+    error: str | None = None,
+    status: int = 200,
+    kept: KeptForm | None = None,
+) -> Response:
+    carried = kept.model_dump_json() if kept else None
+    return render(
+        request, "sign_in.html", status, error=error, next=local_path(target), kept=carried
+    )
 
 
 def _sessions(request: Request) -> Sessions:

@@ -11,6 +11,7 @@ from typing import Any
 import jwt
 from cachetools import TTLCache
 from contracts.context import Context
+from contracts.operator_calls import OPERATOR_SUBJECT
 from contracts.problems import unauthenticated
 from contracts.scopes import covers
 from contracts.tenants import TOKEN_AUDIENCE, TOKEN_ISSUER, TOKEN_LIFETIME, TOKEN_TYPE
@@ -26,14 +27,17 @@ CLOCK_LEEWAY = 10
 
 
 class Claims(BaseModel):
-    """What a token says that was signed; `ver` is the version of the key's secret."""
+    """What a token says that was signed; `ver` is the version of the key's secret. A token of the
+    operator has `operator_key` in its place.
+    """
 
     model_config = ConfigDict(strict=True)
 
     sub: str
     tid: str
     scope: str
-    ver: int
+    ver: int | None = None
+    operator_key: str | None = None
     iat: int
     exp: int
 
@@ -54,13 +58,19 @@ class AccessToken:
             held = key.principal
             narrowed = replace(
                 held,
-                scopes=tuple(scope for scope in self.scopes if covers(held.scopes, scope)),
+                scopes=self.narrowed(held.scopes),
                 credential="access_token",
                 expires_at=self.expiry,
                 secret_version=self.claims.ver,
             )
             self._narrowed = key, narrowed
         return self._narrowed[1]
+
+    def narrowed(self, held: tuple[str, ...]) -> tuple[str, ...]:
+        """Those of the token's scopes that are held."""
+        own = (scope for scope in self.scopes if covers(held, scope))
+        parts = (scope for scope in held if covers(self.scopes, scope))
+        return tuple(dict.fromkeys((*own, *parts)))
 
 
 class AccessTokens:
@@ -105,9 +115,10 @@ def _verify(value: str, key: Any) -> dict[str, Any]:
 
 
 def _read(kid: str, signed: dict[str, Any]) -> AccessToken:
-    """Raises ValueError for a token that lives longer than any that projects would make."""
+    """Raises ValueError for a token that projects would not make."""
     claims = Claims.model_validate(signed)
-    if claims.exp - claims.iat > TOKEN_LIFETIME:
+    is_operators = claims.sub == OPERATOR_SUBJECT
+    if claims.exp - claims.iat > TOKEN_LIFETIME or (claims.ver is None) != is_operators:
         raise ValueError
     expiry = datetime.fromtimestamp(claims.exp, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return AccessToken(kid, claims, tuple(claims.scope.split()), expiry)

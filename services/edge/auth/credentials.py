@@ -1,4 +1,4 @@
-"""Authentication: a credential is the operator's, an API key, or an access token made for one.
+"""Authentication: a credential is the operator's, an API key, or an access token made for either.
 
 A key is known by the SHA-256 of its secret. What the projects service says of it is cached for
 seconds, and forgotten at once when an event says that it changed.
@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 import orjson
 from cachetools import TTLCache
 from contracts.context import Context
+from contracts.operator_calls import OPERATOR_SUBJECT
 from contracts.problems import Problem, unauthenticated
 from contracts.secrets import digest, is_secret
 from contracts.tenants import FIND_CREDENTIAL
@@ -18,6 +19,7 @@ from nats.aio.client import Client
 
 from edge.auth.access_tokens import AccessToken, AccessTokens
 from edge.auth.api_key_usage import ApiKeyUsage
+from edge.auth.operator_tokens import OperatorTokens
 from edge.auth.principals import ApiKey, BearerCredential, Principal
 from edge.projects_client import ProjectsClient
 
@@ -37,6 +39,7 @@ class Credentials:
         self._projects = ProjectsClient()
         self._keys: TTLCache[str, ApiKey] = TTLCache(CACHE_SIZE, CACHE_SECONDS)
         self.tokens = AccessTokens(self._projects)
+        self.operator_tokens = OperatorTokens(self._projects, self._operator)
         self._changes = 0
         self.usage = ApiKeyUsage(self._projects)
 
@@ -48,12 +51,14 @@ class Credentials:
         """After a lost connection: events may have been missed."""
         self._changes += 1
         self._keys.clear()
+        self.operator_tokens.forget_all()
 
     def forget_tenant(self, tenant_id: str | None) -> None:
         """Whatever is known of a tenant's keys may have changed."""
         self._changes += 1
         for name in [n for n, key in self._keys.items() if key.principal.tenant_id == tenant_id]:
             self._keys.pop(name, None)
+        self.operator_tokens.forget(tenant_id)
 
     async def authenticate(
         self,
@@ -81,6 +86,8 @@ class Credentials:
                 principal = key.principal
             else:
                 token = token or await self.tokens.verify(credential, context)
+                if token.claims.sub == OPERATOR_SUBJECT:
+                    return await self.operator_tokens.principal(token, context)
                 key = await self._key_of_token(token, context)
                 principal = token.principal(key)
                 key = key.of_version(token.claims.ver)

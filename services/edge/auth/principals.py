@@ -15,7 +15,8 @@ MAX_CREDENTIAL = 4096
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who makes a request and what they may do; `key_id` is None for the operator.
+    """Who makes a request and what they may do; `key_id` is None for the operator, and `tenant_id`
+    too unless it is a token of the operator for one tenant.
 
     `secret_version` says which secret of the key was shown.
     """
@@ -31,7 +32,8 @@ class Principal:
 
     @property
     def is_operator(self) -> bool:
-        return self.actor_type == "operator"
+        """Whether it may do what the operator may: with a token for a tenant it may not."""
+        return self.actor_type == "operator" and self.tenant_id is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ class ApiKey:
             0.0 if previous_expiry is None else _seconds(previous_expiry),
         )
 
-    def of_version(self, version: int) -> "ApiKey":
+    def of_version(self, version: int | None) -> "ApiKey":
         """The same key as a caller has it who shows a secret of that version."""
         if version == self.secret_version:
             return self

@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, unquote_plus
 
 import orjson
 from chassis.rpc.client import call_service
+from contracts import operator_calls
 from contracts import tenants as calls
 from contracts.problems import Problem
 from contracts.secrets import digest, is_secret
@@ -115,6 +116,17 @@ def _token_problem(code: str, detail: str) -> Problem:
     return Problem(code, detail, error=code)
 
 
+async def issue_operator_token(gateway: Gateway, request: AuthorizedRequest) -> Response:
+    """A token for this one tenant. What is changed with it stands in the tenant's audit trail as
+    done by the operator. It makes none of the operator's calls, and ends with the operator's key.
+    While the tenant is suspended it reads, and changes nothing.
+    """
+    fingerprint = gateway.credentials.operator_tokens.fingerprint
+    query = (*request.context.query, ("operator_key", fingerprint))
+    request.context = replace(request.context, query=query)
+    return await gateway.forward(request)
+
+
 router = APIRouter(prefix="/v1", tags=["Tenants"], route_class=CallRoute)
 
 router.post("/admin/tenants", summary="Create a tenant and its first key", dependencies=OPERATOR)(
@@ -132,6 +144,12 @@ router.patch("/admin/tenants/{id}", summary="Update a tenant", dependencies=TENA
 router.delete(
     "/admin/tenants/{id}", summary="Delete a tenant", dependencies=OPERATOR, responses={204: {}}
 )(Endpoint(calls.DELETE_TENANT, delete_tenant))
+router.get(
+    "/admin/tenants/{id}/deletion", summary="Get how far a deletion is", dependencies=OPERATOR
+)(Endpoint(operator_calls.GET_TENANT_DELETION))
+router.post("/admin/tenants/{id}/token", summary="Get a token for a tenant", dependencies=OPERATOR)(
+    Endpoint(operator_calls.ISSUE_OPERATOR_TOKEN, issue_operator_token)
+)
 router.post(
     "/admin/tenants/{id}/root-keys",
     summary="Create a root key",

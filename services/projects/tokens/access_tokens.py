@@ -4,9 +4,11 @@ Short-lived and stateless: no row is written. An edge verifies them alone, with 
 """
 
 import time
+from typing import Any
 
 import jwt
 from chassis.database import Connection
+from chassis.encryption import Keyring
 from chassis.request import Reply, Request, reply_to
 from chassis.unit_of_work import read_only
 from contracts.ids import new_id
@@ -42,27 +44,38 @@ async def issue_token(conn: Connection, request: Request[IssueToken]) -> Reply:
         expires_at = min(expires_at, int(found.expires_at.timestamp()))
     if expires_at <= now:
         raise _invalid_client()
-    scope = " ".join(scopes)
     claims = {
-        "iss": TOKEN_ISSUER,
-        "aud": TOKEN_AUDIENCE,
         "sub": found.key_id,
         "tid": found.tenant_id,
         "ver": found.secret_version - found.previous,
-        "scope": scope,
+        "scope": " ".join(scopes),
+    }
+    return reply_to(request, await sign(conn, request.keyring, claims, expires_at))
+
+
+async def sign(
+    conn: Connection, keyring: Keyring, claims: dict[str, Any], expires_at: int
+) -> dict[str, Any]:
+    """The `AccessToken` with those claims, and with those that every token has.
+
+    Raises Problem (503).
+    """
+    now = int(time.time())
+    common = {
+        "iss": TOKEN_ISSUER,
+        "aud": TOKEN_AUDIENCE,
         "iat": now,
         "exp": expires_at,
         "jti": new_id("jti"),
     }
-    kid, key = await token_keys.get_active(conn, request.keyring)
+    kid, key = await token_keys.get_active(conn, keyring)
     headers = {"typ": TOKEN_TYPE, "kid": kid}
-    value = {
-        "access_token": jwt.encode(claims, key, algorithm="EdDSA", headers=headers),
+    return {
+        "access_token": jwt.encode(claims | common, key, algorithm="EdDSA", headers=headers),
         "token_type": "Bearer",
         "expires_in": expires_at - now,
-        "scope": scope,
+        "scope": claims["scope"],
     }
-    return reply_to(request, value)
 
 
 async def _authenticate(conn: Connection, request: Request[IssueToken]) -> FoundCredential:

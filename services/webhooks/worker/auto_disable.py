@@ -54,8 +54,8 @@ DISABLE = Statement(
         WEBHOOKS.c.tenant_id == bindparam("tenant_id"),
         WEBHOOKS.c.id == bindparam("id"),
         WEBHOOKS.c.status == "active",
-        # Nobody has changed its URL, or enabled it again, since the attempt began.
-        WEBHOOKS.c.url == bindparam("url"),
+        # Nobody has changed it, or enabled it again, since the attempt began.
+        WEBHOOKS.c.updated_at <= bindparam("began", type_=TIME),
         or_(
             bindparam("reason", type_=Text) == "gone",
             WEBHOOKS.c.failing_since <= bindparam("failing_before", type_=TIME),
@@ -136,7 +136,7 @@ async def _disable(conn: Connection, attempt: FinishedAttempt, reason: str, now:
             conn,
             tenant_id=delivery.tenant_id,
             id=delivery.webhook_id,
-            url=delivery.url,
+            began=attempt.result.at,
             reason=reason,
             failing_before=now - DISABLE_AFTER,
             now=now,

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from service.webhooks.client import WebhooksClient
 from service.webhooks.receivers import hold_responses, wait_for_requests
 from support.waiting import until
@@ -101,8 +102,9 @@ async def test_one_success_resets_the_five_days(
     assert not await is_disabled(client, tenant, webhook["id"])
 
 
+@pytest.mark.parametrize("status", [500, 410])
 async def test_an_older_attempt_does_not_disable_a_webhook_that_was_enabled_again(
-    client: WebhooksClient, tenant: str, receiver: Receiver, dispatcher: Dispatcher
+    client: WebhooksClient, tenant: str, receiver: Receiver, dispatcher: Dispatcher, status: int
 ) -> None:
     receiver.status = 500
     webhook = await client.create_webhook(tenant, receiver.url)
@@ -110,7 +112,7 @@ async def test_an_older_attempt_does_not_disable_a_webhook_that_was_enabled_agai
     dispatcher.wake()
     await client.wait_for_attempts(tenant, webhook["id"])
     await move_failure_five_days_back(client, tenant)
-    release = hold_responses(receiver, 500)
+    release = hold_responses(receiver, status)
     await client.make_retries_due(tenant)
     dispatcher.wake()
     await wait_for_requests(receiver, 2)
@@ -119,6 +121,7 @@ async def test_an_older_attempt_does_not_disable_a_webhook_that_was_enabled_agai
     release.set()
     await client.wait_for_attempts(tenant, webhook["id"], 2)
     # Once a second attempt is written, whatever the first one caused has happened.
+    hold_responses(receiver, 500).set()
     await client.make_retries_due(tenant)
     dispatcher.wake()
     await client.wait_for_attempts(tenant, webhook["id"], 3)

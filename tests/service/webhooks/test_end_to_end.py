@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 
 import aiohttp
 import nats
@@ -98,7 +99,13 @@ async def test_a_tenant_with_many_webhooks_gets_its_deliveries_as_well(
 
 
 async def test_health_reports_the_stream(service: str) -> None:
-    async with aiohttp.ClientSession() as http, http.get(f"{service}/health") as answer:
-        report = await answer.json()
-    assert report["status"] == "ok"
+    async with aiohttp.ClientSession() as http:
+
+        async def healthy() -> dict[str, Any] | None:
+            async with http.get(f"{service}/health") as answer:
+                report: dict[str, Any] = await answer.json()
+            return report if report["status"] == "ok" else None
+
+        report = await until(healthy)
+    assert report
     assert set(report["checks"]) >= {"nats", "database", "events"}

@@ -57,7 +57,7 @@ async def _nobody_waits(client: WebhooksClient) -> None:
     await client.pool.execute("DELETE FROM fanouts")
 
 
-pytestmark = pytest.mark.usefixtures("_nobody_waits")
+pytestmark = [pytest.mark.alone, pytest.mark.usefixtures("_nobody_waits")]
 
 
 async def test_800_webhooks_and_1024_changes_delay_no_other_tenant(

@@ -4,6 +4,7 @@ from urllib.parse import urlencode
 
 from contracts.api_keys import ApiKey, ApiKeyPage, IssuedApiKey, RevokeApiKeyQuery
 from contracts.models import DeleteQuery, DeletionPreview
+from contracts.operator_calls import IssueOperatorToken, TenantDeletion
 from contracts.tenants import (
     AccessToken,
     CreatedTenant,
@@ -48,6 +49,18 @@ def delete_tenant(
     """As the operator. The tenant, `deleting`, until every service has erased it; then None."""
     responses = {204: None, 202: Tenant, 200: DeletionPreview}
     return Request("DELETE", _TENANT, responses, (tenant_id,), query)
+
+
+def get_tenant_deletion(tenant_id: str) -> Request[TenantDeletion]:
+    """As the operator. Raises NotFoundError if the tenant is not being deleted, or is gone."""
+    return Request("GET", _TENANT + "/deletion", {200: TenantDeletion}, (tenant_id,))
+
+
+def issue_operator_token(
+    tenant_id: str, token: IssueOperatorToken = IssueOperatorToken()
+) -> Request[AccessToken]:
+    """As the operator: a token with which a client looks into the tenant, and acts there."""
+    return Request("POST", _TENANT + "/token", {200: AccessToken}, (tenant_id,), body=token)
 
 
 def create_root_key(tenant_id: str, key: CreateRootKey = CreateRootKey()) -> Request[IssuedApiKey]:
