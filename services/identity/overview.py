@@ -3,16 +3,28 @@ number. Live sessions are counted up to a bound: they end by time alone, which n
 """
 
 from datetime import UTC, datetime
+from typing import Any
 
 from chassis.database import TIME, Connection
 from chassis.listing import MAX_COUNT
 from chassis.request import Reply, Request, reply_to
 from chassis.statements import Statement, any_of
 from chassis.unit_of_work import read_only
-from sqlalchemy import bindparam, func, literal_column, not_, select
+from sqlalchemy import (
+    ColumnElement,
+    ScalarSelect,
+    Select,
+    bindparam,
+    case,
+    exists,
+    func,
+    literal_column,
+    not_,
+    select,
+)
 from sqlmodel import SQLModel
 
-from identity.cascades import DELETED_USERS, IS_SESSION_ENDED
+from identity.cascades import CASCADES, DELETED_USERS, IS_SESSION_ENDED
 from identity.counters import COUNT_ORGANIZATIONS, COUNT_USERS, COUNT_USERS_BY_STATUS
 from identity.tables import SESSIONS
 
@@ -23,24 +35,37 @@ class Counts(SQLModel):
     live_sessions: int
 
 
-_live = (
-    select(literal_column("1"))
-    .select_from(SESSIONS)
-    .where(
-        SESSIONS.c.tenant_id == bindparam("tenant_id"),
-        SESSIONS.c.status == literal_column("'active'"),
-        SESSIONS.c.expires_at > bindparam("now", type_=TIME),
-        not_(IS_SESSION_ENDED),
-        not_(SESSIONS.c.user_id == any_of(DELETED_USERS)),
-    )
-    .limit(literal_column(str(MAX_COUNT + 1)))
-    .subquery("live")
+_IS_STORED_LIVE = (
+    SESSIONS.c.tenant_id == bindparam("tenant_id"),
+    SESSIONS.c.status == literal_column("'active'"),
+    SESSIONS.c.expires_at > bindparam("now", type_=TIME),
+)
+
+
+def _count_to_bound(*conditions: ColumnElement[bool]) -> ScalarSelect[int]:
+    """How many sessions meet them, but no more than MAX_COUNT + 1."""
+    some: Select[Any] = select(literal_column("1")).select_from(SESSIONS).where(*conditions)
+    bounded = some.limit(literal_column(str(MAX_COUNT + 1))).subquery("some")
+    return select(func.count()).select_from(bounded).scalar_subquery()
+
+
+_live = case(
+    # Hardly ever: then each session is looked up.
+    (
+        exists().where(CASCADES.c.tenant_id == bindparam("tenant_id")),
+        _count_to_bound(
+            *_IS_STORED_LIVE,
+            not_(IS_SESSION_ENDED),
+            not_(SESSIONS.c.user_id == any_of(DELETED_USERS)),
+        ),
+    ),
+    else_=_count_to_bound(*_IS_STORED_LIVE),
 )
 COUNT_ALL = Statement(
     select(
         COUNT_USERS.scalar_subquery().label("users"),
         COUNT_USERS_BY_STATUS.scalar_subquery().label("users_of_status"),
-        select(func.count()).select_from(_live).scalar_subquery().label("live_sessions"),
+        _live.label("live_sessions"),
     ),
     Counts,
 )

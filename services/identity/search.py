@@ -13,7 +13,7 @@ from chassis.unit_of_work import read_only
 from contracts.ids import is_id
 from contracts.models import Body
 from contracts.search import MOST_RESULTS, SearchQuery
-from sqlalchemy import bindparam, not_, select, union_all
+from sqlalchemy import Text, bindparam, not_, select, union_all
 
 from identity.cascades import (
     IS_INVITATION_DELETED,
@@ -47,7 +47,8 @@ GET_USER_OF_SESSION = Statement(
 _mine = USERS.c.tenant_id == bindparam("tenant_id")
 _is_same = (
     USERS.c.email_key == fold_case(_q),
-    fold_case(USERS.c.username) == fold_case(_q),
+    # In the collation of its index, which is that of the column.
+    fold_case(USERS.c.username) == fold_case(bindparam("username", type_=Text)),
     USERS.c.external_id == _q,
 )
 # Each by its own index: asked for at once, any of them, the planner reads all users.
@@ -88,7 +89,7 @@ async def search_users(conn: Connection, request: Request[Body, SearchQuery]) ->
     if is_id("usr", q):
         rows = await GET_USER.fetch_all(conn, **scope, q=q)
     else:
-        rows = await LIST_SAME_USERS.fetch_all(conn, **scope, q=q)
+        rows = await LIST_SAME_USERS.fetch_all(conn, **scope, q=q, username=q)
         found = user_search.text_filter(q)
         rows += await user_search.LIST.first(conn, scope, found, MOST_RESULTS)
     users = {row.id: _user(row) for row in rows}
