@@ -103,6 +103,19 @@ class Edge:
         http = self.http(timeout, headers)
         return AsyncClient(self.url, credential, retry_policy=RetryPolicy(tries=1), http=http)
 
+    async def health(self, address: str) -> dict[str, Any]:
+        """The report of `GET /health` for somebody at that address, whatever its status."""
+        headers = {"X-Forwarded-For": address}
+        transport = _Shared(self.transport)
+        try:
+            async with httpx.AsyncClient(
+                transport=transport, trust_env=False, timeout=self.timeout, headers=headers
+            ) as http:
+                report: dict[str, Any] = (await http.get(f"{self.url}/health")).json()
+        except (httpx.HTTPError, ValueError):
+            return {"status": "down", "checks": {}}
+        return report if "checks" in report else {"status": "unknown", "checks": {}}
+
 
 class _Shared(httpx.AsyncBaseTransport):
     """A transport that outlives the client that uses it."""

@@ -168,6 +168,23 @@ class AttemptRow(Model, table=True):
     error: str | None = Field(sa_type=Text)
 
 
+class OutcomeRow(Model, table=True):
+    """How many attempts of a webhook began in an hour, by what became of their deliveries."""
+
+    __tablename__: ClassVar[str] = "outcomes"
+    __table_args__ = (
+        # Forgotten with the deliveries.
+        Index("outcomes_by_hour", "hour"),
+    )
+
+    tenant_id: str = id_field(primary_key=True)
+    webhook_id: str = id_field(primary_key=True)
+    hour: datetime = time_field(primary_key=True)
+    succeeded: int = Field(sa_type=BigInteger)
+    retried: int = Field(sa_type=BigInteger)
+    failed: int = Field(sa_type=BigInteger)
+
+
 class QueueRow(Model, table=True):
     """A pending delivery. `kind` as in `rules.fairness`; `tries`: how often it failed in a row.
 
@@ -272,6 +289,7 @@ SECRETS = table(SecretRow)
 EVENTS = table(EventRow)
 DELIVERIES = table(DeliveryRow)
 ATTEMPTS = table(AttemptRow)
+OUTCOMES = table(OutcomeRow)
 QUEUE = table(QueueRow)
 FANOUTS = table(FanoutRow)
 ERASURES = table(ErasureRow)
