@@ -29,6 +29,8 @@ _PLACES = {
     "get_proof": ("audit", "prove"),
     "get_jwks": ("projects", "jwks"),
     "import_users": ("users", "import"),
+    "get_overview": ("overview", "get"),
+    "search": ("search", "find"),
 }
 """Of operations whose path does not say it."""
 _CREDENTIALS = {
