@@ -10,7 +10,7 @@ from contracts.calls import Call
 from contracts.events import EventData
 from contracts.fields import Description, Instant, fault
 from contracts.ids import OrganizationId, ProjectId, SessionId, UserId
-from contracts.models import Body, Resource
+from contracts.models import Body, ListQuery, Pagination, Resource
 
 
 def _address(value: str) -> str:
@@ -34,17 +34,29 @@ UserAgent = Annotated[
 Token = Annotated[str, Field(min_length=1, max_length=8192)]
 
 
+SessionStatus = Literal["active", "revoked", "expired"]
+
+
 class Session(Resource):
     """`expires_at` is when it ends unless it is used; `last_active_at` may lag some seconds."""
 
     id: SessionId
     project_id: ProjectId
-    status: Literal["active", "revoked", "expired"] = Field(examples=["active"])
+    status: SessionStatus = Field(examples=["active"])
     ip_address: str | None = Field(examples=["203.0.113.7"])
     user_agent: str | None = Field(examples=["Mozilla/5.0"])
     created_at: Instant
     last_active_at: Instant
     expires_at: Instant
+
+
+class SessionPage(Resource):
+    sessions: list[Session]
+    pagination: Pagination
+
+
+class SessionsQuery(ListQuery):
+    status: SessionStatus | None = None
 
 
 class SessionTokens(Resource):
@@ -111,6 +123,9 @@ CREATE_SESSION = Call(
     path=_USER,
     problems=("user_suspended",),
     shows_secret=True,
+)
+LIST_SESSIONS = Call(
+    "identity", "list_sessions", query=SessionsQuery, result=SessionPage, path=_USER
 )
 REVOKE_SESSIONS = Call("identity", "revoke_sessions", status=204, path=_USER)
 REVOKE_SESSION = Call("identity", "revoke_session", status=204, path={"id": "usr", "sid": "ses"})
