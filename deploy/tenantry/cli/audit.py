@@ -66,6 +66,20 @@ def verify(
         Path | None, typer.Option(help="An NDJSON export: needs no product and no key.")
     ] = None,
     checkpoint: Annotated[
+        list[Path] | None,
+        typer.Option(help="With --file: a checkpoint that you kept; repeat it for more."),
+    ] = None,
+    key: Annotated[
+        list[str] | None,
+        typer.Option(help="With --checkpoint: its verifier key, or a file of such."),
+    ] = None,
+    inclusion: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --checkpoint: the proof of the oldest event, if it is not the first."
+        ),
+    ] = None,
+    digest: Annotated[
         str | None, typer.Option(help="With --file: the digest before its oldest event.")
     ] = None,
     tenant: Annotated[
@@ -75,6 +89,9 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Recompute hash chains and name the first broken event; the exit code is 1 if there is one.
+
+    With --checkpoint an export is compared with what was signed: nothing but a key that you kept is
+    trusted, and what is missing, cut, rewritten or reordered is named.
 
     Without --file: all trails in the database of TENANTRY_AUDIT_DATABASE_URL or --data. Marks show
     what was closed, erased or dropped; with TENANTRY_PROJECTS_DATABASE_URL a trail that was closed
@@ -86,12 +103,16 @@ def verify(
 
     if file is not None:
         from tenantry.operations.audit_verification import verify_file
+        from tenantry.operations.checkpoint_files import read_evidence
 
-        verdicts = [verify_file(file, checkpoint)]
-    elif checkpoint is not None:
+        evidence = read_evidence(checkpoint, key or [], inclusion) if checkpoint else None
+        verdicts = [verify_file(file, digest, evidence)]
+    elif checkpoint or digest is not None:
         from tenantry.errors import Misconfigured
 
-        raise Misconfigured("--checkpoint goes with --file", "Name the export with --file.")
+        raise Misconfigured(
+            "--checkpoint and --digest go with --file", "Name the export with --file."
+        )
     else:
         verdicts = asyncio.run(_verify_stored(data, tenant))
     broken = sum(not verdict["valid"] for verdict in verdicts)
@@ -105,6 +126,27 @@ def verify(
         for note in filter(None, (verdict.get("note") for verdict in verdicts)):
             output.print_line(note)
     raise typer.Exit(1 if broken else 0)
+
+
+@app.command()
+def prove(
+    url: Url = None, data: Data = None, profile: Profile = None, as_json: Json = False
+) -> None:
+    """Have the product recompute the tenant's whole trail; the exit code is 1 if it is broken."""
+    from tenantry.access import Target, find_access
+    from tenantry.cli import output
+    from tenantry.connection import Api
+
+    after: int | None = 0
+    with Api(find_access(Target(url, data, profile), "api_key")) as api:
+        while after is not None:  # a long trail is proved in parts
+            proof = api("GET", "/v1/admin/audit/proof", {"after": after})
+            after = proof["next_after"] if proof["valid"] else None
+    if as_json:
+        output.print_json(proof)
+    else:
+        output.print_fields(proof, ("valid", "length", "floor", "head", "first_broken"))
+    raise typer.Exit(0 if proof["valid"] else 1)
 
 
 async def _verify_stored(data: Path | None, tenant_ids: list[str] | None) -> list[dict[str, Any]]:
