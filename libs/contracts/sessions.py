@@ -34,15 +34,12 @@ UserAgent = Annotated[
 Token = Annotated[str, Field(min_length=1, max_length=8192)]
 
 
-SessionStatus = Literal["active", "revoked", "expired"]
-
-
 class Session(Resource):
     """`expires_at` is when it ends unless it is used; `last_active_at` may lag some seconds."""
 
     id: SessionId
     project_id: ProjectId
-    status: SessionStatus = Field(examples=["active"])
+    status: Literal["active", "revoked", "expired"] = Field(examples=["active"])
     ip_address: str | None = Field(examples=["203.0.113.7"])
     user_agent: str | None = Field(examples=["Mozilla/5.0"])
     created_at: Instant
@@ -56,7 +53,7 @@ class SessionPage(Resource):
 
 
 class SessionsQuery(ListQuery):
-    status: SessionStatus | None = None
+    status: Literal["active", "expired", "revoked"] | None = None
 
 
 class SessionTokens(Resource):
