@@ -10,7 +10,7 @@ from contracts.calls import Call
 from contracts.events import EventData
 from contracts.fields import Description, Instant, fault
 from contracts.ids import OrganizationId, ProjectId, SessionId, UserId
-from contracts.models import Body, Resource
+from contracts.models import Body, ListQuery, Pagination, Resource
 
 
 def _address(value: str) -> str:
@@ -45,6 +45,15 @@ class Session(Resource):
     created_at: Instant
     last_active_at: Instant
     expires_at: Instant
+
+
+class SessionPage(Resource):
+    sessions: list[Session]
+    pagination: Pagination
+
+
+class SessionsQuery(ListQuery):
+    status: Literal["active", "expired", "revoked"] | None = None
 
 
 class SessionTokens(Resource):
@@ -111,6 +120,9 @@ CREATE_SESSION = Call(
     path=_USER,
     problems=("user_suspended",),
     shows_secret=True,
+)
+LIST_SESSIONS = Call(
+    "identity", "list_sessions", query=SessionsQuery, result=SessionPage, path=_USER
 )
 REVOKE_SESSIONS = Call("identity", "revoke_sessions", status=204, path=_USER)
 REVOKE_SESSION = Call("identity", "revoke_session", status=204, path={"id": "usr", "sid": "ses"})

@@ -81,6 +81,10 @@ class Credential(Resource):
 
 
 class WhoAmI(Resource):
+    """`root_keys` are those that work, at most the newest 100; the operator lists all of them under
+    `/v1/admin/tenants/{id}/root-keys`.
+    """
+
     tenant: Tenant
     credential: Credential
     root_keys: list[ApiKey]

@@ -72,13 +72,18 @@ class UserOrganization(Resource):
 
 class UserDetail(User):
     """A user with the live sessions (newest first, at most 100) and the organizations (the last one
-    joined first, at most 100). `more` has the path that lists all organizations if there are more.
+    joined first, at most 100). Of what there is more, `more` has the path that lists all.
     """
 
     sessions: list[Session]
     organizations: list[UserOrganization]
     more: dict[str, str] = Field(
-        examples=[{"organizations": "/v1/admin/organizations?user_id=usr_…"}]
+        examples=[
+            {
+                "organizations": "/v1/admin/organizations?user_id=usr_…",
+                "sessions": "/v1/admin/users/usr_…/sessions?status=active",
+            }
+        ]
     )
 
 

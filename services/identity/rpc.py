@@ -23,7 +23,13 @@ from identity.organizations import (
     remove_member,
 )
 from identity.projects_client import ProjectsClient
-from identity.sessions import create_session, refresh_session, sessions, verify_session
+from identity.sessions import (
+    create_session,
+    list_sessions,
+    refresh_session,
+    sessions,
+    verify_session,
+)
 from identity.sessions.access_tokens import AccessTokens
 from identity.users import bulk_import, delete_user, user_search, users
 
@@ -42,6 +48,7 @@ def handlers(projects: ProjectsClient, last_active: LastActive) -> Mapping[Call,
         session_calls.VERIFY_SESSION: verify_session.verify_session.bind(
             tokens=AccessTokens(projects), last_active=last_active
         ),
+        session_calls.LIST_SESSIONS: list_sessions.list_sessions,
         session_calls.REVOKE_SESSIONS: sessions.revoke_sessions,
         session_calls.REVOKE_SESSION: sessions.revoke_session,
         organization_calls.CREATE_ORGANIZATION: organizations.create_organization,

@@ -112,6 +112,8 @@ class SessionRow(Model, table=True):
             "user_id",
             text("(CASE WHEN status = 'active' THEN expires_at END)"),
         ),
+        # The list of a user's sessions, the newest first.
+        Index("sessions_of_user", "tenant_id", "user_id", "id"),
         # Revoked when their project is deleted.
         Index("sessions_by_project", "tenant_id", "project_id"),
         # How many are live in the tenant.

@@ -200,7 +200,7 @@ async def delete_tenant(conn: Connection, request: Request[Body, DeleteQuery]) -
 @read_only()
 async def who_am_i(conn: Connection, request: Request) -> Reply:
     row = await _get_visible(conn, request, request.tenant)
-    keys = await root_keys.GET_ALL.fetch_all(conn, tenant_id=request.tenant)
+    keys = await root_keys.LIST_LIVE.fetch_all(conn, tenant_id=request.tenant)
     context = request.context
     credential = {
         "id": context.actor_id,
@@ -211,6 +211,6 @@ async def who_am_i(conn: Connection, request: Request) -> Reply:
     value = {
         "tenant": CRUD.shown(row),
         "credential": credential,
-        "root_keys": [to_api_key(each) for each in keys],
+        "root_keys": [to_api_key(each) for each in reversed(keys)],
     }
     return reply_to(request, value)

@@ -144,6 +144,8 @@ async def _sessions(walk: Walk, project_id: str) -> None:
     assert verdict["code"] == "revoked"
     other = await walk("create_session", {"project_id": project_id}, **user)
     await walk("revoke_session", **user, sid=other["session"]["id"])
+    listed = await walk("list_sessions", query="status=revoked", **user)
+    assert other["session"]["id"] in [each["id"] for each in listed["sessions"]]
     await walk("revoke_session", status=404, **user, sid=other["session"]["id"])
     await walk("update_user", {"status": "suspended"}, **user)
     await walk("create_session", {"project_id": project_id}, status=409, **user)

@@ -58,6 +58,9 @@ router.delete("/admin/users/{id}", summary="Delete a user", dependencies=WRITE)(
 router.post("/admin/users/{id}/sessions", summary="Create a session", dependencies=WRITE)(
     Endpoint(sessions.CREATE_SESSION)
 )
+router.get("/admin/users/{id}/sessions", summary="List sessions of a user", dependencies=READ)(
+    Endpoint(sessions.LIST_SESSIONS)
+)
 router.delete(
     "/admin/users/{id}/sessions", summary="Revoke all sessions of a user", dependencies=WRITE
 )(Endpoint(sessions.REVOKE_SESSIONS))

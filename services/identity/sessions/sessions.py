@@ -56,7 +56,10 @@ _OF_USER = (
 )
 
 LIST_LIVE = Statement(
-    select(*COLUMNS).where(*_OF_USER, *IS_LIVE).order_by(SESSIONS.c.id.desc()).limit(MAX_LISTED),
+    select(*COLUMNS)
+    .where(*_OF_USER, *IS_LIVE)
+    .order_by(SESSIONS.c.id.desc())
+    .limit(MAX_LISTED + 1),
     SessionRow,
 )
 COUNT_LIVE = Statement(select(func.count()).select_from(SESSIONS).where(*_OF_USER, *IS_LIVE))

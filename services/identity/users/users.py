@@ -153,9 +153,11 @@ async def get_user(conn: Connection, request: Request) -> Reply:
     more = {}
     if len(organizations) > MAX_LISTED:
         more["organizations"] = f"/v1/admin/organizations?user_id={row.id}"
+    if len(live) > sessions.MAX_LISTED:
+        more["sessions"] = f"/v1/admin/users/{row.id}/sessions?status=active"
     value = {
         **CRUD.shown(row),
-        "sessions": [to_resource(each, Session) for each in live],
+        "sessions": [to_resource(each, Session) for each in live[: sessions.MAX_LISTED]],
         "organizations": [
             to_resource(each, UserOrganization) for each in organizations[:MAX_LISTED]
         ],

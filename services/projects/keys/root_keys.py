@@ -29,6 +29,9 @@ from projects.keys.key_rows import (
 )
 from projects.tables import API_KEYS, TENANTS, ApiKeyRow, TenantRow
 
+MAX_SHOWN = 100
+"""Of the root keys that a tenant sees: as many as it may have, unless the operator allows more."""
+
 _TENANT = select(TENANTS.c.id, TENANTS.c.quotas).where(
     TENANTS.c.id == bindparam("tenant_id"), TENANTS.c.status != "deleting"
 )
@@ -42,7 +45,13 @@ QUOTA = Quota(
     "root_keys",
     select(API_KEYS.c.id).where(*_OF_TENANT, API_KEYS.c.status == literal_column("'active'")),
 )
-GET_ALL = Statement(select(*COLUMNS).where(*_OF_TENANT).order_by(API_KEYS.c.id), ApiKeyRow)
+LIST_LIVE = Statement(
+    select(*COLUMNS)
+    .where(*_OF_TENANT, API_KEYS.c.status == literal_column("'active'"), STATUS.element == "active")
+    .order_by(API_KEYS.c.id.desc())
+    .limit(MAX_SHOWN),
+    ApiKeyRow,
+)
 LOCK = Statement(
     select(*COLUMNS).where(*_OF_TENANT, API_KEYS.c.id == bindparam("id")).with_for_update(),
     ApiKeyRow,

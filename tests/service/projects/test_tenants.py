@@ -65,6 +65,22 @@ async def test_who_am_i_tells_tenant_credential_and_root_keys(client: ProjectsCl
     ]
 
 
+async def test_who_am_i_shows_the_newest_root_keys_that_work(client: ProjectsClient) -> None:
+    created = await client.create_tenant(quotas={"root_keys": 200})
+    tenant, first = created["tenant"]["id"], created["api_key"]["id"]
+    made = [
+        (await client.call_as_operator(calls.CREATE_ROOT_KEY, {}, tenant)).body["id"]
+        for _ in range(101)
+    ]
+    await client.call_as_operator(calls.REVOKE_ROOT_KEY, None, tenant, made[-1])
+    path = (calls.WHO_AM_I, tenant)
+    shown = (await client.call(*path, credential="api_key")).body["root_keys"]
+    assert [each["id"] for each in shown] == made[:-1]
+    await client.call_as_operator(calls.REVOKE_ROOT_KEY, None, tenant, made[0])
+    shown = (await client.call(*path, credential="api_key")).body["root_keys"]
+    assert [each["id"] for each in shown] == [first, *made[1:-1]]
+
+
 async def test_a_tenant_changes_its_name_and_settings_only(
     client: ProjectsClient, tenant: str
 ) -> None:

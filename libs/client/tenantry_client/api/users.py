@@ -7,6 +7,9 @@ from contracts.sessions import (
     CreateSession,
     IssuedSession,
     RefreshSession,
+    Session,
+    SessionPage,
+    SessionsQuery,
     SessionTokens,
     SessionVerdict,
     VerifySession,
@@ -66,6 +69,12 @@ def delete_user(
 def create_session(user_id: str, session: CreateSession) -> Request[IssuedSession]:
     """The refresh token is shown this once."""
     return Request("POST", _SESSIONS, {201: IssuedSession}, (user_id,), body=session)
+
+
+def list_sessions(
+    user_id: str, query: SessionsQuery = SessionsQuery()
+) -> Pages[SessionPage, Session]:
+    return Pages("GET", _SESSIONS, {200: SessionPage}, (user_id,), query, name="sessions")
 
 
 def revoke_sessions(user_id: str) -> Request[None]:
