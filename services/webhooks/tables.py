@@ -189,7 +189,8 @@ class QueueRow(Model, table=True):
     """A pending delivery. `kind` as in `rules.fairness`; `tries`: how often it failed in a row.
 
     `state`: `ready` to be claimed, in the order of `due_at`; `waiting` until `wake_at`; `leased`
-    to a dispatcher until `wake_at`, by its `lease`; `parked` while its webhook is disabled.
+    to a dispatcher until `wake_at`, by its `lease`; `parked` as it was found ready while its
+    webhook was disabled.
     """
 
     __tablename__: ClassVar[str] = "queue"
@@ -207,6 +208,8 @@ class QueueRow(Model, table=True):
         Index("queue_wake", "wake_at", postgresql_where=text("state IN ('waiting', 'leased')")),
         # How many of a webhook are in flight.
         Index("queue_leased", "tenant_id", "webhook_id", postgresql_where=text("state = 'leased'")),
+        # What goes on when the webhook is enabled again, some at a time.
+        Index("queue_parked", "tenant_id", "webhook_id", postgresql_where=text("state = 'parked'")),
         # Deleted with their partition.
         Index("queue_created_at", "created_at"),
     )
@@ -295,6 +298,6 @@ ERASED_PEOPLE = table(ErasedPersonRow)
 
 # Written out, so that every plan can use the partial index that serves the state.
 IS_READY = QUEUE.c.state == literal_column("'ready'")
-IS_WAITING = QUEUE.c.state == literal_column("'waiting'")
+IS_PARKED = QUEUE.c.state == literal_column("'parked'")
 IS_LEASED = QUEUE.c.state == literal_column("'leased'")
 HAS_WAKE_TIME = text("state IN ('waiting', 'leased')")

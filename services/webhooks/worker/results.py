@@ -20,10 +20,8 @@ from sqlalchemy import (
     SmallInteger,
     Text,
     bindparam,
-    case,
     column,
     delete,
-    exists,
     func,
     literal,
     null,
@@ -38,7 +36,7 @@ from sqlalchemy.types import TypeEngine
 from webhooks.queue.claim import ClaimedDelivery
 from webhooks.rules.fairness import RETRY
 from webhooks.rules.retry_policy import next_attempt_at
-from webhooks.tables import ATTEMPTS, DELIVERIES, OUTCOMES, QUEUE, WEBHOOKS
+from webhooks.tables import ATTEMPTS, DELIVERIES, OUTCOMES, QUEUE
 from webhooks.worker.attempt import AttemptResult
 
 log = structlog.get_logger()
@@ -77,17 +75,7 @@ _requeued = (
     update(QUEUE)
     .where(_HOLDS_LEASE, _result.c.status == "pending")
     .values(
-        state=case(
-            (
-                exists().where(
-                    WEBHOOKS.c.tenant_id == QUEUE.c.tenant_id,
-                    WEBHOOKS.c.id == QUEUE.c.webhook_id,
-                    WEBHOOKS.c.status == "disabled",
-                ),
-                literal("parked", Text),
-            ),
-            else_=literal("waiting", Text),
-        ),
+        state=literal("waiting", Text),
         kind=literal(RETRY, SmallInteger),
         tries=QUEUE.c.tries + 1,
         due_at=_result.c.next_attempt_at,
