@@ -17,7 +17,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from tenantry_client import AsyncClient, RetryPolicy, api
 from tenantry_client.errors import NotFoundError, TenantryError, UnauthenticatedError
 
-from console.presentation import FILTERS
+from console.presentation import FILTERS, place_of
 from console.resources import TOP, Resource
 from console.sign_in import OpenTenant, Session, Sessions
 
@@ -158,6 +158,11 @@ class Visit:
         """Whether the page belongs to the one of the menu."""
         here = self.request.url.path
         return here == path or (path != "/" and here.startswith(f"{path}/"))
+
+    def may_open(self, id: str) -> bool:
+        """Whether the credential may read the page of the resource with that id."""
+        place = place_of(id) or ""
+        return any(place.startswith(f"{path}/") for _, path in self.menu)
 
     def may_change(self, resource: Resource) -> bool:
         if resource.operator:

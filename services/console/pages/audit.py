@@ -11,7 +11,7 @@ from tenantry_client.models import ExportQuery
 
 from console.calls import filter_names, query_of
 from console.forms import Form
-from console.web import TEMPLATES, SignedIn
+from console.web import TEMPLATES, SignedIn, Visit
 
 _FORM = Form(AuditQuery, filter_names(AuditQuery))
 
@@ -64,7 +64,7 @@ async def follow(visit: SignedIn, after: int) -> Response:
     async def rows() -> AsyncIterator[str]:
         yield ": connected\n\n"
         async for event in events:
-            html = _row(event).replace("\n", "")
+            html = _row(visit, event).replace("\n", "")
             yield f"id: {event.sequence}\ndata: {html}\n\n"
 
     return StreamingResponse(rows(), media_type="text/event-stream")
@@ -76,6 +76,6 @@ async def show_one(visit: SignedIn, event_id: str) -> Response:
     return visit.page("audit_event.html", event=event)
 
 
-def _row(event: AuditEvent) -> str:
-    module = TEMPLATES.get_template("components/events.html").make_module()
+def _row(visit: Visit, event: AuditEvent) -> str:
+    module = TEMPLATES.get_template("components/events.html").make_module({"visit": visit})
     return str(module.row(event))  # type: ignore[attr-defined]
