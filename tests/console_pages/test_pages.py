@@ -10,6 +10,7 @@ from axe_playwright_python.async_playwright import Axe
 from console_pages.conftest import HOSTILE, PARTS, Shown, sign_in
 from playwright.async_api import Browser, Page
 from support.stack import Stack
+from support.waiting import until
 
 LARGEST = 100 * 1024
 Screen = tuple[Literal["light", "dark"], int]
@@ -131,6 +132,27 @@ async def test_what_a_tenant_writes_is_shown_as_text(
     await page.goto(f"{console}/users/{shown.ids['users']}")
     assert HOSTILE in await page.inner_text("main")
     assert await page.query_selector_all("main script, main img") == []
+
+
+async def test_an_event_shows_what_was_and_what_is(
+    page: Page, console: str, api: httpx.AsyncClient
+) -> None:
+    body = {"email": "was@example.com", "name": "Was Before", "metadata": {"seats": 1}}
+    user = (await api.post("/v1/admin/users", json=body)).json()["id"]
+    patch = {"name": "Is After", "metadata": {"seats": 2}}
+    await api.patch(f"/v1/admin/users/{user}", json=patch)
+    query = {"resource_id": user, "action": "user.updated"}
+
+    async def events() -> list[dict[str, str]]:
+        return list((await api.get("/v1/admin/audit", params=query)).json()["events"])
+
+    await until(events)
+    await page.goto(f"{console}/audit/{(await events())[0]['id']}")
+    rows = await page.eval_on_selector_all(
+        "main tbody tr", "rows => rows.map(row => [...row.cells].map(cell => cell.innerText))"
+    )
+    assert ["Name", "Was Before", "Is After"] in rows
+    await check(page, SCREENS[0])
 
 
 async def test_pages_work_without_javascript(
