@@ -44,6 +44,8 @@ def kind_of(name: str, value: Any) -> str:  # noqa: PLR0911 - one line each
         return "time"
     if isinstance(value, BaseModel) and {"id", "email", "name"} <= value.model_fields_set:
         return "person"
+    if name == "previous_secret":
+        return name
     if isinstance(value, (Mapping, BaseModel)):
         return "json"
     if isinstance(value, list):

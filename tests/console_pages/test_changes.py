@@ -88,6 +88,7 @@ async def test_a_double_click_in_a_browser_does_it_once(
     await page.goto(f"{console}/projects/{project}/api-keys/{key['id']}/rotate")
     await page.dblclick("button.main")
     rotated = await page.input_value(".secret input")
+    assert "last used none" in await page.inner_text("main dl")
     (key,) = (await api.get(keys)).json()["api_keys"]
     assert (rotated != secret, rotated.startswith(key["prefix"])) == (True, True)
     await page.goto(f"{console}/projects/{project}/delete")

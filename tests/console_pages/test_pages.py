@@ -163,6 +163,16 @@ async def test_pages_work_without_javascript(
     assert await page.inner_text("h1") == "Users"
     await page.click("a[rel=next]")
     assert await page.inner_text(".pager a") == "First page"
+    await page.goto(f"{console}/users/new")
+    await page.fill("[name=email]", "user0@example.com")
+    await page.click("button.main")
+    assert await page.query_selector("#field-email-error") is not None
+    assert await page.evaluate("document.activeElement.name") == "email"
+    await page.fill("[name=email]", "plain@example.com")
+    await page.click("button.main")
+    await page.click("text=Delete")
+    await page.click("button.bad")
+    assert await page.inner_text(".notice") == "It is gone."
     await context.close()
 
 
