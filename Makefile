@@ -80,6 +80,10 @@ format: install ## Format the code
 topology: install ## Write the configuration that follows from libs/contracts/topology.py
 	@$(BIN)/python deploy/render_topology.py
 
+.PHONY: commands
+commands: install ## Write what the command knows of the API, from its routes
+	@$(BIN)/python deploy/render_operations.py
+
 .PHONY: schemas
 schemas: install ## Accept additions to the schemas of events and lifecycle messages: docs/schemas
 	@$(BIN)/python deploy/freeze_schemas.py

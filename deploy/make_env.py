@@ -37,6 +37,7 @@ def _fresh_values(existing: dict[str, str]) -> dict[str, str]:
         "TENANTRY_NATS_PASSWORD_EDGE": _password(),
         "TENANTRY_NATS_PASSWORD_SUBSCRIBER": _password(),
     }
+    values[CHECKPOINT_SEEDS] = f"checkpoints-1:{_key()}"
     for name in SERVICE_NAMES:
         values[f"TENANTRY_{name.upper()}_HASH_KEYS"] = f"{name}-1:{_key()}"
     for name in ENCRYPTING_SERVICES:
@@ -48,6 +49,8 @@ def _fresh_values(existing: dict[str, str]) -> dict[str, str]:
     return values
 
 
+CHECKPOINT_SEEDS = "TENANTRY_AUDIT_CHECKPOINT_SEEDS"
+"""What the keys of the audit trail's checkpoints are derived from: for audit alone."""
 _KEYS = ("HASH_KEY", "HASH_KEYS", "ENCRYPTION_KEYS")
 _HASHED_SECRETS = ("identity", "projects")
 """They still verify what version 0.1 has hashed, with the one key that it had for all."""
@@ -67,6 +70,8 @@ def _files(values: dict[str, str]) -> Iterator[tuple[str, str, str]]:
     yield from _files_of_servers(values)
     for name in SERVICE_NAMES:
         yield from _files_of_service(values, name)
+    if seeds := values.get(CHECKPOINT_SEEDS):
+        yield "audit", CHECKPOINT_SEEDS, seeds
     redis_url = f"redis://:{values['REDIS_PASSWORD']}@redis:6379/0"
     yield "edge", "TENANTRY_NATS_URL", _nats_url(values, "edge")
     for container in ("streams", "tenantry"):

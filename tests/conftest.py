@@ -2,6 +2,7 @@
 processes of one run (`pytest -n 2 --dist loadgroup`) share out.
 """
 
+import os
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -24,11 +25,17 @@ ONE_PRODUCT = ("console_pages", "contract", "sdk", "security")
 
 
 def pytest_configure() -> None:
-    """What tests start is to hear Ctrl-C: in the background a shell has its children ignore it."""
+    """What tests start is to hear Ctrl-C: in the background a shell has its children ignore it.
+
+    Tests say which events there are: a checkpoint each minute would be one more.
+    """
+    os.environ.setdefault("TENANTRY_AUDIT_CHECKPOINT_SECONDS", "86400")
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("dist", "no") != "loadgroup":
+        return
     for item in items:
         path = item.path.relative_to(HERE)
         group = path.parts[0] if path.parts[0] in ONE_PRODUCT else path.as_posix()

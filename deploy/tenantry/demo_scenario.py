@@ -43,7 +43,7 @@ from tenantry_client.models import (
 )
 from tenantry_client.webhooks import verify
 
-from tenantry.api_client import http_settings
+from tenantry.connection import http_settings
 
 TIMEOUT_SECONDS = 10.0
 WAIT_SECONDS = 20.0

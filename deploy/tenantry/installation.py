@@ -95,9 +95,14 @@ def api_url(url: str | None, data: Path | None) -> str:
         if running is None and data is not None:
             raise _nothing_runs(data)
         found = running.url if running else DEFAULT_URL
-    if not _is_http_url(found):
-        raise Misconfigured(f"{found} is no URL of an API", f"Give one such as {DEFAULT_URL}.")
-    return found.rstrip("/")
+    return check_url(found)
+
+
+def check_url(url: str) -> str:
+    """The URL without a slash at its end. Raises Misconfigured for what is none of an API."""
+    if not _is_http_url(url):
+        raise Misconfigured(f"{url} is no URL of an API", f"Give one such as {DEFAULT_URL}.")
+    return url.rstrip("/")
 
 
 def read_text(path: Path) -> str:
@@ -139,7 +144,8 @@ def credential(kind: str, url: str, data: Path | None) -> str:
         return from_environment
     raise Misconfigured(
         f"{variable} is not set",
-        f"Set {variable}, or name the data folder of `tenantry dev` with --data.",
+        f"Run `tenantry login`, set {variable}, or name the data folder of `tenantry dev` with "
+        "--data.",
         variable=variable,
     )
 

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from contracts.calls import Call
 from contracts.context import ActorType
-from contracts.events import Changes
+from contracts.events import Changes, EventData
 from contracts.fields import DIGITS, FromDay, Instant, UntilDay
 from contracts.ids import EventId, TenantId
 from contracts.models import ListQuery, Pagination, Query, Resource
@@ -150,6 +150,47 @@ class Proof(Resource):
     marks: list[Mark]
 
 
+_BASE64 = ["MGMxYWRhYjAyZWRmMjNhN2QyYWUwZmE4ZDRlNzBhNDg="]
+_Hashes = Annotated[list[str], Field(examples=[_BASE64])]
+
+
+class InclusionQuery(Query):
+    """`size`: how many events the tree has; without it, those of the newest checkpoint."""
+
+    size: Annotated[int, Field(ge=1), DIGITS] | None = None
+
+
+class Inclusion(Resource):
+    """Proves that the event is the leaf `index` of the tree of the first `size` events.
+
+    RFC 6962, section 2.1.1. `leaf` and `hashes` are base64. The hash of the leaf is
+    SHA-256(0x00, leaf); the leaf is the canonical JSON that the chain digests: see `Seal`.
+    """
+
+    index: int = Field(examples=[41])
+    size: int = Field(examples=[1234])
+    leaf: str = Field(examples=["eyJhY3Rpb24iOiJ1c2VyLmNyZWF0ZWQiLCJhY3Rvcl9pZCI6bnVsbH0="])
+    hashes: _Hashes
+
+
+class ConsistencyQuery(Query):
+    """Two sizes of the tree, such as those of two checkpoints."""
+
+    from_: Annotated[int, Field(ge=0, alias="from"), DIGITS]
+    to: Annotated[int, Field(ge=1), DIGITS]
+
+
+class Consistency(Resource):
+    """Proves that the tree of `from` events is the beginning of that of `to` events.
+
+    RFC 6962, section 2.1.2, in base64.
+    """
+
+    from_: int = Field(alias="from", examples=[1000])
+    to: int = Field(examples=[1234])
+    hashes: _Hashes
+
+
 class Feed(Resource):
     events: list[AuditEvent]
     next_after: int = Field(examples=[142])
@@ -161,3 +202,33 @@ GET_EVENT = Call("audit", "get_event", result=AuditEvent, path={"event_id": "evt
 GET_PROOF = Call("audit", "get_proof", query=ProofQuery, result=Proof)
 EXPORT_EVENTS = Call("audit", "export_events", query=ExportQuery)
 GET_FEED = Call("audit", "get_feed", query=FeedQuery, result=Feed)
+GET_CHECKPOINT = Call("audit", "get_checkpoint", problems=("not_found",))
+GET_CHECKPOINT_KEYS = Call("audit", "get_checkpoint_keys", problems=("not_found",))
+GET_INCLUSION = Call(
+    "audit",
+    "get_inclusion",
+    query=InclusionQuery,
+    result=Inclusion,
+    path={"event_id": "evt"},
+    problems=("checkpoint_pending",),
+)
+GET_CONSISTENCY = Call("audit", "get_consistency", query=ConsistencyQuery, result=Consistency)
+
+
+class AuditCheckpoint(EventData, type="audit.checkpoint", service="audit"):
+    """The tenant's trail was signed as it is: keep the checkpoint where nobody of ours can reach.
+
+    `checkpoint` is a signed note (c2sp.org/tlog-checkpoint) of the first `size` events. `changes`
+    have it too, so that the trail itself shows it.
+    """
+
+    tenant_id: TenantId
+    size: int = Field(examples=[1234])
+    checkpoint: str = Field(
+        examples=[
+            "example.com/audit/ten_01jt7a3v9qf8mbd2m0q5k4h6xz\n1234\n\
+MGMxYWRhYjAyZWRmMjNhN2QyYWUwZmE4ZDRlNzBhNDg=\n\n\
+\N{EM DASH} example.com/audit/ten_01jt7a3v9qf8mbd2m0q5k4h6xz AbcDEf...\n"
+        ]
+    )
+    changes: Changes

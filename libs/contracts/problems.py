@@ -32,6 +32,7 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "rotation_too_soon": (409, "The next key is not yet known everywhere"),
     "key_not_active": (409, "The key is not active"),
     "last_root_key": (409, "A tenant needs a root key"),
+    "checkpoint_pending": (409, "The checkpoint is still to come"),
     "webhook_disabled": (409, "The webhook is disabled"),
     "quota_exceeded": (409, "The quota is used up"),
     "idempotency_in_flight": (409, "The first request is still in flight"),

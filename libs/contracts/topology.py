@@ -81,7 +81,10 @@ SERVICES = (
         ),
         is_append_only=True,
         encrypts=False,
-        environment=("TENANTRY_AUDIT_RETENTION_DAYS:",),
+        environment=(
+            "TENANTRY_AUDIT_ORIGIN: ${TENANTRY_AUDIT_ORIGIN:-localhost}",
+            "TENANTRY_AUDIT_RETENTION_DAYS:",
+        ),
         max_replicas=4,
     ),
 )

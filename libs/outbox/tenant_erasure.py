@@ -11,7 +11,7 @@ from chassis.database import TIME, Connection, Pool
 from chassis.statements import Statement, parameters
 from contracts.context import Context
 from contracts.lifecycle import TenantErased
-from sqlalchemy import Table, bindparam, delete, literal_column, select, tuple_, update
+from sqlalchemy import ColumnElement, Table, bindparam, delete, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 
 from outbox import dead_letters
@@ -62,7 +62,8 @@ class TenantErasure:
         )
         self.NEXT = Statement(oldest.with_for_update(skip_locked=True))
         self.DONE = done
-        self.STEPS = [_delete_some(table, batch) for table in tables]
+        self._batch = batch
+        self.STEPS = [delete_some(table, *_conditions(table)) for table in tables]
 
     async def request(self, conn: Connection, received: ReceivedEvent) -> None:
         """Notes that the tenant of a `tenant.deletion_requested` is to be erased."""
@@ -91,7 +92,7 @@ class TenantErasure:
             if self._first is not None and await self._first(conn, tenant_id):
                 return False
             for step in self.STEPS:
-                if await step.execute(conn, tenant_id=tenant_id):
+                if await step.execute(conn, tenant_id=tenant_id, at_most=self._batch):
                     return False
             for statement in self._last:
                 await statement.execute(conn, tenant_id=tenant_id)
@@ -105,11 +106,14 @@ class TenantErasure:
         return True
 
 
-def _delete_some(table: Table, batch: int) -> Statement:
+def _conditions(table: Table) -> list[ColumnElement[bool]]:
+    """What is not published yet stays until it is."""
+    return [table.c.published_at.is_not(None)] if table.name == OUTBOX.name else []
+
+
+def delete_some(table: Table, *conditions: ColumnElement[bool]) -> Statement:
+    """Deletes rows of a tenant (`tenant_id`), `at_most` so many."""
     key = list(table.primary_key.columns)
     mine = table.c.tenant_id == bindparam("tenant_id")
-    some = select(*key).where(mine)
-    if table.name == OUTBOX.name:
-        some = some.where(table.c.published_at.is_not(None))
-    some = some.limit(literal_column(str(batch)))
+    some = select(*key).where(mine, *conditions).limit(bindparam("at_most"))
     return Statement(delete(table).where(mine, tuple_(*key).in_(some)))

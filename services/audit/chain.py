@@ -140,8 +140,8 @@ def erasable_changes(event: StoredEvent) -> str:
     return event.subject_changes or EMPTY
 
 
-def digest(event: DigestedColumns, previous: bytes | None) -> bytes:
-    """The digest of an event after the one before."""
+def entry_json(event: DigestedColumns, previous: bytes | None) -> bytes:
+    """The canonical JSON of an event after the one before: digested, and a leaf of the tree."""
     personal = event.commitment
     entry = {
         "action": event.action,
@@ -160,7 +160,12 @@ def digest(event: DigestedColumns, previous: bytes | None) -> bytes:
         "tenant_id": event.tenant_id,
         "traceparent": event.traceparent,
     }
-    return hashlib.sha256(canonical_json(entry)).digest()
+    return canonical_json(entry)
+
+
+def digest(event: DigestedColumns, previous: bytes | None) -> bytes:
+    """The digest of an event after the one before."""
+    return hashlib.sha256(entry_json(event, previous)).digest()
 
 
 def split_changes(resource_type: str, changes: Mapping[str, Any]) -> tuple[str, str]:

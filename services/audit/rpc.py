@@ -5,10 +5,11 @@ from chassis.unit_of_work import Handler
 from contracts import audit as calls
 from contracts.calls import Call
 
-from audit import export, proof, queries
+from audit import export, proof, queries, tree_proofs
+from audit.settings import AuditSettings
 
 
-def handlers(*, exports: Pool, proofs: Pool) -> dict[Call, Handler]:
+def handlers(*, exports: Pool, proofs: Pool, settings: AuditSettings) -> dict[Call, Handler]:
     """What costs much has a pool of its own, so that nothing else waits for a connection."""
     return {
         calls.LIST_EVENTS: queries.list_events,
@@ -16,4 +17,8 @@ def handlers(*, exports: Pool, proofs: Pool) -> dict[Call, Handler]:
         calls.GET_FEED: queries.get_feed,
         calls.EXPORT_EVENTS: export.export_events.bind(exports=exports),
         calls.GET_PROOF: proof.get_proof.bind(proofs=proofs),
+        calls.GET_CHECKPOINT: tree_proofs.get_checkpoint,
+        calls.GET_CHECKPOINT_KEYS: tree_proofs.get_checkpoint_keys.bind(settings=settings),
+        calls.GET_INCLUSION: tree_proofs.get_inclusion,
+        calls.GET_CONSISTENCY: tree_proofs.get_consistency,
     }

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from chassis.idempotency import IDEMPOTENCY
 from chassis.tables import id_field, table, time_field
 from outbox.tables import declare
-from sqlalchemy import BigInteger, Index, LargeBinary, SmallInteger, Text, text
+from sqlalchemy import BigInteger, Identity, Index, LargeBinary, SmallInteger, Text, text
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
@@ -194,6 +194,61 @@ class MarkRow(Model, table=True):
     marked_at: datetime = time_field(sa_column_kwargs={"server_default": text("now()")})
 
 
+class TileRow(Model, table=True):
+    """256 hashes of a tenant's Merkle tree, 32 bytes each, and the root over them.
+
+    Level 0 has those of the leaves, each other one the roots of the tiles below (C2SP tlog-tiles).
+    Only complete tiles are stored, by a function of the owner, and they never change.
+    """
+
+    __tablename__: ClassVar[str] = "tiles"
+
+    tenant_id: str = id_field(primary_key=True)
+    level: int = Field(sa_type=SmallInteger, primary_key=True)
+    index: int = _number(primary_key=True)
+    hashes: bytes = Field(sa_type=LargeBinary)
+    root: bytes = Field(sa_type=LargeBinary)
+
+
+class LeafRow(Model, table=True):
+    """The hash of a leaf whose event retention has dropped before its tile was complete."""
+
+    __tablename__: ClassVar[str] = "leaves"
+
+    tenant_id: str = id_field(primary_key=True)
+    sequence: int = _number(primary_key=True)
+    hash: bytes = Field(sa_type=LargeBinary)
+
+
+class SignedCheckpointRow(Model, table=True):
+    """The newest checkpoint of a tenant, a signed note of a tree with `size` leaves."""
+
+    __tablename__: ClassVar[str] = "signed_checkpoints"
+
+    tenant_id: str = id_field(primary_key=True)
+    size: int = _number()
+    note: str = Field(sa_type=Text)
+    signed_at: datetime = time_field()
+
+
+class VerifierKeyRow(Model, table=True):
+    """A key that a checkpoint of the tenant was signed by, the newest at the highest position."""
+
+    __tablename__: ClassVar[str] = "verifier_keys"
+
+    tenant_id: str = id_field(primary_key=True)
+    key: str = id_field(primary_key=True)
+    position: int = Field(sa_type=BigInteger, sa_column_args=[Identity(always=True)])
+
+
+class PendingCheckpointRow(Model, table=True):
+    """A tenant of which something happened since its checkpoint, other than a checkpoint."""
+
+    __tablename__: ClassVar[str] = "pending_checkpoints"
+
+    tenant_id: str = id_field(primary_key=True)
+
+
 class RetentionRow(Model, table=True):
     """How many days events are kept at least, for ever without a row: `tenantry migrate` sets it.
 
@@ -236,5 +291,10 @@ LOGS = HEADS.outerjoin(CHECKPOINTS, CHECKPOINTS.c.tenant_id == HEADS.c.tenant_id
 """Where each tenant's log ends, and from where on its events are still there."""
 MARKS = table(MarkRow)
 RETENTION = table(RetentionRow)
+TILES = table(TileRow)
+LEAVES = table(LeafRow)
+SIGNED_CHECKPOINTS = table(SignedCheckpointRow)
+VERIFIER_KEYS = table(VerifierKeyRow)
+PENDING_CHECKPOINTS = table(PendingCheckpointRow)
 FORGOTTEN = table(ForgottenRow)
 ERASURES = table(ErasureRow)

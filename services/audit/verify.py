@@ -4,10 +4,11 @@ Pure, of constant memory, and the same for the service and for whoever holds an 
 been erased is no fault; what is there must match its commitment.
 """
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
@@ -62,50 +63,77 @@ def matches_commitment(event: StoredEvent) -> bool:
     return chain.commitment(event.salt, *part) == event.commitment
 
 
+Fault = Literal["missing", "cut", "reordered", "rewritten"]
+
+
 @dataclass(slots=True)
 class Verdict:
     """How many events there are, the digest of the newest in hexadecimal, the first broken one.
 
-    `first_broken` is the lowest sequence that is changed, missing or out of its place, `oldest` the
-    sequence with which the export begins.
+    `first_broken` is the lowest sequence that is changed, missing or out of its place, `fault` says
+    which; `oldest` and `newest` are the sequences with which the export begins and ends.
     """
 
     length: int = 0
     oldest: int = 0
+    newest: int = 0
     head: str | None = None
     first_broken: int | None = None
+    fault: Fault | None = None
 
-    def check(self, event: StoredEvent, before: int, previous: bytes | None) -> None:
-        """Checks that the event follows the one of that sequence and digest."""
-        if event.sequence != before + 1:
-            self.first_broken = before + 1
-        elif event.digest != chain.digest(event, previous) or not matches_commitment(event):
-            self.first_broken = event.sequence
+    def broken_at(self, sequence: int, fault: Fault) -> None:
+        self.first_broken = sequence
+        if self.fault != "reordered":
+            self.fault = fault
 
 
-def verify_export(lines: Iterable[bytes], checkpoint: bytes | None = None) -> Verdict:
+OnLeaf = Callable[[StoredEvent, bytes], None]
+"""Gets an event and its canonical JSON: a leaf of the tree."""
+
+
+def verify_export(
+    lines: Iterable[bytes], before: bytes | None = None, on_leaf: OnLeaf | None = None
+) -> Verdict:
     """Verifies a whole NDJSON export, newest event first as it was streamed.
 
     An export with filters has gaps: the first event that it lacks counts as broken.
 
-    Each line has the digest that the one before it is recomputed from. `checkpoint` is the digest
+    Each line has the digest that the one before it is recomputed from. `before` is the digest
     before the oldest event, where that is not the first of the log; without it, that one is only
     compared with the next. Raises ValueError or KeyError for what is no line of an export.
     """
     verdict, event = Verdict(), None
     for earlier in map(parse_line, lines):
         if event is None:
-            verdict.head = earlier.digest.hex()
+            verdict.head, verdict.newest = earlier.digest.hex(), earlier.sequence
         else:
-            verdict.check(event, earlier.sequence, earlier.digest)
+            _check(verdict, event, (earlier.sequence, earlier.digest), on_leaf)
         verdict.length += 1
         event = earlier
         verdict.oldest = event.sequence
-    if event is not None and (event.sequence == 1 or checkpoint is not None):
-        verdict.check(event, event.sequence - 1, None if event.sequence == 1 else checkpoint)
+    if event is not None and (event.sequence == 1 or before is not None):
+        previous = None if event.sequence == 1 else before
+        _check(verdict, event, (event.sequence - 1, previous), on_leaf)
     elif event is not None and not matches_commitment(event):
-        verdict.first_broken = event.sequence
+        verdict.broken_at(event.sequence, "rewritten")
     return verdict
+
+
+def _check(
+    verdict: Verdict,
+    event: StoredEvent,
+    earlier: tuple[int, bytes | None],
+    on_leaf: OnLeaf | None,
+) -> None:
+    """Whether the event follows the one of that sequence and digest."""
+    sequence, digest = earlier
+    leaf = chain.entry_json(event, digest)
+    if event.sequence != sequence + 1:
+        verdict.broken_at(sequence + 1, "missing" if sequence < event.sequence else "reordered")
+    elif event.digest != hashlib.sha256(leaf).digest() or not matches_commitment(event):
+        verdict.broken_at(event.sequence, "rewritten")
+    if on_leaf is not None:
+        on_leaf(event, leaf)
 
 
 def parse_line(line: bytes) -> StoredEvent:

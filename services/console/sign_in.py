@@ -68,8 +68,11 @@ class Session(BaseModel):
 
     @property
     def form_token(self) -> str:
-        """What every form of the session carries, and no other site knows."""
-        digest = hmac.digest(self.id.encode(), b"console form", hashlib.sha256)
+        """What every form of the session carries, and no other site knows. A form made in the view
+        of one tenant is none in that of another, which a second tab may have opened.
+        """
+        view = self.open.id if self.open else ""
+        digest = hmac.digest(self.id.encode(), f"console form {view}".encode(), hashlib.sha256)
         return urlsafe_b64encode(digest).rstrip(b"=").decode()
 
     def may(self, *scopes: str) -> bool:

@@ -1,9 +1,11 @@
 """Projects: tenants and their credentials, projects, API keys and signing keys."""
 
 from chassis.service import Service, run_service
+from outbox.cascade import RUN_SECONDS, Cascades
 from outbox.register import register
 
-from projects.keys import descendants, key_usage
+from projects.cascade_steps import STEPS
+from projects.keys import key_usage
 from projects.rpc import HANDLERS
 from projects.signing import key_retirement
 from projects.subscribers import consumer, router
@@ -15,11 +17,7 @@ async def start(service: Service) -> None:
     relay = register(service, router, consumer)
     pool = service.pool
     service.every(3600, "purge_refusals", lambda: key_usage.PURGE_REFUSALS.execute(pool))
-    service.every(
-        descendants.CONTINUE_SECONDS,
-        "continue_revocation",
-        lambda: descendants.continue_revocation(pool, relay.wake),
-    )
+    service.every(RUN_SECONDS, "cascades", Cascades(pool, STEPS, relay.wake).run)
     token_keys = Maintenance(service)
     service.every(MAINTENANCE_SECONDS, "maintain_token_keys", token_keys.step, at_once=True)
     service.every(60, "retire_signing_keys", lambda: key_retirement.retire_due_keys(pool))

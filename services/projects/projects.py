@@ -14,6 +14,7 @@ from chassis.request import Reply, Request, json_bytes, reply_to, revalidate
 from chassis.rows import new_row
 from chassis.statements import Statement
 from chassis.unit_of_work import read_only, transactional
+from contracts.context import Context
 from contracts.fields import slug_from
 from contracts.ids import new_id
 from contracts.models import Body, DeleteQuery
@@ -28,10 +29,12 @@ from contracts.projects import (
     ProjectUpdated,
     UpdateProject,
 )
+from outbox.cascade import BATCH, Cascade, request_cascade
 from outbox.crud import Crud
 from outbox.record import create_entry, record
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import bindparam, func, not_, select
 
+from projects.cascades import IS_KEY_ENDED, PROJECT
 from projects.keys import api_keys
 from projects.signing import signing_keys
 from projects.tables import API_KEYS, PROJECTS, SIGNING_KEYS, ProjectRow, SigningKeyRow
@@ -45,6 +48,7 @@ PREVIEW_DELETE = Statement(
             API_KEYS.c.tenant_id == bindparam("tenant_id"),
             API_KEYS.c.project_id == bindparam("id"),
             API_KEYS.c.status == "active",
+            not_(IS_KEY_ENDED),
         )
         .scalar_subquery()
         .label("api_keys"),
@@ -168,15 +172,28 @@ def _merged_settings(before: str, patch: dict[str, Any]) -> dict[str, Any]:
 
 @transactional()
 async def delete_project(conn: Connection, request: Request[Body, DeleteQuery]) -> Reply:
-    """Revokes the API keys, each with its event; the signing keys are deleted with the project."""
+    """Revokes the API keys, each with its event: before that of the project, or if there are very
+    many after it, in steps. The signing keys are deleted with the project.
+    """
     row = await CRUD.lock(conn, request, tenant_id=request.tenant, id=request.path["id"])
     if request.query.dry_run:
         counts = await PREVIEW_DELETE.fetch_one(conn, tenant_id=request.tenant, id=row.id)
         return Reply(json_bytes({"would_delete": dict(counts or {})}))
-    entries = await api_keys.revoke_all_of_project(conn, request, row.id)
+    context = request.context
+    entries, more = await api_keys.revoke_some_of_project(conn, context, row.id, BATCH)
+    if more:
+        await request_cascade(conn, context, PROJECT, row.id)
     await CRUD.delete(conn, row)
-    entries.append(
-        create_entry(request.context, ProjectDeleted, row.id, {"project": CRUD.shown(row)})
-    )
-    await record(conn, entries)
+    deleted = create_entry(context, ProjectDeleted, row.id, {"project": CRUD.shown(row)})
+    await record(conn, [deleted, *entries] if more else [*entries, deleted])
     return reply_to(request)
+
+
+async def revoke_more_keys(
+    conn: Connection, context: Context, cascade: Cascade, at_most: int
+) -> bool:
+    """A step after the deletion of a project: see `outbox.cascade`."""
+    project_id = cascade.resource_id
+    entries, more = await api_keys.revoke_some_of_project(conn, context, project_id, at_most)
+    await record(conn, entries)
+    return more

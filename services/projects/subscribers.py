@@ -7,20 +7,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from chassis.database import Connection
-from chassis.idempotency import IDEMPOTENCY
 from chassis.statements import Statement
 from contracts.lifecycle import TenantErased
-from contracts.tenants import TenantDeleted
 from contracts.topology import ERASING_SERVICES
 from faststream.nats import NatsRouter
 from outbox.consumer import Consumer
 from outbox.inbox import ReceivedEvent
-from outbox.record import create_entry, record
-from outbox.tables import OUTBOX
-from sqlalchemy import Text, bindparam, delete, func, select
+from sqlalchemy import Text, bindparam, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from projects.tables import ERASURES, TENANTS
+from projects.tenant_erasure import erase_tenant
 
 LOCK_TENANT = Statement(
     select(TENANTS.c.id)
@@ -39,14 +36,6 @@ CREATE_ERASURE = Statement(
 COUNT_ERASURES = Statement(
     select(func.count()).select_from(ERASURES).where(ERASURES.c.tenant_id == bindparam("tenant_id"))
 )
-# What a tenant owns is deleted with its row; stored replies and recorded events refer to none.
-ERASE = [
-    Statement(delete(TENANTS).where(TENANTS.c.id == bindparam("tenant_id"))),
-    *(
-        Statement(delete(table).where(table.c.tenant_id == bindparam("tenant_id")))
-        for table in (IDEMPOTENCY, OUTBOX)
-    ),
-]
 
 
 async def handle_events(conn: Connection, events: Sequence[ReceivedEvent]) -> None:
@@ -63,10 +52,7 @@ async def _confirm(conn: Connection, event: ReceivedEvent) -> None:
     await CREATE_ERASURE.execute(conn, tenant_id=tenant_id, service=service)
     if await COUNT_ERASURES.fetch_value(conn, tenant_id=tenant_id) < len(ERASING_SERVICES):
         return
-    for statement in ERASE:
-        await statement.execute(conn, tenant_id=tenant_id)
-    data = {"tenant_id": tenant_id}
-    await record(conn, [create_entry(event.context(), TenantDeleted, tenant_id, data)])
+    await erase_tenant(conn, event.context())
 
 
 router = NatsRouter()

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from chassis.database import ID
 from chassis.idempotency import IDEMPOTENCY
 from chassis.tables import id_field, table, time_field
-from outbox.tables import declare
+from outbox.tables import CASCADES, declare
 from sqlalchemy import (
     ARRAY,
     Column,
@@ -31,6 +31,7 @@ class Model(SQLModel, registry=registry()):
 
 METADATA = Model.metadata
 declare(METADATA)
+CASCADES.to_metadata(METADATA)
 IDEMPOTENCY.to_metadata(METADATA)
 
 
@@ -126,8 +127,8 @@ class ApiKeyRow(Model, table=True):
         _of_a_tenant(),
         # The keys of a project, newest first, and the root keys of a tenant.
         Index("api_keys_by_project", "tenant_id", "project_id", "id"),
-        # The keys that a key has made.
-        Index("api_keys_by_maker", "tenant_id", "created_by"),
+        # The keys that a key has made, some at a time.
+        Index("api_keys_by_maker", "tenant_id", "created_by", "id"),
         # Those that count for the quotas.
         Index(
             "api_keys_active",
@@ -161,21 +162,6 @@ class ApiKeyRow(Model, table=True):
     previous_last_used_at: datetime | None = time_field()
     # Counts the rotations: an access token names the secret that it was made for by it.
     secret_version: int = Field(default=1, sa_column_kwargs={"server_default": text("1")})
-
-
-class KeyRevocationRow(Model, table=True):
-    """A revoked key whose descendants are still being revoked; `context` is who asked for it."""
-
-    __tablename__: ClassVar[str] = "key_revocations"
-    __table_args__ = (
-        ForeignKeyConstraint(
-            ["tenant_id", "key_id"], ["api_keys.tenant_id", "api_keys.id"], ondelete="CASCADE"
-        ),
-    )
-
-    tenant_id: str = id_field(primary_key=True)
-    key_id: str = id_field(primary_key=True)
-    context: str = Field(sa_type=Text)
 
 
 class RefusalRow(Model, table=True):
@@ -276,7 +262,6 @@ TENANTS = table(TenantRow)
 ERASURES = table(ErasureRow)
 PROJECTS = table(ProjectRow)
 API_KEYS = table(ApiKeyRow)
-KEY_REVOCATIONS = table(KeyRevocationRow)
 REFUSALS = table(RefusalRow)
 SIGNING_KEYS = table(SigningKeyRow)
 TOKEN_KEYS = table(TokenKeyRow)

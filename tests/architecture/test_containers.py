@@ -18,6 +18,7 @@ SERVICES: dict[str, Any] = yaml.safe_load(TEXT)["services"]
 OURS = {name: each for name, each in SERVICES.items() if each["image"].startswith("tenantry/")}
 ENV = ROOT / "deploy" / "make_env.py"
 SET_BY_USERS = {
+    "TENANTRY_AUDIT_ORIGIN",
     "TENANTRY_PORT",
     "TENANTRY_QUOTAS",
     "TENANTRY_RATE_LIMIT",

@@ -65,11 +65,11 @@ ACROSS_TENANTS = {
     # The operator's list of tenants.
     "projects.tenants.LIST",
     # Work lists of background tasks, and the old that they forget.
+    "audit.checkpoints.LIST_PENDING",
     "audit.tenant_erasure.TENANT_ERASURE",
     "identity.tenant_erasure.TENANT_ERASURE",
     "identity.retention.PURGE",
     "webhooks.tenant_erasure.TENANT_ERASURE",
-    "projects.keys.descendants.TAKE_REVOCATION",
     "projects.keys.key_usage.PURGE_REFUSALS",
     "projects.signing.key_retirement.RETIRE_DUE",
     "webhooks.retention.DELETE_EXPIRED",

@@ -89,6 +89,21 @@ async def test_another_site_opens_no_tenant(
     assert "Viewing" not in (await operator.get("/")).text
 
 
+async def test_a_form_of_one_tenant_changes_nothing_in_another_that_was_opened_since(
+    operator: httpx.AsyncClient, operator_api: httpx.AsyncClient
+) -> None:
+    first, _ = await new_tenant(operator_api, "First")
+    second, key = await new_tenant(operator_api, "Second")
+    await post(operator, f"/tenants/{first}/open")
+    form = TOKEN.findall((await operator.get("/users/new")).text)[0]
+    await post(operator, "/leave")
+    await post(operator, f"/tenants/{second}/open")
+    made = {"form_token": form, "email": "first@example.com"}
+    assert (await operator.post("/users/new", data=made)).status_code == 403
+    users = await operator_api.get("/v1/admin/users", headers={"Authorization": f"Bearer {key}"})
+    assert users.json()["users"] == []
+
+
 async def test_a_suspended_tenant_is_looked_into_and_offers_no_change(
     operator: httpx.AsyncClient, operator_api: httpx.AsyncClient
 ) -> None:

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from support.stack import Stack
 from tenantry_client import Lines, Pages, Request, api
-from tenantry_client.requests import RawBody
+from tenantry_client.requests import RawBody, Text
 
 SAME_OPERATION = {
     "follow_events": "get_feed",
@@ -63,8 +63,9 @@ async def test_an_operation_is_as_the_document_says(
         for place in ("path", "query", "header")
     }
     assert set(parameters["header"]) <= EVERYWHERE
-    known = {} if request.query is None else type(request.query).model_fields
-    assert set(known) == set(parameters["query"])
+    fields = {} if request.query is None else type(request.query).model_fields
+    known = {each.alias or name for name, each in fields.items()}
+    assert known == set(parameters["query"])
     for field, parameter in parameters["query"].items():
         if field in known:
             _agree(type(request.query), field, parameter["schema"])
@@ -133,6 +134,8 @@ def _check_answers(
         page, item = get_args(returned)
         assert models == {page}
         assert page.model_fields[request.name].annotation == list[item]
+    elif isinstance(request, Text):
+        assert returned is Text
     else:
         assert models == {None if each is type(None) else each for each in _options(returned)}
     for status, model in request.responses.items():
@@ -142,6 +145,8 @@ def _check_answers(
                 content["application/json"]["schema"], document["components"]["schemas"]
             )
             assert _own(model, "serialization") == portable(schema), name
+        elif isinstance(request, Text):
+            assert list(content) == ["text/plain"]
         elif not isinstance(request, Lines):
             assert content == {}
 

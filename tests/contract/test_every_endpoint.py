@@ -223,6 +223,12 @@ async def _audit(walk: Walk) -> None:
     await walk("get_event", event_id=event["id"])
     proof = await walk("get_proof")
     assert proof["valid"] is True
+    inclusion = {"event_id": event["id"]}
+    await walk("get_inclusion", query=f"size={event['sequence']}", **inclusion)
+    await walk("get_inclusion", status=409, **inclusion)
+    await walk("get_consistency", query=f"from=1&to={event['sequence']}")
+    await walk("get_checkpoint", status=404)  # what is signed: test_checkpoints.py
+    await walk("get_checkpoint_keys")
     feed = await walk("get_feed", query="after=0&limit=1000")
     sequences = [each["sequence"] for each in feed["events"]]
     assert sequences == list(range(1, len(sequences) + 1))

@@ -1,4 +1,4 @@
-"""Very much that depends on one thing, written into identity's database directly."""
+"""Very much that depends on one thing, written into a service's database directly."""
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -100,6 +100,19 @@ class Parts:
                 rows.append({**key, "token_hash": invitation, **fixed, **times})
         await self._insert("invitations", rows)
         return [row["id"] for row in rows]
+
+    async def api_keys(self, project: str, count: int, maker: str | None = None) -> list[str]:
+        """Secret keys that nobody knows the secret of."""
+        ids = [new_id("key") for _ in range(count)]
+        fixed = {"project_id": project, "type": "secret", "name": "Many", "prefix": "tnt_test_"}
+        fixed |= {"scopes": [], "status": "active", "created_by": maker, "created_at": NOW}
+        await self._insert("api_keys", ({"id": each, "secret_hash": each, **fixed} for each in ids))
+        return ids
+
+    async def stored_active(self) -> int:
+        """Keys of the tenant that no step has revoked yet."""
+        count = "SELECT count(*) FROM api_keys WHERE tenant_id = $1 AND status = 'active'"
+        return int(await self._conn.fetchval(count, self.tenant))
 
     async def left(self, *tables: str) -> int:
         """Rows of the tenant in these tables."""

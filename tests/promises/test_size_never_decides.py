@@ -55,6 +55,13 @@ async def parts(folder: Path, api: Api) -> AsyncIterator[Parts]:
     await found.close()
 
 
+@pytest.fixture
+async def of_projects(folder: Path, api: Api) -> AsyncIterator[Parts]:
+    found = await Parts.connect(folder, api.tenant, "projects")
+    yield found
+    await found.close()
+
+
 async def timely(api: Api, method: str, path: str, body: object = None) -> Answer:
     began = time.monotonic()
     answer = await api(method, path, body)
@@ -246,3 +253,101 @@ async def test_a_killed_service_goes_on_where_it_was(
     removed = [subject for _, subject in await parts.events("member.removed")]
     assert removed == sorted(users), "each once and in order"
     await audited(api, "member.removed", 15_000)
+
+
+@pytest.fixture
+def operator(large_stack: Stack, http: ClientSession) -> Api:
+    return Api(http, large_stack.url, large_stack.ready["operator_key"])
+
+
+async def set_quota(operator: Api, tenant: str, api_keys: int) -> None:
+    body = {"quotas": {"api_keys_per_project": api_keys}}
+    assert (await operator("PATCH", f"/v1/admin/tenants/{tenant}", body)).status == 200
+
+
+async def many_keys(parts: Parts, api: Api, operator: Api) -> tuple[dict[str, str], Api, list[str]]:
+    """A project with 15,000 keys that one of its keys has made; a caller with the last of them, and
+    all their identifiers. There is no room for more.
+    """
+    await set_quota(operator, api.tenant, 20_000)
+    project = await create(api, "/v1/admin/projects", name="Shop", slug="shop")
+    keys = f"/v1/admin/projects/{project['id']}/api-keys"
+    root = await create(api, keys, name="Root", scopes=["*"])
+    ids = await parts.api_keys(project["id"], 14_999, root["id"])
+    last = await create(
+        api.as_key(root["secret"]), keys, name="Last", scopes=["projects:read", "api_keys:read"]
+    )
+    await set_quota(operator, api.tenant, 10)
+    return project, api.as_key(last["secret"]), [root["id"], *ids, last["id"]]
+
+
+@pytest.mark.parametrize("what", ["their project", "their maker"])
+async def test_15000_api_keys_are_revoked(
+    api: Api, operator: Api, neighbour: Api, of_projects: Parts, what: str
+) -> None:
+    project, caller, ids = await many_keys(of_projects, api, operator)
+    path = f"/v1/admin/projects/{project['id']}"
+    jwks = f"/v1/projects/{project['id']}/.well-known/jwks.json"
+    assert (await caller("GET", "/v1/admin/tenant")).status == 200
+    assert (await api("GET", jwks)).status == 200
+    if what == "their project":
+        assert (await timely(api, "DELETE", path)).status == 204
+    else:
+        gone = f"{path}/api-keys/{ids[0]}?descendants=true"
+        assert (await timely(api, "DELETE", gone)).status == 204
+    assert (await caller("GET", "/v1/admin/tenant")).status == 401
+    secret = {"secret": caller.key}
+    assert (await api("POST", "/v1/api-keys/verify", secret)).body["code"] == "revoked"
+    if what == "their project":
+        for gone in (path, f"{path}/api-keys", f"{path}/signing-keys", jwks):
+            assert (await api("GET", gone)).status == 404, gone
+        assert (await api("DELETE", f"{path}/api-keys/{ids[-1]}")).status == 404
+        await create(api, "/v1/admin/projects", name="Shop", slug="shop")
+    else:
+        page = (await api("GET", f"{path}/api-keys?status=active")).body
+        assert (page["api_keys"], page["pagination"]["total"]) == ([], 0)
+        assert (await api("DELETE", f"{path}/api-keys/{ids[-1]}")).status == 404
+        assert (await api("POST", f"{path}/api-keys/{ids[-1]}/rotate", {})).status == 409
+        await create(api, f"{path}/api-keys", name="Next", scopes=["*"])
+    assert not await of_projects.is_complete(), "all of that was seen while rows were there"
+    await wait_for_the_rest(of_projects, neighbour)
+    told = [id_ for _, id_ in await of_projects.events("api_key.revoked")]
+    assert sorted(told) == sorted(ids), "each once"
+    assert (await caller("GET", "/v1/admin/tenant")).status == 401
+    await audited(api, "api_key.revoked", 15_001)
+
+
+@pytest.mark.parametrize("what", ["a project", "a maker", "a tenant"])
+async def test_killed_while_keys_are_revoked_it_goes_on_where_it_was(
+    large_stack: Stack, api: Api, operator: Api, of_projects: Parts, what: str
+) -> None:
+    project, caller, ids = await many_keys(of_projects, api, operator)
+    path, count = f"/v1/admin/projects/{project['id']}", of_projects.stored_active
+    if what == "a tenant":
+        assert (await timely(operator, "DELETE", f"/v1/admin/tenants/{api.tenant}")).status == 202
+    elif what == "a maker":
+        gone = f"{path}/api-keys/{ids[0]}?descendants=true"
+        assert (await timely(api, "DELETE", gone)).status == 204
+    else:
+        assert (await timely(api, "DELETE", path)).status == 204
+
+    async def is_in_the_midst() -> bool:
+        return await count() < 14_000
+
+    await until(is_in_the_midst, 60, every=0.001)
+    pid = large_stack.kill("projects")
+    assert await count() > 0, "it was killed in the midst"
+    await large_stack.restarted("projects", pid)
+    assert (await caller("GET", "/v1/admin/tenant")).status == 401
+
+    async def is_done() -> bool:
+        return await of_projects.is_complete() and await count() <= 1
+
+    await until(is_done, 60)
+    if what == "a tenant":
+        assert (await operator("GET", f"/v1/admin/tenants/{api.tenant}")).status == 404
+        assert await of_projects.left("api_keys", "projects", "signing_keys", "erasures") == 0
+        return
+    told = [id_ for _, id_ in await of_projects.events("api_key.revoked")]
+    assert sorted(told) == sorted(ids), "each once"
+    await audited(api, "api_key.revoked", 15_001)

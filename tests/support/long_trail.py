@@ -61,7 +61,7 @@ def _chained(
             tenant_id=tenant,
             sequence=sequence + number,
             filed_at=moment,
-            id=f"evt_{number}",
+            id=f"evt_{number:026d}",
             action="user.updated",
             resource_type="user",
             resource_id=f"usr_{number % 1000}",

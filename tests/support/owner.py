@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 import orjson
+from audit.settings import AuditSettings
 from chassis import migrations
 from chassis.database import Pool, open_pool
 from chassis.encryption import Keyring
@@ -31,6 +32,7 @@ from tenantry.servers import Servers
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 HASH_KEYS = "h1:aGFzaC1rZXktZm9yLXRlc3RzLW9ubHktMzItYnl0ZXMh"
+CHECKPOINT_SEEDS = "s1:Y2hlY2twb2ludC1zZWVkLW9ubHktZm9yLXRlc3RzISE="
 ENCRYPTION_KEYS = "k1:" + "a2V5LWZvci10ZXN0cy1vbmx5LW9mLTMyLWJ5dGVzISE="
 
 
@@ -98,6 +100,15 @@ class Owner:
             "SELECT payload FROM outbox WHERE tenant_id = $1 ORDER BY position", tenant
         )
         return [orjson.loads(row["payload"]) for row in rows]
+
+
+def audit_settings(servers: Servers, **settings: Any) -> AuditSettings:
+    """Of an audit service that signs."""
+    return AuditSettings(
+        database_url=servers.database_url("audit"),
+        hash_keys=HASH_KEYS,
+        **{"audit_checkpoint_seeds": CHECKPOINT_SEEDS, "audit_origin": "audit.test", **settings},
+    )
 
 
 @asynccontextmanager

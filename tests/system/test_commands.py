@@ -15,8 +15,8 @@ from support.stack import Ran, Stack, running_stack, tenantry
 from support.waiting import until
 from tenantry.cli import app
 
-WITHOUT_JSON = {"dev", "demo", "draft-migration"}
-"""One runs until it is stopped, one runs a scenario, one writes a file: none has a result."""
+WITHOUT_JSON = {"completion", "dev", "demo", "draft-migration"}
+"""One is for a shell, one runs until it is stopped, one runs a scenario, one writes a file."""
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,9 @@ def data(stack: Stack) -> str:
 async def made(stack: Stack) -> tuple[str, dict[str, Any]]:
     """A tenant's slug, and what its creation answered."""
     slug = f"t-{uuid4().hex}"
-    ran = await tenantry("tenant", "create", "Acme", "--slug", slug, "--json", data(stack))
+    ran = await tenantry(
+        "tenants", "create", "--name", "Acme", "--slug", slug, "--json", data(stack)
+    )
     assert ran.code == 0, ran.err
     return slug, ran.json
 
@@ -68,36 +70,37 @@ async def test_a_tenant_is_made_suspended_resumed_and_erased(
     slug, answer = await made(stack)
     tenant = Api(http, stack.url, answer["api_key"]["secret"])
     assert (await tenant("GET", "/v1/admin/users")).status == 200
-    suspended = await tenantry("tenant", "suspend", slug, "--json", data(stack))
+    suspended = await tenantry("tenants", "suspend", slug, "--json", data(stack))
     assert (suspended.code, suspended.json["status"]) == (0, "suspended")
     assert (await tenant("GET", "/v1/admin/users")).status == 403
-    resumed = await tenantry("tenant", "resume", answer["tenant"]["id"], "--json", data(stack))
+    resumed = await tenantry("tenants", "resume", answer["tenant"]["id"], "--json", data(stack))
     assert (resumed.code, resumed.json["status"]) == (0, "active")
     assert (await tenant("GET", "/v1/admin/users")).status == 200
-    erased = await tenantry("tenant", "delete", slug, "--yes", "--json", data(stack))
+    erased = await tenantry("tenants", "delete", slug, "--yes", "--json", data(stack))
     assert erased.json == {"id": answer["tenant"]["id"], "deleted": True}
-    found = await tenantry("tenant", "list", "--q", slug, "--json", data(stack))
+    found = await tenantry("tenants", "list", "--q", slug, "--json", data(stack))
     assert found.json == {"tenants": [], "total": 0, "total_exact": True}
+    assert (erased.err, found.err) == ("", "")
 
 
 async def test_nothing_is_erased_without_a_yes(stack: Stack) -> None:
     slug, answer = await made(stack)
-    refused = await tenantry("tenant", "delete", slug, data(stack))
+    refused = await tenantry("tenants", "delete", slug, data(stack))
     assert (refused.code, refused.out) == (2, "")
     assert "--yes" in refused.err
-    preview = await tenantry("tenant", "delete", slug, "--dry-run", "--json", data(stack))
+    preview = await tenantry("tenants", "delete", slug, "--dry-run", "--json", data(stack))
     assert preview.json["would_delete"]["api_keys"] == 1
-    found = await tenantry("tenant", "list", "--q", slug, "--json", data(stack))
+    found = await tenantry("tenants", "list", "--q", slug, "--json", data(stack))
     assert [each["id"] for each in found.json["tenants"]] == [answer["tenant"]["id"]]
 
 
 async def test_people_read_tables_and_names_command_nothing(stack: Stack) -> None:
     slug = f"t-{uuid4().hex}"
     name = "[bold red]Acme[/]"
-    ran = await tenantry("tenant", "create", name, "--slug", slug, data(stack))
-    assert "Keep the key" in ran.out
-    shown = await tenantry("tenant", "list", "--q", slug, data(stack))
-    assert shown.out.split()[:4] == ["id", "slug", "name", "status"]
+    ran = await tenantry("tenants", "create", "--name", name, "--slug", slug, data(stack))
+    assert "Keep the secret" in ran.err
+    shown = await tenantry("tenants", "list", "--q", slug, data(stack))
+    assert shown.out.split()[:4] == ["id", "name", "slug", "status"]
     assert name in shown.out
     assert slug in shown.out
 
@@ -105,9 +108,10 @@ async def test_people_read_tables_and_names_command_nothing(stack: Stack) -> Non
 async def test_a_list_goes_on_past_a_page(stack: Stack) -> None:
     for _ in range(2):
         await made(stack)
-    one = await tenantry("tenant", "list", "--limit", "1", data(stack))
-    assert "--limit shows more" in one.out
-    all_of_them = await tenantry("tenant", "list", "--limit", "1000", "--json", data(stack))
+    one = await tenantry("tenants", "list", "--limit", "1", data(stack))
+    assert len(one.out.splitlines()) == 3, "a pipe gets the table alone"
+    assert "--limit shows more" in one.err
+    all_of_them = await tenantry("tenants", "list", "--limit", "1000", "--json", data(stack))
     assert len(all_of_them.json["tenants"]) == all_of_them.json["total"] >= 2
 
 
@@ -117,8 +121,8 @@ async def test_a_key_is_made_listed_and_revoked(stack: Stack, http: ClientSessio
     tenant = Api(http, stack.url, mine["TENANTRY_API_KEY"])
     await tenant("POST", "/v1/admin/projects", {"name": "Web", "slug": "web"})
     key = await tenantry(
-        *("keys", "create", "web", "--name", "backend", "--scope", "users:read"),
-        *("--expires", "90d", "--json"),
+        *("keys", "create", "web", "--name", "backend", "--scopes", "users:read"),
+        *("--expires-at", "90d", "--json"),
         **mine,
     )
     assert key.code == 0, key.err
@@ -212,10 +216,10 @@ async def test_an_export_without_a_file_goes_to_standard_output(stack: Stack) ->
 
 async def test_a_refused_credential_is_said_for_people_and_for_scripts(stack: Stack) -> None:
     url = f"--url={stack.url}"
-    people = await tenantry("tenant", "list", url, TENANTRY_OPERATOR_KEY="wrong")
+    people = await tenantry("tenants", "list", url, TENANTRY_OPERATOR_KEY="wrong")
     assert people.code == 1
     assert "Check the key" in people.err
-    scripts = await tenantry("tenant", "list", url, "--json", TENANTRY_OPERATOR_KEY="wrong")
+    scripts = await tenantry("tenants", "list", url, "--json", TENANTRY_OPERATOR_KEY="wrong")
     assert (scripts.code, scripts.out) == (1, "")
     assert (scripts.error["code"], scripts.error["status"]) == ("unauthenticated", 401)
     assert scripts.error["request_id"]
@@ -230,10 +234,10 @@ async def test_the_folder_of_a_running_product_tells_all_but_to_no_other_machine
     stack: Stack, tmp_path: Path
 ) -> None:
     beside(stack, tmp_path)
-    for arguments in (("tenant", "list"), ("audit", "export"), ("migrate", "--check")):
+    for arguments in (("tenants", "list"), ("audit", "export"), ("migrate", "--check")):
         near = await tenantry(*arguments, folder=tmp_path)
         assert near.code == 0, near.err
-    far = await tenantry("tenant", "list", "--url=https://auth.example.com", folder=tmp_path)
+    far = await tenantry("tenants", "list", "--url=https://auth.example.com", folder=tmp_path)
     assert (far.code, "TENANTRY_OPERATOR_KEY" in far.err) == (2, True)
 
 
@@ -241,12 +245,13 @@ async def test_completion_knows_the_commands() -> None:
     ran = await tenantry(
         _TENANTRY_COMPLETE="complete_bash", COMP_WORDS="tenantry te", COMP_CWORD="1"
     )
-    assert "tenant" in ran.out.split()
+    assert "tenants" in ran.out.split()
 
 
 def commands(group: Any, *names: str) -> Iterator[tuple[tuple[str, ...], Any]]:
-    for name, command in group.commands.items():
-        if hasattr(command, "commands"):
+    for name in group.list_commands(None):
+        command = group.get_command(None, name)
+        if hasattr(command, "list_commands"):
             yield from commands(command, *names, name)
         else:
             yield (*names, name), command

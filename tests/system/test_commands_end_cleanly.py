@@ -242,12 +242,12 @@ async def test_files_without_a_right_are_named(tmp_path: Path, url: str) -> None
         (("audit", "verify", "--file", "users.ndjson"), {}, "users.ndjson"),
         (("audit", "export", "--url", url, "-o", "closed/trail"), {}, "closed"),
         (("audit", "export", "--url", url, "-o", "open/trail"), {}, "open"),
-        (("tenant", "list", "--data=closed"), {}, "closed"),
-        (("tenant", "list", "--data=closed/data"), {}, "closed"),
+        (("tenants", "list", "--data=closed"), {}, "closed"),
+        (("tenants", "list", "--data=closed/data"), {}, "closed"),
         (("doctor", "--data=closed"), {}, "closed"),
         (("dev", "--data=open/data", "--port=0"), {}, "open/data"),
-        (("tenant", "list"), {"TENANTRY_SECRETS_DIR": "closed"}, "closed"),
-        (("tenant", "list"), {"TENANTRY_SECRETS_DIR": "nowhere"}, "nowhere"),
+        (("tenants", "list"), {"TENANTRY_SECRETS_DIR": "closed"}, "closed"),
+        (("tenants", "list"), {"TENANTRY_SECRETS_DIR": "nowhere"}, "nowhere"),
     ]
     for arguments, environment, named in failing:
         code, out, err = await run(tmp_path, *arguments, wrapper=WITHOUT_RIGHTS, **environment)

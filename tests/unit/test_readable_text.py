@@ -80,6 +80,7 @@ def test_a_username_consists_of_letters_and_digits(username: str) -> None:
         check_username(username)
 
 
+@pytest.mark.alone
 def test_a_long_text_is_checked_once_for_each_character() -> None:
     """The library takes 7 us for a character, which an import would have a million times."""
     check_name("é" * 1024)

@@ -15,7 +15,6 @@ from tenantry_client.errors import (
 )
 from tenantry_client.models import TenantsQuery
 
-from tenantry.api_client import http_settings
 from tenantry.checks.result import (
     NO_ANSWER,
     TIMEOUT_SECONDS,
@@ -27,6 +26,7 @@ from tenantry.checks.result import (
     skipped,
     warning,
 )
+from tenantry.connection import http_settings
 from tenantry.errors import Misconfigured
 from tenantry.installation import Installation, credential
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from tenantry.cli.options import Data, Json, Url, group
+from tenantry.cli.options import Data, Json, Profile, Url, group
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -31,12 +31,14 @@ def export(
     resource: Annotated[str | None, typer.Option(help="Id of what was changed.")] = None,
     url: Url = None,
     data: Data = None,
+    profile: Profile = None,
     as_json: Json = False,
 ) -> None:
     """Download the trail, newest first. Only an export without filters can be proven complete."""
     from tenantry_client import api
     from tenantry_client.models import ExportQuery
 
+    from tenantry.access import Target
     from tenantry.api_client import connect_as_tenant
 
     query = ExportQuery.model_construct(
@@ -47,7 +49,7 @@ def export(
         actor_id=actor,
         resource_id=resource,
     )
-    with connect_as_tenant(url, data) as tenant:
+    with connect_as_tenant(Target(url, data, profile)) as tenant:
         blocks = tenant.download(api.export_events(query))
         if output is None:
             for block in blocks:
@@ -64,6 +66,20 @@ def verify(
         Path | None, typer.Option(help="An NDJSON export: needs no product and no key.")
     ] = None,
     checkpoint: Annotated[
+        list[Path] | None,
+        typer.Option(help="With --file: a checkpoint that you kept; repeat it for more."),
+    ] = None,
+    key: Annotated[
+        list[str] | None,
+        typer.Option(help="With --checkpoint: its verifier key, or a file of such."),
+    ] = None,
+    inclusion: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --checkpoint: the proof of the oldest event, if it is not the first."
+        ),
+    ] = None,
+    digest: Annotated[
         str | None, typer.Option(help="With --file: the digest before its oldest event.")
     ] = None,
     tenant: Annotated[
@@ -73,6 +89,9 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Recompute hash chains and name the first broken event; the exit code is 1 if there is one.
+
+    With --checkpoint an export is compared with what was signed: nothing but a key that you kept is
+    trusted, and what is missing, cut, rewritten or reordered is named.
 
     Without --file: all trails in the database of TENANTRY_AUDIT_DATABASE_URL or --data. Marks show
     what was closed, erased or dropped; with TENANTRY_PROJECTS_DATABASE_URL a trail that was closed
@@ -84,12 +103,16 @@ def verify(
 
     if file is not None:
         from tenantry.operations.audit_verification import verify_file
+        from tenantry.operations.checkpoint_files import read_evidence
 
-        verdicts = [verify_file(file, checkpoint)]
-    elif checkpoint is not None:
+        evidence = read_evidence(checkpoint, key or [], inclusion) if checkpoint else None
+        verdicts = [verify_file(file, digest, evidence)]
+    elif checkpoint or digest is not None:
         from tenantry.errors import Misconfigured
 
-        raise Misconfigured("--checkpoint goes with --file", "Name the export with --file.")
+        raise Misconfigured(
+            "--checkpoint and --digest go with --file", "Name the export with --file."
+        )
     else:
         verdicts = asyncio.run(_verify_stored(data, tenant))
     broken = sum(not verdict["valid"] for verdict in verdicts)

@@ -38,7 +38,7 @@ def dev(
 
 def demo(url: Url = None, data: Data = None) -> None:
     """Run a demo scenario on a running product. Needs the operator's key."""
-    from tenantry.api_client import check_reachable
+    from tenantry.connection import check_reachable
     from tenantry.demo_scenario import run_scenario
     from tenantry.installation import api_url, credential
 
@@ -57,6 +57,7 @@ def welcome(
     as_json: Json = False,
 ) -> None:
     """Create the tenant Demo, once, and show its key and a first request. Run it after a start."""
+    from tenantry.access import Target
     from tenantry.api_client import connect_as_operator
     from tenantry.atomic_file import replace_file
     from tenantry.cli import output
@@ -67,7 +68,7 @@ def welcome(
 
     address = api_url(url, None)
     kept = DemoTenant(api_key=read_text(keep).strip() if keep.exists() else None)
-    with connect_as_operator(url, None) as operator:
+    with connect_as_operator(Target(address)) as operator:
         demo = get_or_create_demo_tenant(operator, address, kept)
     key = str(demo.api_key)
     if demo is not kept:

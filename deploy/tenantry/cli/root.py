@@ -8,18 +8,24 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from tenantry.cli.old_forms import translate
+from tenantry.cli.operations import load_operations
 from tenantry.cli.options import JSON_WANTED
+from tenantry.cli.resource_commands import ResourceGroup
 from tenantry.cli.standard_streams import plain, prepare_streams
 from tenantry.errors import CommandFailed, Misconfigured
 from tenantry.installation import read_text
 
+_BY_HAND = {name: name for name in ("audit", "events", "keys", "users")}
+"""The modules with commands of a noun that no operation can make."""
 INTERRUPTED = 128 + signal.SIGINT
 
 
@@ -28,11 +34,38 @@ class RootGroup(TyperGroup):
     `{"error": {"code", "message", "fix", ...}}`.
     """
 
-    def main(self, *args: Any, **kwargs: Any) -> Any:
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [*load_operations(), *super().list_commands(ctx)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name in load_operations():
+            return ResourceGroup(cmd_name, _BY_HAND.get(cmd_name))
+        return super().get_command(ctx, cmd_name)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Resources with their verbs, then what is done to an installation."""
+        nouns = load_operations()
+        for title, names in (
+            ("Resources", nouns),
+            ("Commands", [name for name in self.list_commands(ctx) if name not in nouns]),
+        ):
+            commands = {name: self.get_command(ctx, name) for name in names}
+            with formatter.section(title):
+                formatter.write_dl(
+                    [(name, each.get_short_help_str(100)) for name, each in commands.items()]
+                )
+
+    def main(self, args: Sequence[str] | None = None, *more: Any, **kwargs: Any) -> Any:
         prepare_streams()
         _exit_on_signals()
+        arguments, note = translate(sys.argv[1:] if args is None else args)
         try:
-            return super().main(*args, **kwargs)
+            return super().main(arguments, *more, **kwargs)
+        except SystemExit as ended:
+            # With --json an error stands alone on stderr.
+            if note is not None and not (ended.code and "--json" in arguments):
+                typer.echo(plain(note), err=True)
+            raise
         except OSError as failed:  # of what is written outside of a command, such as --help
             if os.environ.get("TENANTRY_TRACEBACK"):
                 raise
@@ -70,6 +103,23 @@ class RootGroup(TyperGroup):
         with suppress(OSError):  # nobody listens: the exit code tells
             _print_error(error, as_json=bool(ctx.meta.get(JSON_WANTED)))
         raise typer.Exit(error.exit_code)
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        from importlib.metadata import version
+
+        typer.echo(f"tenantry {version('tenantry')}")
+        raise typer.Exit
+
+
+def root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", callback=_print_version, is_eager=True),
+    ] = False,
+) -> None:
+    """The options of the command itself."""
 
 
 def _exit_on_signals() -> None:

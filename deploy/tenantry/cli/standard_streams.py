@@ -25,6 +25,19 @@ def plain(text: str) -> str:
     return "".join(char if char.isprintable() or char == "\n" else "\ufffd" for char in text)
 
 
+def escape_controls(text: str) -> str:
+    """JSON, or YAML with quoted strings: what would control the terminal becomes an escape."""
+    if text.isascii() and text.replace("\n", "").isprintable():
+        return text
+    return "".join(char if char.isprintable() or char == "\n" else _escape(char) for char in text)
+
+
+def _escape(char: str) -> str:
+    """UTF-16 of it, as JSON has it."""
+    units = char.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
+
+
 def is_utf8() -> bool:
     """Whether standard output takes every character as it is."""
     return sys.stdout.encoding.lower().replace("-", "") == "utf8"

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from tenantry.errors import Misconfigured
 
 _DURATION = re.compile(r"(\d{1,5})([smhdw])")
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -20,6 +21,11 @@ def parse_future(text: str) -> datetime:
     duration = _parse_duration(text)
     now = datetime.now(UTC).replace(microsecond=0)
     return _parse_time(text) if duration is None else now + duration
+
+
+def parse_query_time(text: str) -> str:
+    """The same as a parameter of the API, which gives a bare date its own meaning."""
+    return text if _DATE.fullmatch(text) else parse_past(text).isoformat()
 
 
 def _parse_duration(text: str) -> timedelta | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from tenantry.cli.options import Data, Json, Url, group
+from tenantry.cli.options import Data, Json, Profile, Url, group
 
 if TYPE_CHECKING:
     from tenantry.operations.user_files import UserFile
@@ -31,19 +31,21 @@ def import_(
     ] = None,
     url: Url = None,
     data: Data = None,
+    profile: Profile = None,
     as_json: Json = False,
 ) -> None:
     """Create users from a file. If it was interrupted, run it again: it continues.
 
     Rejected lines go to FILE.rejected.ndjson with their reasons, and the exit code is 1.
     """
+    from tenantry.access import Target
     from tenantry.api_client import connect_as_tenant
     from tenantry.cli.root import INTERRUPTED
     from tenantry.operations import user_import
     from tenantry.operations.user_files import read_user_file
 
     users = read_user_file(file, format_)
-    with connect_as_tenant(url, data) as tenant:
+    with connect_as_tenant(Target(url, data, profile)) as tenant:
         progress = user_import.load_progress(tenant, users)
         if progress.chunks and not as_json:
             typer.echo(f"Continuing after line {progress.line}.", err=True)

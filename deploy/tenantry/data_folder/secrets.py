@@ -37,6 +37,7 @@ class Secrets:
     nats: dict[str, str]
     redis: str
     console_keys: str
+    checkpoint_seeds: str
     demo: DemoTenant = field(default_factory=DemoTenant)
     hash_key: str | None = None
 
@@ -49,8 +50,9 @@ class Secrets:
 def load_or_create(path: Path) -> Secrets:
     if path.exists():
         content: dict[str, Any] = json.loads(path.read_text())
-        is_older = _complete(content) or "console_keys" not in content
+        is_older = _complete(content) or not {"console_keys", "checkpoint_seeds"} <= content.keys()
         content.setdefault("console_keys", _new_console_keys())
+        content.setdefault("checkpoint_seeds", _new_checkpoint_seeds())
         demo = DemoTenant(content["demo"]["tenant_id"], content["demo"]["api_key"])
         found = Secrets(**{**content, "path": path, "demo": demo})
         # A user of NATS that is newer than the folder needs a password too.
@@ -68,6 +70,7 @@ def load_or_create(path: Path) -> Secrets:
         nats=_passwords(NATS_USERS),
         redis=_password(),
         console_keys=_new_console_keys(),
+        checkpoint_seeds=_new_checkpoint_seeds(),
     )
     created.save()
     return created
@@ -95,6 +98,10 @@ def _new_encryption_keys() -> dict[str, str]:
 
 def _new_console_keys() -> str:
     return f"console-1:{_key()}"
+
+
+def _new_checkpoint_seeds() -> str:
+    return f"checkpoints-1:{_key()}"
 
 
 def _key() -> str:

@@ -23,6 +23,8 @@ PASSED_ON = (
     "HOME",
     "LANG",
     "TZ",
+    "TENANTRY_AUDIT_CHECKPOINT_SECONDS",
+    "TENANTRY_AUDIT_ORIGIN",
     "TENANTRY_AUDIT_RETENTION_DAYS",
     "TENANTRY_CLIENT_MEMORY_MIB",
     "TENANTRY_CLIENT_MEMORY_MIB_PER_ADDRESS",
@@ -128,6 +130,8 @@ def _service_settings(name: str, servers: Servers) -> dict[str, str]:
         env["TENANTRY_HASH_KEY"] = secrets.hash_key
     if name in secrets.encryption_keys:
         env["TENANTRY_ENCRYPTION_KEYS"] = secrets.encryption_keys[name]
+    if name == "audit":
+        env["TENANTRY_AUDIT_CHECKPOINT_SEEDS"] = secrets.checkpoint_seeds
     if name == "webhooks":
         env["TENANTRY_WEBHOOKS_ALLOW_PRIVATE"] = os.environ.get(
             "TENANTRY_WEBHOOKS_ALLOW_PRIVATE", "true"

@@ -13,13 +13,20 @@ from audit.proof import GET_BOUNDS, LIST_MARKS, LogBounds, mark_shown
 from audit.queries import LIST_AFTER
 from audit.tables import EVENTS, HEADS
 from audit.verify import ChainVerifier, Verdict, verify_export
+from audit.verify_checkpoints import Comparison
 from chassis.statements import Statement
 from projects.tables import TENANTS
 from sqlalchemy import bindparam, select
 
 from tenantry.errors import CommandFailed, Misconfigured
+from tenantry.operations.checkpoint_files import Evidence
 
 PAGE_SIZE = 1000
+_FAULTS = {
+    "missing": "missing",
+    "reordered": "not in its place",
+    "rewritten": "not what was recorded",
+}
 # Of all tenants: this is the operator's command.
 _TENANTS = Statement(select(HEADS.c.tenant_id).order_by(HEADS.c.tenant_id))
 _LIVING = Statement(select(TENANTS.c.id).where(TENANTS.c.status != "deleting"))
@@ -87,7 +94,7 @@ async def _get_bounds(conn: Connection, tenant_id: str) -> LogBounds:
     if bounds is None:
         raise CommandFailed(
             f"there is no trail of {tenant_id}",
-            "Check the identifier (ten_…); `tenantry tenant list` shows all.",
+            "Check the identifier (ten_…); `tenantry tenants list` shows all.",
             code="not_found",
         )
     return bounds
@@ -107,12 +114,16 @@ async def _verify_events(
     return True
 
 
-def verify_file(path: Path, checkpoint: str | None) -> dict[str, Any]:
-    """The verdict on an NDJSON export. `checkpoint` is the digest before its oldest event."""
-    before = _read_digest(checkpoint)
+def verify_file(path: Path, digest: str | None, evidence: Evidence | None) -> dict[str, Any]:
+    """The verdict on an NDJSON export. `digest` is that before its oldest event."""
+    before, inclusion = _read_digest(digest), None if evidence is None else evidence.inclusion
+    if inclusion is not None:
+        before = inclusion.previous
+    compared = None if evidence is None else evidence.verifier()
     try:
-        with path.open("rb") as lines:
-            verdict = verify_export((line for line in lines if line.strip()), before)
+        with path.open("rb") as file:
+            lines = (line for line in file if line.strip())
+            verdict = verify_export(lines, before, compared.add if compared else None)
     except OSError as error:
         raise Misconfigured(
             f"{path} cannot be read: {error.strerror}", "Name a file that you may read."
@@ -126,7 +137,16 @@ def verify_file(path: Path, checkpoint: str | None) -> dict[str, Any]:
         raise Misconfigured(
             f"{path} has no events", "Make an export without filters: every trail has events."
         )
-    broken = verdict.first_broken
+    if inclusion is not None and inclusion.index != verdict.oldest - 1:
+        raise Misconfigured(
+            f"the proof of inclusion is of event {inclusion.index + 1}, and the export begins with "
+            f"event {verdict.oldest}",
+            "Get the proof of the oldest event of the export.",
+        )
+    broken, note = verdict.first_broken, None
+    comparison = None if compared is None else compared.compare()
+    if comparison is not None:
+        broken, note = _doubt(verdict, comparison)
     first_broken = None if broken is None else _describe_broken(broken, _find_in_file(path, broken))
     return {
         "file": str(path),
@@ -135,8 +155,45 @@ def verify_file(path: Path, checkpoint: str | None) -> dict[str, Any]:
         "oldest": verdict.oldest,
         "head": verdict.head,
         "first_broken": first_broken,
-        "note": _note(verdict, first_broken, before),
+        "fault": None if broken is None else verdict.fault,
+        "proven": None if comparison is None else comparison.proven,
+        "note": note or _note(verdict, first_broken, before),
     }
+
+
+def _doubt(verdict: Verdict, found: Comparison) -> tuple[int | None, str | None]:
+    """The first event in doubt, and what the checkpoints say of it."""
+    size, first, doubted = found.contradicted, verdict.first_broken, found.proven + 1
+    if size is None:
+        later = verdict.newest - found.proven
+        rest = f"; the {later:,} after it are not signed yet" if later else ""
+        return first, f"The first {found.proven:,} events are those that were signed{rest}."
+    proven = f"The first {found.proven:,} are proven."
+    if verdict.oldest > 1 and not found.complete:
+        verdict.fault = "cut"
+        return 1, (
+            f"The events 1 to {verdict.oldest - 1:,} are missing: the beginning was cut. If "
+            "retention dropped them, give --inclusion with the proof of event "
+            f"{verdict.oldest:,}."
+        )
+    if first is not None and first <= size:
+        fault = _FAULTS[verdict.fault or "rewritten"]
+        return first, f"Event {first:,} is {fault}, of {size:,} that were signed. {proven}"
+    if verdict.newest == found.proven:
+        verdict.fault = "cut"
+        return doubted, f"The end was cut: {size:,} events were signed. {proven}"
+    if verdict.newest < size:
+        verdict.fault = "cut"
+        return doubted, (
+            f"{size:,} events were signed, and there are {verdict.newest:,}: the end was cut, or "
+            f"events from {doubted:,} on were removed and the chain was made anew. {proven}"
+        )
+    verdict.fault = "rewritten"
+    return doubted, (
+        f"The events from {doubted:,} to {size:,} are not those that were signed: some were "
+        "changed, removed, inserted or put in another order, and the chain was made anew. "
+        f"{proven}"
+    )
 
 
 def _note(
@@ -150,19 +207,17 @@ def _note(
         )
     if first_broken is None and verdict.oldest > 1 and before is None:
         return (
-            f"Nothing is proven of what came before event {verdict.oldest}: --checkpoint compares "
-            "with its digest."
+            f"Nothing is proven of what came before event {verdict.oldest}: --digest compares "
+            "with the one before."
         )
     return None
 
 
-def _read_digest(checkpoint: str | None) -> bytes | None:
+def _read_digest(digest: str | None) -> bytes | None:
     try:
-        return None if checkpoint is None else bytes.fromhex(checkpoint)
+        return None if digest is None else bytes.fromhex(digest)
     except ValueError:
-        raise Misconfigured(
-            f"{checkpoint} is no digest", "Give it as 64 hexadecimal digits."
-        ) from None
+        raise Misconfigured(f"{digest} is no digest", "Give it as 64 hexadecimal digits.") from None
 
 
 def _find_in_file(path: Path, sequence: int) -> Any:

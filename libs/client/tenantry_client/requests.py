@@ -94,7 +94,7 @@ class Request(Generic[T]):
         if self.query is None:
             return {}
         values = self.query.model_dump(
-            mode="json", exclude_unset=True, exclude_none=True, warnings=False
+            mode="json", by_alias=True, exclude_unset=True, exclude_none=True, warnings=False
         )
         return {
             name: str(value).lower() if isinstance(value, bool) else str(value)
@@ -119,6 +119,15 @@ class Request(Generic[T]):
 
     def _with(self, name: str, value: str) -> Self:
         return replace(self, headers={**self.headers, name: header_value(name, value)})
+
+
+@dataclass(frozen=True)
+class Text(Request[str]):
+    """A request whose response is plain text."""
+
+    def read(self, response: httpx.Response) -> str:
+        self.check_status(response)
+        return response.text
 
 
 @dataclass(frozen=True)

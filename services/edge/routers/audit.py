@@ -9,6 +9,7 @@ from edge.call_route import CallRoute, Endpoint
 
 READ = [Security(tenant, scopes=["audit:read"])]
 _TEXT = {"schema": {"type": "string"}}
+_NOTE = {"text/plain": _TEXT}
 _EXPORT = {"application/x-ndjson": _TEXT, "text/csv": _TEXT}
 
 router = APIRouter(prefix="/v1", tags=["Audit"], route_class=CallRoute)
@@ -26,6 +27,30 @@ router.get(
 router.get("/admin/audit/proof", summary="Prove the audit trail", dependencies=READ)(
     Endpoint(calls.GET_PROOF, get_proof)
 )
+router.get(
+    "/admin/audit/checkpoint",
+    summary="Get the checkpoint of the audit trail",
+    description="A signed note (c2sp.org/tlog-checkpoint). Keep it where we cannot reach it.",
+    dependencies=READ,
+    responses={200: {"content": _NOTE}},
+)(Endpoint(calls.GET_CHECKPOINT))
+router.get(
+    "/admin/audit/checkpoint-key",
+    summary="List the keys that verify checkpoints",
+    description="Verifier keys (c2sp.org/signed-note), one a line, the newest first.",
+    dependencies=READ,
+    responses={200: {"content": _NOTE}},
+)(Endpoint(calls.GET_CHECKPOINT_KEYS))
+router.get(
+    "/admin/audit/consistency",
+    summary="Prove that the audit trail was only appended to",
+    dependencies=READ,
+)(Endpoint(calls.GET_CONSISTENCY))
+router.get(
+    "/admin/audit/{event_id}/inclusion",
+    summary="Prove that an event is in the audit trail",
+    dependencies=READ,
+)(Endpoint(calls.GET_INCLUSION))
 router.get("/admin/audit/{event_id}", summary="Get an audit event", dependencies=READ)(
     Endpoint(calls.GET_EVENT)
 )

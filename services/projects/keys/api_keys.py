@@ -21,13 +21,15 @@ from contracts.api_keys import (
     RevokeApiKeyQuery,
     RotateApiKey,
 )
+from contracts.context import Context
 from contracts.models import Body
 from contracts.problems import Problem, invalid, not_found
 from contracts.scopes import covers
 from contracts.secrets import KeyKind, digest, new_secret, shown_prefix
 from outbox.record import OutboxEntry, create_entry, with_outbox_entry
-from sqlalchemy import bindparam, literal_column, null, select, update
+from sqlalchemy import bindparam, literal_column, not_, null, select, update
 
+from projects.cascades import IS_KEY_ENDED
 from projects.keys.descendants import revoke_descendants
 from projects.keys.key_rows import (
     COLUMNS,
@@ -36,7 +38,7 @@ from projects.keys.key_rows import (
     insert_api_key,
     new_api_key,
     revoke_locked,
-    revoked_entry,
+    revoke_stored,
     secret_hashes,
     to_api_key,
 )
@@ -66,12 +68,10 @@ LOCK = Statement(
     .with_for_update(of=API_KEYS),
     LockedApiKey,
 )
-REVOKE_ALL = Statement(
-    update(API_KEYS)
-    .where(*_OF_PROJECT, API_KEYS.c.status == "active")
-    .values(status="revoked", revoked_at=bindparam("now"))
-    .returning(*COLUMNS),
-    ApiKeyRow,
+LIST_STORED_ACTIVE = Statement(
+    select(API_KEYS.c.id)
+    .where(*_OF_PROJECT, API_KEYS.c.status == literal_column("'active'"))
+    .limit(bindparam("at_most"))
 )
 _ROTATED = ("prefix", "secret_hash", "secret_version", "rotated_at", "previous_expires_at")
 ROTATE = Statement(
@@ -91,7 +91,9 @@ ROTATE = Statement(
 )
 QUOTA = Quota(
     "api_keys_per_project",
-    select(API_KEYS.c.id).where(*_OF_PROJECT, API_KEYS.c.status == literal_column("'active'")),
+    select(API_KEYS.c.id).where(
+        *_OF_PROJECT, API_KEYS.c.status == literal_column("'active'"), not_(IS_KEY_ENDED)
+    ),
 )
 LIST = Listing(
     row=ApiKeyRow,
@@ -181,14 +183,17 @@ async def revoke_api_key(conn: Connection, request: Request[Body, RevokeApiKeyQu
     return reply_to(request)
 
 
-async def revoke_all_of_project(
-    conn: Connection, request: Request[Any, Any], project_id: str
-) -> list[OutboxEntry]:
-    """Revokes every key of a project; returns the events that are to be recorded, one for each."""
-    rows = await REVOKE_ALL.fetch_all(
-        conn, tenant_id=request.tenant, project_id=project_id, now=datetime.now(UTC)
+async def revoke_some_of_project(
+    conn: Connection, context: Context, project_id: str, at_most: int
+) -> tuple[list[OutboxEntry], bool]:
+    """Revokes so many keys of a project that is deleted; returns their events, which the caller
+    records, and whether there may be more.
+    """
+    found = await LIST_STORED_ACTIVE.fetch_all(
+        conn, tenant_id=context.tenant(), project_id=project_id, at_most=at_most
     )
-    return [revoked_entry(request.context, row) for row in rows]
+    entries = await revoke_stored(conn, context, [row["id"] for row in found])
+    return entries, len(found) == at_most
 
 
 @transactional()

@@ -15,24 +15,14 @@ from contracts.scopes import covers
 from contracts.tenants import FindCredential, FoundCredential
 from sqlalchemy import and_, bindparam, case, func, literal_column, or_, select
 
-from projects.keys.key_rows import COLUMNS, STATUS, secret_hashes, to_api_key
+from projects.keys.key_rows import COLUMNS, STATUS, secret_hashes, status_of, to_api_key
 from projects.tables import API_KEYS, TENANTS, ApiKeyRow
 
 _IS_PREVIOUS = API_KEYS.c.secret_hash != bindparam("hash")
 _HAS_HASH = or_(
     API_KEYS.c.secret_hash == bindparam("hash"), API_KEYS.c.previous_hash == bindparam("hash")
 )
-_STATUS = case(
-    (
-        and_(
-            _IS_PREVIOUS,
-            STATUS.element != "revoked",
-            API_KEYS.c.previous_expires_at <= func.now(),
-        ),
-        "expired",
-    ),
-    else_=STATUS.element,
-).label("status")
+_STATUS = status_of(and_(_IS_PREVIOUS, API_KEYS.c.previous_expires_at <= func.now()))
 _FOUND = (
     API_KEYS.c.id.label("key_id"),
     API_KEYS.c.tenant_id,

@@ -1,129 +1,80 @@
 """The descendants of a key: the keys that it made, those that they made, and so on.
 
-Revoked in bounded steps, each a transaction with one event for each key. What is left after the
-first step is continued in the background, from a row that is deleted with the last of them.
+One batch is revoked with the key, a cascade revokes the rest: those of one maker after the other,
+and of each in the order of their ids. Makers before what they made, so nothing is added meanwhile.
 """
 
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections import deque
 
-from chassis.database import TIME, Connection, Pool
-from chassis.rpc.client import decode_context, encode_context
+from chassis.database import ID, Connection
 from chassis.statements import Statement
 from contracts.context import Context
-from outbox.record import record
-from sqlalchemy import Integer, Text, any_, bindparam, delete, exists, func, select, true, update
-from sqlalchemy.dialects.postgresql import insert
+from outbox.cascade import BATCH, Cascade, request_cascade
+from outbox.record import OutboxEntry, record
+from sqlalchemy import ARRAY, bindparam, exists, func, literal_column, select
 
-from projects.keys.key_rows import COLUMNS, revoked_entry
-from projects.tables import API_KEYS, KEY_REVOCATIONS, ApiKeyRow, KeyRevocationRow
+from projects.cascades import DESCENDANTS
+from projects.keys.key_rows import revoke_stored
+from projects.tables import API_KEYS
 
-BATCH = 1000
-CONTINUE_SECONDS = 0.5
+MAKER_COST = 10
+"""The statements for one maker cost as much as the revocation of so many keys."""
 
 _OF_TENANT = API_KEYS.c.tenant_id == bindparam("tenant_id")
-_KEY = (API_KEYS.c.id, API_KEYS.c.status)
-_made = (
-    select(*_KEY)
-    .where(_OF_TENANT, API_KEYS.c.created_by == bindparam("maker_id"))
-    .cte("descendants", recursive=True)
-)
-# OFFSET 0: one look in the index for each key, however long the chain is that a thief has made.
-_made_by_these = (
-    select(*_KEY).where(_OF_TENANT, API_KEYS.c.created_by == _made.c.id).offset(0).lateral("made")
-)
-_descendants = _made.union(
-    select(_made_by_these.c.id, _made_by_these.c.status).select_from(
-        _made.join(_made_by_these, true())
-    )
-)
-_due = select(_descendants.c.id).where(_descendants.c.status == "active")
-_batch = _due.limit(bindparam("batch", type_=Integer))
-# In one order, so that two revocations at once wait for each other.
-_active = (
-    select(API_KEYS.c.tenant_id, API_KEYS.c.id)
+LIST_MADE = Statement(
+    select(API_KEYS.c.id)
     .where(
         _OF_TENANT,
-        API_KEYS.c.id == any_(func.array(_batch.scalar_subquery())),
-        API_KEYS.c.status == "active",
+        API_KEYS.c.created_by == bindparam("maker_id"),
+        API_KEYS.c.id > bindparam("after"),
     )
     .order_by(API_KEYS.c.id)
-    .with_for_update()
-    .cte("active")
+    .limit(bindparam("at_most"))
 )
-REVOKE_BATCH = Statement(
-    update(API_KEYS)
-    .where(API_KEYS.c.tenant_id == _active.c.tenant_id, API_KEYS.c.id == _active.c.id)
-    .values(status="revoked", revoked_at=bindparam("now", type_=TIME))
-    .returning(*COLUMNS),
-    ApiKeyRow,
+_each = (
+    func.unnest(bindparam("ids", type_=ARRAY(ID))).table_valued("id", name="each").render_derived()
 )
-IS_ANY_ACTIVE = Statement(select(exists(_due)))
-CREATE_REVOCATION = Statement(
-    insert(KEY_REVOCATIONS)
-    .values(
-        tenant_id=bindparam("tenant_id"),
-        key_id=bindparam("key_id"),
-        context=bindparam("context", type_=Text),
-    )
-    .on_conflict_do_nothing()
-)
-TAKE_REVOCATION = Statement(
-    select(KEY_REVOCATIONS).limit(1).with_for_update(skip_locked=True), KeyRevocationRow
-)
-DELETE_REVOCATION = Statement(
-    delete(KEY_REVOCATIONS).where(
-        KEY_REVOCATIONS.c.tenant_id == bindparam("tenant_id"),
-        KEY_REVOCATIONS.c.key_id == bindparam("key_id"),
+LIST_MAKERS = Statement(
+    select(_each.c.id).where(
+        exists(
+            select(API_KEYS.c.id)
+            .where(_OF_TENANT, API_KEYS.c.created_by == _each.c.id)
+            .offset(literal_column("0"))
+        )
     )
 )
 
 
 async def revoke_descendants(conn: Connection, context: Context, key_id: str) -> None:
-    """Revokes a batch; more than that is left to `continue_revocation`.
+    """A batch of them; the caller has locked and revoked the key itself."""
+    await _revoke_some(conn, context, key_id, "", BATCH)
 
-    The caller has locked and revoked the key itself.
-    """
-    if await _revoke_batch(conn, context, key_id):
-        await CREATE_REVOCATION.execute(
-            conn,
-            tenant_id=context.tenant(),
-            key_id=key_id,
-            context=encode_context(context),
+
+async def revoke_more(conn: Connection, context: Context, cascade: Cascade, at_most: int) -> bool:
+    """A step: see `outbox.cascade`."""
+    return await _revoke_some(conn, context, cascade.resource_id, cascade.last_id or "", at_most)
+
+
+async def _revoke_some(
+    conn: Connection, context: Context, key_id: str, after: str, at_most: int
+) -> bool:
+    """Whether the key itself has made more; of others that have there are cascades."""
+    makers = deque([(key_id, after)])
+    entries: list[OutboxEntry] = []
+    while makers and at_most > 0:
+        maker_id, after = makers.popleft()
+        found = await LIST_MADE.fetch_all(
+            conn, tenant_id=context.tenant(), maker_id=maker_id, after=after, at_most=at_most
         )
-
-
-async def continue_revocation(pool: Pool, after_commit: Callable[[], None]) -> None:
-    """The next batches of every revocation that is not complete; another replica's are skipped."""
-    while True:
-        async with pool.acquire() as conn, conn.transaction():
-            is_left = await _continue_one(conn)
-        if not is_left:
-            return
-        after_commit()
-
-
-async def _continue_one(conn: Connection) -> bool:
-    """Whether there was something to do."""
-    row = await TAKE_REVOCATION.fetch_one(conn)
-    if row is None:
-        return False
-    context = decode_context(row.context)
-    if not await _revoke_batch(conn, context, row.key_id):
-        await DELETE_REVOCATION.execute(conn, tenant_id=row.tenant_id, key_id=row.key_id)
-    return True
-
-
-async def _revoke_batch(conn: Connection, context: Context, key_id: str) -> bool:
-    """Whether there may be more.
-
-    A key that was being made while its maker's row was awaited is found by the next statement.
-    """
-    left, scope = BATCH, {"tenant_id": context.tenant(), "maker_id": key_id}
-    while left > 0:
-        rows = await REVOKE_BATCH.fetch_all(conn, **scope, batch=left, now=datetime.now(UTC))
-        if not rows and not await IS_ANY_ACTIVE.fetch_value(conn, **scope):
-            return False
-        await record(conn, [revoked_entry(context, row) for row in rows])
-        left -= len(rows)
-    return True
+        ids = [row["id"] for row in found]
+        entries += await revoke_stored(conn, context, ids)
+        # By a statement of its own: a key that one of these was making is seen only now.
+        made = await LIST_MAKERS.fetch_all(conn, tenant_id=context.tenant(), ids=ids)
+        makers.extend((row["id"], "") for row in made)
+        if len(ids) == at_most:
+            makers.appendleft((maker_id, ids[-1]))
+        at_most -= max(MAKER_COST, len(ids))
+    await record(conn, entries)
+    for maker_id, after in makers:
+        await request_cascade(conn, context, DESCENDANTS, maker_id, last_id=after)
+    return any(maker_id == key_id for maker_id, _ in makers)

@@ -3,10 +3,11 @@
 The stored secret is a keyed hash. A change of a key and its event are one statement.
 """
 
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any
 
-from chassis.database import Connection
+from chassis.database import ID, TIME, Connection
 from chassis.encryption import Keyring
 from chassis.request import Request
 from chassis.rows import changed_row, new_row, to_resource
@@ -16,17 +17,38 @@ from contracts.context import Context
 from contracts.ids import new_id
 from contracts.secrets import KeyKind, digest, new_secret, shown_prefix
 from outbox.record import OutboxEntry, create_entry, with_outbox_entry
-from sqlalchemy import bindparam, case, func, insert, update
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Label,
+    bindparam,
+    case,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    true,
+    update,
+)
 from sqlmodel import SQLModel
 
+from projects.cascades import IS_KEY_ENDED
 from projects.tables import API_KEYS, ApiKeyRow
 
-STATUS = case(
-    (API_KEYS.c.status == "revoked", "revoked"),
-    (API_KEYS.c.expires_at <= func.now(), "expired"),
-    else_="active",
-).label("status")
-"""The status that is shown: a key expires without a write."""
+
+def status_of(*is_expired: ColumnElement[bool]) -> Label[str]:
+    """The status that is shown: a key expires without a write, and is revoked before its turn
+    comes. `is_expired`: what ends the secret that was shown, besides the end of the key.
+    """
+    return case(
+        (or_(API_KEYS.c.status == "revoked", IS_KEY_ENDED), "revoked"),
+        (or_(API_KEYS.c.expires_at <= func.now(), *is_expired), "expired"),
+        else_="active",
+    ).label("status")
+
+
+STATUS = status_of()
 COLUMNS = [
     STATUS if column.name == "status" else column
     for column in API_KEYS.c
@@ -62,6 +84,30 @@ REVOKE = Statement(
         .returning(API_KEYS.c.id)
         .cte("changed")
     )
+)
+_each = (
+    func.unnest(bindparam("ids", type_=ARRAY(ID))).table_valued("id", name="each").render_derived()
+)
+# Each looked up alone, as `identity.users.owners.lock_organizations` does; OFFSET 0 so that those
+# are locked too that are revoked already.
+_lock = (
+    select(API_KEYS.c.tenant_id, API_KEYS.c.id, API_KEYS.c.status)
+    .where(API_KEYS.c.tenant_id == bindparam("tenant_id"), API_KEYS.c.id == _each.c.id)
+    .offset(literal_column("0"))
+    .with_for_update()
+    .lateral("lock")
+)
+_locked = select(_lock).select_from(_each.join(_lock, true())).cte("locked")
+REVOKE_STORED = Statement(
+    update(API_KEYS)
+    .where(
+        API_KEYS.c.tenant_id == _locked.c.tenant_id,
+        API_KEYS.c.id == _locked.c.id,
+        _locked.c.status == literal_column("'active'"),
+    )
+    .values(status="revoked", revoked_at=bindparam("now", type_=TIME))
+    .returning(*COLUMNS),
+    ApiKeyRow,
 )
 
 
@@ -134,10 +180,22 @@ async def revoke_locked(
 ) -> None:
     """Revokes a key whose row the caller has locked, and records it, in one statement."""
     revoked = changed_row(row, status="revoked", revoked_at=datetime.now(UTC))
-    entry = revoked_entry(request.context, revoked)
+    entry = _revoked_entry(request.context, revoked)
     await REVOKE.execute(conn, **vars(revoked), **entry.parameters())
 
 
-def revoked_entry(context: Context, row: ApiKeyRow | LockedApiKey) -> OutboxEntry:
+async def revoke_stored(
+    conn: Connection, context: Context, ids: Collection[str]
+) -> list[OutboxEntry]:
+    """Locks keys in the order of their ids, so that two revocations at once wait for each other,
+    and revokes those that are stored as active; returns the events, which the caller records.
+    """
+    rows = await REVOKE_STORED.fetch_all(
+        conn, tenant_id=context.tenant(), ids=sorted(ids), now=datetime.now(UTC)
+    )
+    return [_revoked_entry(context, row) for row in sorted(rows, key=lambda row: row.id)]
+
+
+def _revoked_entry(context: Context, row: ApiKeyRow | LockedApiKey) -> OutboxEntry:
     data = {"api_key": to_api_key(row)}
     return create_entry(context, ApiKeyRevoked, row.id, data, tenant_id=row.tenant_id)

@@ -10,16 +10,15 @@ from audit.subscribers import handle_events
 from chassis.database import open_pool
 from contracts.ids import new_id
 from outbox.inbox import process_once
-from support.owner import Owner, heard, owner_of
+from support.owner import Owner, audit_settings, heard, owner_of
 from tenantry.servers import Servers
 
 
 @pytest.fixture(scope="session")
 async def audit(servers: Servers) -> AsyncIterator[Owner]:
     pool = await open_pool(servers.database_url("audit"), 1)
-    async with owner_of(
-        "audit", handlers(exports=pool, proofs=pool), servers, AuditSettings
-    ) as owner:
+    calls = handlers(exports=pool, proofs=pool, settings=audit_settings(servers))
+    async with owner_of("audit", calls, servers, AuditSettings) as owner:
         yield owner
     await pool.close()
 

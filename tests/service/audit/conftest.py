@@ -9,7 +9,7 @@ from audit.subscribers import handle_events
 from chassis.database import Pool, open_pool
 from contracts.ids import new_id
 from outbox.inbox import ReceivedEvent, process_once
-from support.owner import Owner, owner_of
+from support.owner import Owner, audit_settings, owner_of
 from tenantry.servers import Servers
 
 Receive = Callable[..., Awaitable[None]]
@@ -18,7 +18,7 @@ Receive = Callable[..., Awaitable[None]]
 @pytest.fixture(scope="session")
 async def audit(servers: Servers) -> AsyncIterator[Owner]:
     costly = await open_pool(servers.database_url("audit"), 1)
-    calls = handlers(exports=costly, proofs=costly)
+    calls = handlers(exports=costly, proofs=costly, settings=audit_settings(servers))
     async with owner_of("audit", calls, servers, AuditSettings) as owner:
         yield owner
     await costly.close()

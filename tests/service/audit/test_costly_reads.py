@@ -18,7 +18,7 @@ from contracts import audit as calls
 from contracts.ids import new_id
 from outbox.inbox import process_once
 from support.long_trail import extend_trail
-from support.owner import Owner, heard, owner_of
+from support.owner import Owner, audit_settings, heard, owner_of
 from tenantry.servers import Servers, backing_servers
 
 pytestmark = pytest.mark.alone
@@ -42,7 +42,7 @@ async def busy(own_servers: Servers) -> AsyncIterator[Owner]:
     """The service as its process has it."""
     url = own_servers.database_url("audit")
     exports, proofs = await open_pool(url, EXPORTS), await open_pool(url, PROOFS)
-    both = handlers(exports=exports, proofs=proofs)
+    both = handlers(exports=exports, proofs=proofs, settings=audit_settings(own_servers))
     async with owner_of("audit", both, own_servers, AuditSettings) as owner:
         yield owner
     await exports.close()

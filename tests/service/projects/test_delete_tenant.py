@@ -3,12 +3,18 @@
 import asyncio
 
 import orjson
+import pytest
 from contracts import tenants as calls
 from contracts.context import Context
+from contracts.ids import new_id
 from contracts.lifecycle import TenantErased
 from contracts.projects import CREATE_PROJECT
+from outbox.cascade import Cascades, request_cascade
 from outbox.inbox import ReceivedEvent, process_once
 from outbox.record import create_message
+from projects import tenant_erasure
+from projects.cascade_steps import STEPS
+from projects.cascades import PROJECT
 from projects.subscribers import handle_events
 from service.projects.client import ProjectsClient
 from support.owner import TRACE
@@ -128,3 +134,25 @@ async def test_a_late_request_of_a_deleted_tenant_is_refused(client: ProjectsCli
     late = await client.call(CREATE_PROJECT, tenant, {"name": "Late"})
     assert late.status == 404
     assert await client.event_types(tenant) == ["tenant.deleted"]
+
+
+async def test_a_tenant_with_very_much_goes_in_steps_and_itself_at_last(
+    client: ProjectsClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tenant_erasure, "BATCH", 3)
+    tenant, secret = await deleting_tenant(client)
+    context = Context(tenant_id=tenant, request_id="req_1", traceparent=TRACE)
+    async with client.pool.acquire() as conn:
+        await request_cascade(conn, context, PROJECT, new_id("prj"))
+    await receive(client, *(erased(tenant, each) for each in SERVICES))
+    assert await get_status(client, tenant) == 200
+    assert (await client.find_credential(secret)).body["tenant_status"] == "deleting"
+    await receive(client, erased(tenant, "audit"))  # once more
+    await Cascades(client.pool, STEPS, lambda: None).run()
+    assert await get_status(client, tenant) == 404
+    for table in (*TABLES, "cascades"):
+        left = await client.pool.fetchval(
+            f"SELECT count(*) FROM {table} WHERE tenant_id = $1", tenant
+        )
+        assert (table, left) == (table, 0)
+    assert await client.event_subjects(tenant) == [("tenant.deleted", tenant)]

@@ -1,14 +1,23 @@
 """A key is revoked with all that it made, however many that are, each with its event."""
 
+import asyncio
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from contracts import api_keys as calls
 from contracts import tenants as tenant_calls
+from contracts.ids import new_id
+from contracts.secrets import digest
+from outbox.cascade import STEP_SECONDS, Cascades
+from projects.cascade_steps import STEPS
 from projects.keys import descendants
 from service.projects.client import ProjectsClient
 
 ALL = {"descendants": "true"}
+MANY = 1_000
 
 
 async def make(client: ProjectsClient, tenant: str, project: str, maker: str) -> str:
@@ -71,45 +80,104 @@ async def test_what_a_leaked_root_key_made_goes_with_it(client: ProjectsClient) 
     assert await statuses(client, tenant, project) == {child: "revoked"}
 
 
-async def test_more_than_a_batch_goes_in_steps_that_any_process_continues(
+async def make_chain(client: ProjectsClient, tenant: str, project: str, root: str) -> str:
+    """Ten keys, each made by the one before; returns the secret of the last."""
+    made = {"id": root, "secret": ""}
+    for _ in range(10):
+        body = {"name": "made", "scopes": ["users:read"]}
+        answer = await client.call(calls.CREATE_API_KEY, tenant, body, project, actor_id=made["id"])
+        made = dict(answer.body)
+    return made["secret"]
+
+
+async def count_stored_active(client: ProjectsClient, tenant: str) -> Any:
+    return await client.pool.fetchval(
+        "SELECT count(*) FROM api_keys WHERE tenant_id = $1 AND status = 'active'", tenant
+    )
+
+
+async def test_more_than_a_batch_is_revoked_at_once_and_its_events_come_in_steps(
     client: ProjectsClient, tenant: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(descendants, "BATCH", 3)
+    monkeypatch.setattr(descendants, "MAKER_COST", 1)
     project = await client.create_project(tenant)
-    root = maker = (await client.create_api_key(tenant, project))["id"]
-    for _ in range(10):  # each made by the one before
-        maker = await make(client, tenant, project, maker)
+    root = (await client.create_api_key(tenant, project))["id"]
+    last = await make_chain(client, tenant, project, root)
+    sibling = await client.create_api_key(tenant, project)
     await revoke(client, tenant, project, root, **ALL)
-    found = list((await statuses(client, tenant, project)).values())
-    assert (found.count("revoked"), found.count("active")) == (1 + 3, 7)
+    assert await count_stored_active(client, tenant) == 8, "this is to be looked at meanwhile"
+    found = await statuses(client, tenant, project)
+    assert [key for key, status in found.items() if status == "active"] == [sibling["id"]]
+    assert len(await client.list_api_keys(tenant, project, status="active")) == 1
+    refused = (await client.find_credential(last)).body
+    assert refused["status"] == "revoked"
+    verified = await client.call(calls.VERIFY_API_KEY, tenant, {"secret_sha256": digest(last)})
+    assert (verified.body["valid"], verified.body["code"]) == (False, "revoked")
+    path = (tenant, None, project, refused["key_id"])
+    assert (await client.call(calls.REVOKE_API_KEY, *path)).status == 404
+    more = await client.call(
+        calls.CREATE_API_KEY,
+        tenant,
+        {"name": "made", "scopes": ["users:read"]},
+        project,
+        actor_id=refused["key_id"],
+    )
+    assert more.status == 401
+    assert (await client.find_credential(sibling["secret"])).body["status"] == "active"
     woken: list[None] = []
-    await descendants.continue_revocation(client.pool, lambda: woken.append(None))
-    assert set((await statuses(client, tenant, project)).values()) == {"revoked"}
+    await Cascades(client.pool, STEPS, lambda: woken.append(None)).run()
+    assert await count_stored_active(client, tenant) == 1
     assert woken, "the events are published at once"
-    types = await client.event_types(tenant)
-    assert types.count("api_key.revoked") == 11
-    assert await client.pool.fetchval("SELECT count(*) FROM key_revocations") == 0
+    told = [subject for type_, subject in await client.event_subjects(tenant) if "revoked" in type_]
+    assert sorted(told) == sorted(found.keys() - {sibling["id"]}), "each once"
+    assert told == sorted(told), "makers before what they made"
+    assert await client.pool.fetchval("SELECT count(*) FROM cascades") == 0
 
 
-async def test_ten_thousand_in_a_chain_cost_no_more_than_a_batch(
-    client: ProjectsClient, tenant: str
+async def insert_keys(
+    client: ProjectsClient, tenant: str, project: str, makers: Sequence[int | str]
+) -> list[str]:
+    """A key for each maker: the number of an earlier one, or an identifier."""
+    ids = [new_id("key") for _ in makers]
+    now = datetime.now(UTC)
+    row = {"tenant_id": tenant, "project_id": project, "type": "secret", "name": "made"}
+    row |= {"prefix": "tnt_test_", "scopes": [], "status": "active", "created_at": now}
+    async with client.pool.acquire() as conn:
+        await conn.copy_records_to_table(
+            "api_keys",
+            columns=[*row, "id", "secret_hash", "created_by"],
+            records=[
+                (*row.values(), id_, id_, maker if isinstance(maker, str) else ids[maker])
+                for id_, maker in zip(ids, makers, strict=True)
+            ],
+        )
+    return ids
+
+
+@pytest.mark.parametrize("shape", ["a chain", "pairs"])
+async def test_however_they_descend_a_step_costs_no_more_than_a_batch(
+    client: ProjectsClient, tenant: str, shape: str
 ) -> None:
     """A thief makes a key by a key by a key; the owner's request is answered all the same."""
     project = await client.create_project(tenant)
     root = (await client.create_api_key(tenant, project))["id"]
-    await client.execute(
-        """
-        INSERT INTO api_keys (tenant_id, id, project_id, type, name, prefix, scopes, status,
-            secret_hash, created_by, created_at)
-        SELECT $1, 'key_' || n, $2, 'secret', 'chain', 'tnt', '{}', 'active', 'hash' || $1 || n,
-            CASE n WHEN 1 THEN $3 ELSE 'key_' || (n - 1) END, now()
-        FROM generate_series(1, 10000) AS n
-        """,
-        tenant,
-        project,
-        root,
-    )
-    await client.call(calls.REVOKE_API_KEY, tenant, None, project, root, query=ALL, deadline=2**40)
-    await descendants.continue_revocation(client.pool, lambda: None)
-    left = "SELECT count(*) FROM api_keys WHERE tenant_id = $1 AND status = 'active'"
-    assert await client.pool.fetchval(left, tenant) == 0
+    makers: list[int | str] = [root, *range(MANY - 1)]
+    if shape == "pairs":
+        makers = [number - 1 if number % 2 else root for number in range(MANY)]
+    ids = await insert_keys(client, tenant, project, makers)
+    async with asyncio.timeout(1.8):
+        await revoke(client, tenant, project, root, **ALL)
+    last = {"key_id": ids[-1]}
+    found = await client.call(tenant_calls.FIND_CREDENTIAL, None, last)
+    assert found.body["status"] == "revoked"
+    cascades = Cascades(client.pool, STEPS, lambda: None)
+    slowest = 0.0
+    while True:
+        began = time.monotonic()
+        if not await cascades.step():
+            break
+        slowest = max(slowest, time.monotonic() - began)
+    assert await count_stored_active(client, tenant) == 0
+    assert slowest < STEP_SECONDS
+    assert (await client.event_types(tenant)).count("api_key.revoked") == MANY + 1

@@ -1,0 +1,257 @@
+"""Calls an operation of the API with what a command was given, and prints the answer.
+
+Nothing is checked that the API checks: its problem says what is wrong, and the command what to do.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from tenantry.access import Target, find_access
+from tenantry.cli import output
+from tenantry.cli.operations import Field, Operation, Parent
+from tenantry.cli.options import Format, confirm
+from tenantry.cli.times import parse_future, parse_past, parse_query_time
+from tenantry.connection import Api, path_of, read_json
+from tenantry.errors import CommandFailed, Misconfigured
+
+MAX_PAGE = 200
+_POLL_SECONDS = 0.5
+_FORM = "application/x-www-form-urlencoded"
+Json = dict[str, Any]
+_ASKS_FROM_NEXT_RELEASE = ("revoke_api_key",)
+"""What version 0.1 did without a question, and scripts do."""
+
+
+def call_operation(operation: Operation, given: Json) -> None:
+    """`given` are the parameters of `resource_commands`, by their names."""
+    target = Target(given["url"], given["data"], given["profile"])
+    format_: Format = "json" if given["as_json"] else given["output"]
+    query = _query(operation, given)
+    body = _body(operation, given) if operation.has_body else None
+    try:
+        with Api(find_access(target, operation.credential)) as api:
+            ids = {
+                each.name: _find(api, each, given[f"id_{each.name}"]) for each in operation.parents
+            }
+            path = path_of(operation.path, ids)
+            if operation.is_paged:
+                limit = None if given["all_"] else given["limit"]
+                _print_pages(api, operation, path, query, limit, format_)
+            elif operation.cannot_be_undone:
+                _delete(api, operation, path, query, given, format_)
+            else:
+                _print_answer(_send(api, operation, path, query, body), operation, format_)
+    except CommandFailed as failed:
+        if failed.details.get("status") == 422:
+            failed.fix = f"`{operation.command} --help` shows what is allowed."
+        raise
+
+
+def _send(api: Api, operation: Operation, path: str, query: Json, body: Any) -> Any:
+    headers = {}
+    if operation.is_form:
+        body, headers["Content_Type"] = urlencode(body).encode(), _FORM
+    response = api.send(operation.method, path, query, body, **headers)
+    if response.headers.get("Content-Type", "").startswith("text/"):
+        return response.text
+    return read_json(api.address, response)
+
+
+def _find(api: Api, parent: Parent, value: str) -> str:
+    """The identifier of what was named by it, by a slug or by an email address."""
+    finder = parent.find
+    if finder is None or value.startswith(f"{parent.prefix}_"):
+        return value
+    query = {finder.query: value, "limit": MAX_PAGE}
+    while True:
+        page = api("GET", finder.path, query)
+        for item in page[finder.items]:
+            if str(item[finder.by]).casefold() == value.casefold():
+                return str(item["id"])
+        cursor = page["pagination"]["next_cursor"]
+        if cursor is None:
+            one = finder.items.removesuffix("s")
+            raise CommandFailed(
+                f"there is no {one} with the {finder.by} {value}",
+                f"Name it by its id ({parent.prefix}_…) or by its whole {finder.by}; "
+                f"`tenantry {finder.items} list` shows them.",
+                code="not_found",
+            )
+        query = {**query, "cursor": cursor}
+
+
+def _print_pages(
+    api: Api, operation: Operation, path: str, query: Json, limit: int | None, format_: Format
+) -> None:
+    """At most `limit` items. As JSON: `{<name of the list>: [...], "total", "total_exact"}`."""
+    rows: list[Json] = []
+    query = {**query, "limit": min(limit or MAX_PAGE, MAX_PAGE)}
+    first: Json | None = None
+    while True:
+        page = api("GET", path, query)
+        first = first or page["pagination"]
+        rows += page[operation.items]
+        query["cursor"] = page["pagination"]["next_cursor"]
+        if query["cursor"] is None or (limit is not None and len(rows) >= limit):
+            break
+    rows, total = rows[:limit], first["total"]
+    found = {str(operation.items): rows, "total": total, "total_exact": first["total_exact"]}
+    _print_rows(found, operation, format_)
+    if format_ in ("table", "name"):
+        at_least = "" if first["total_exact"] else "at least "
+        more = "; --limit shows more, --all shows all" if len(rows) < total else ""
+        output.print_note(f"{len(rows):,} of {at_least}{total:,}{more}", dim=not more)
+
+
+def _print_rows(found: Json, operation: Operation, format_: Format) -> None:
+    rows = found[str(operation.items)]
+    if format_ == "table":
+        output.page_table(rows, operation.columns)
+    elif format_ == "name":
+        output.print_names(str(each[operation.key]) for each in rows)
+    else:
+        output.print_value(found, format_)
+
+
+def _print_answer(answer: Any, operation: Operation, format_: Format) -> None:
+    if isinstance(answer, str):
+        sys.stdout.write(answer)
+    elif operation.items is not None:
+        _print_rows(answer, operation, format_)
+    elif answer is None:
+        output.print_value({"done": True}, format_)
+    elif format_ == "name":
+        output.print_names([_name_of(answer, operation)])
+    else:
+        output.print_value(answer, format_)
+    if operation.shows_secret and format_ in ("table", "yaml"):
+        output.print_note("Keep the secret: it is not shown again.")
+
+
+def _name_of(answer: Json, operation: Operation) -> str:
+    if operation.key in answer:
+        return str(answer[operation.key])
+    inner = next((each for each in answer.values() if isinstance(each, dict)), {})
+    return str(inner.get("id") or answer.get("user_id") or json.dumps(answer))
+
+
+def _delete(
+    api: Api, operation: Operation, path: str, query: Json, given: Json, format_: Format
+) -> None:
+    """Shows what it takes along, asks, and waits until it is gone for good."""
+    last = given[f"id_{operation.parents[-1].name}"]
+    counts: Json = {}
+    if operation.previews:
+        preview = api("DELETE", path, {**query, "dry_run": "true"})
+        counts = preview["would_delete"]
+    name = path.rsplit("/", 1)[-1] if operation.method == "DELETE" else last
+    if given.get("dry_run"):
+        output.print_value({"id": name, "would_delete": counts}, format_)
+        return
+    content = ", ".join(f"{count:,} {each}" for each, count in counts.items() if count)
+    taken = f", with {content.replace('_', ' ')}," if content else ""
+    what = f"{operation.verb.replace('-', ' ')} {operation.parents[-1].metavar} {last}{taken}"
+    if operation.id in _ASKS_FROM_NEXT_RELEASE and not sys.stdin.isatty():
+        if not given["yes"]:
+            output.print_note("From the next release on this needs --yes.")
+    else:
+        confirm(f"{what.capitalize()} at {api.address}? It cannot be undone.", yes=given["yes"])
+    response = api.send(operation.method, path, query)
+    if response.status_code == 202:
+        _wait_until_gone(api, path, given["wait"])
+    done = {operation.verb.partition("-")[0].rstrip("e") + "ed": True}
+    if format_ == "name":
+        output.print_names([name])
+    elif format_ == "table":
+        output.print_line(f"{last} is {next(iter(done))}.", "green")
+    else:
+        output.print_value({"id": name, **done}, format_)
+
+
+def _wait_until_gone(api: Api, path: str, seconds: int) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            api("GET", path)
+        except CommandFailed as failed:
+            if failed.details.get("status") == 404:
+                return
+            raise
+        time.sleep(_POLL_SECONDS)
+    raise CommandFailed(
+        f"some service has not erased it within {seconds} s",
+        "It goes on by itself; run the command again, or `tenantry doctor`.",
+        code="still_erasing",
+    )
+
+
+def _query(operation: Operation, given: Json) -> Json:
+    values = {each.name: _value(each, given[f"query_{each.name}"]) for each in operation.query}
+    return {
+        name: str(value).lower() if isinstance(value, bool) else value
+        for name, value in values.items()
+        if value is not None
+    }
+
+
+def _body(operation: Operation, given: Json) -> Json:
+    body = read_body(given["body_file"]) if given.get("body_file") else {}
+    for field in operation.body:
+        value = given[f"body_{field.name}"]
+        if value is None or (value == [] and field.kind in ("list", "object")):
+            continue
+        body[field.name] = _value(field, value, is_body=True)
+    for name in given.get("unset") or ():
+        name_ = name.replace("-", "_")
+        field_ = next((each for each in operation.body if each.name == name_), None)
+        if field_ is None or not (field_.nullable or field_.kind == "list"):
+            raise Misconfigured(
+                f"{name} cannot be cleared", f"`{operation.command} --help` shows what can."
+            )
+        body[name_] = [] if field_.kind == "list" else None
+    for each in operation.body:
+        if each.required and each.name not in body:
+            raise Misconfigured(
+                f"{each.option} is missing", f"`{operation.command} --help` shows what it takes."
+            )
+    return body | operation.fixed
+
+
+def _value(field: Field, value: Any, *, is_body: bool = False) -> Any:
+    if value is None:
+        return None
+    if field.kind == "time":
+        if not is_body:
+            return parse_query_time(value)
+        is_past = field.name in ("since", "until")
+        return (parse_past if is_past else parse_future)(value).isoformat()
+    if field.kind == "object":
+        return dict(member_of(field.option, each) for each in value)
+    return value
+
+
+def member_of(option: str, text: str) -> tuple[str, Any]:
+    """NAME=VALUE: a value that is JSON is taken as that, another as text."""
+    name, separator, value = text.partition("=")
+    if not separator or not name:
+        raise Misconfigured(f"{option} {text}: no value", f"Write {option} NAME=VALUE.")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def read_body(file: str) -> Json:
+    """The JSON object in a file. Raises Misconfigured."""
+    text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
+    try:
+        body = json.loads(text)
+    except ValueError as error:
+        raise Misconfigured(f"{file} is no JSON: {error}", "Write a JSON object.") from None
+    if not isinstance(body, dict):
+        raise Misconfigured(f"{file} is no JSON object", "Write a JSON object.")
+    return body
