@@ -19,6 +19,7 @@ SCREENS: tuple[tuple[Screen, ...], ...] = (
     (("dark", 1280), ("light", 360)),
 )
 """The screens on which a page is looked at; the next page gets the other two."""
+FILES = ("/audit/export", "/audit/checkpoint")
 WIDTHS = (360, 2560)
 ID = re.compile(r"[a-z]{2,4}_[0-9a-z]{26}")
 START = (
@@ -64,7 +65,7 @@ async def crawl(page: Page, console: str, start: tuple[str, ...]) -> set[str]:
     while waiting:
         path = waiting.pop(0)
         kind = path if "?" in path else kind_of(path)
-        if kind in seen or path.startswith(("/audit/export", "/audit/live")):
+        if kind in seen or path.startswith(FILES):
             continue
         seen.add(kind)
         response = await page.goto(f"{console}{path}")
@@ -153,6 +154,21 @@ async def test_an_event_shows_what_was_and_what_is(
     )
     assert ["Name", "Was Before", "Is After"] in rows
     await check(page, SCREENS[0])
+
+
+async def test_the_signed_checkpoint_is_shown_and_downloaded(
+    http: httpx.AsyncClient, api: httpx.AsyncClient
+) -> None:
+    await api.post("/v1/admin/users", json={"email": "checked@example.com"})
+
+    async def is_signed() -> bool:
+        return (await api.get("/v1/admin/audit/checkpoint")).status_code == 200
+
+    await until(is_signed, 30)
+    page = await http.get("/audit/proof")
+    file = await http.get("/audit/checkpoint")
+    assert "attachment" in file.headers["content-disposition"]
+    assert file.text.partition("\n")[0] in page.text
 
 
 async def test_pages_work_without_javascript(
