@@ -120,10 +120,11 @@ class ProofQuery(Query):
 class Mark(Resource):
     """What was done to the past of the trail, up to the event of that sequence and digest.
 
-    `dropped`: by retention. `closed` and `erased`: with the tenant.
+    `dropped`: by retention. `closed` and `erased`: with the tenant. `restored`: what had come after
+    this event is not in the backup that was restored.
     """
 
-    kind: Literal["dropped", "closed", "erased"] = Field(examples=["dropped"])
+    kind: Literal["dropped", "closed", "erased", "restored"] = Field(examples=["dropped"])
     sequence: int = Field(examples=[40])
     digest: str | None = Field(
         examples=["2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"]

@@ -84,6 +84,7 @@ SERVICES = (
         environment=(
             "TENANTRY_AUDIT_ORIGIN: ${TENANTRY_AUDIT_ORIGIN:-localhost}",
             "TENANTRY_AUDIT_RETENTION_DAYS:",
+            "TENANTRY_AUDIT_WITNESSES: ${TENANTRY_AUDIT_WITNESSES:-}",
         ),
         max_replicas=4,
     ),

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import asyncpg
 import structlog
 from chassis.database import Connection, Pool
 from chassis.statements import Statement
@@ -18,7 +19,7 @@ from contracts.ids import new_id
 from outbox.record import create_entry, record
 from sqlalchemy import ARRAY, Text, bindparam, delete, exists, func, literal_column, select
 
-from audit import note
+from audit import merkle, note
 from audit.append import LOCK_HEADS
 from audit.note import BadNoteError, Checkpoint, Signer, VerifierKey
 from audit.settings import AuditSettings
@@ -31,6 +32,7 @@ from audit.tables import (
     SignedCheckpointRow,
 )
 from audit.tree import APPEND_TILES, MAX_APPENDED, MissingHashesError, Tree
+from audit.witness import RefusedByWitnessError, Witnesses
 
 log = structlog.get_logger()
 
@@ -82,6 +84,16 @@ class ContradictedCheckpointError(Exception):
         self.size = size
 
 
+_DOUBTS = (
+    MissingHashesError,
+    ContradictedCheckpointError,
+    RefusedByWitnessError,
+    BadNoteError,
+    asyncpg.PostgresError,
+    TimeoutError,
+)
+
+
 def signers_of(settings: AuditSettings, tenant_id: str) -> list[Signer]:
     name = f"{settings.audit_origin}/audit/{tenant_id}"
     return [Signer.derive(seed, name, tenant_id) for seed in settings.seeds()]
@@ -91,7 +103,8 @@ def signers_of(settings: AuditSettings, tenant_id: str) -> list[Signer]:
 class Checkpoints:
     """Signs what is pending. `after_commit` is called when an event was recorded.
 
-    `doubted` are the tenants whose trails contradict their checkpoints, or lack events.
+    `doubted` are the tenants whose trails could not be signed in the last round, and why: they
+    contradict their checkpoints, or what a witness has seen, or lack events.
     """
 
     pool: Pool
@@ -101,11 +114,18 @@ class Checkpoints:
 
     async def sign_pending(self) -> None:
         """Every tenant in turn: none is kept back by what is wrong with another one."""
-        after = ""
+        after, doubted = "", dict[str, str]()
+        witnesses = Witnesses(self.settings.witnesses())
         while rows := await LIST_PENDING.fetch_all(self.pool, after=after):
             for row in rows:
                 after = row["tenant_id"]
-                await self._sign(after)
+                try:
+                    await self._sign(after, witnesses)
+                except _DOUBTS as error:
+                    doubted[after] = f"{type(error).__name__}: {error}"
+        for tenant_id, reason in doubted.items():
+            log.error("audit_trail_not_signed", tenant_id=tenant_id, reason=reason)
+        self.doubted = doubted
 
     async def check(self) -> dict[str, Any]:
         """For health."""
@@ -113,66 +133,64 @@ class Checkpoints:
             return {"doubted": 0}
         return {"status": "degraded", "doubted": len(self.doubted)}
 
-    async def _sign(self, tenant_id: str) -> None:
+    async def _sign(self, tenant_id: str, witnesses: Witnesses) -> None:
+        while (
+            await APPEND_TILES.fetch_value(self.pool, tenant_id=tenant_id, at_most=MAX_APPENDED)
+            == MAX_APPENDED
+        ):
+            pass
         async with self.pool.acquire() as conn:
-            while (
-                await APPEND_TILES.fetch_value(conn, tenant_id=tenant_id, at_most=MAX_APPENDED)
-                == MAX_APPENDED
-            ):
-                pass
-            try:
-                checkpoint = await self._checkpoint(conn, tenant_id)
-            except (MissingHashesError, ContradictedCheckpointError, BadNoteError) as error:
-                self._doubt(tenant_id, str(error))
+            before = await self._before(conn, tenant_id)
+            size = await GET_SIZE.fetch_value(conn, tenant_id=tenant_id)
+            if not size:
                 return
-            self.doubted.pop(tenant_id, None)
-            if checkpoint is None:
-                return
-            signers = signers_of(self.settings, tenant_id)
-            await self._store(conn, tenant_id, checkpoint, signers)
+            root = await self._root(conn, tenant_id, size, before)
+        signers = signers_of(self.settings, tenant_id)
+        checkpoint = Checkpoint(signers[0].key.name, size, root)
+
+        async def consistency(first: int) -> list[bytes]:
+            async with self.pool.acquire() as conn:
+                ranges = merkle.consistency_ranges(first, size)
+                return await Tree(conn, tenant_id, size).roots(ranges)
+
+        # No connection is held while others are waited for.
+        previous = 0 if before is None else before.size
+        signed = await witnesses.cosign(note.sign(checkpoint, signers), previous, consistency)
+        await self._store(tenant_id, size, signed, [str(signer.key) for signer in signers])
         self.after_commit()
 
-    def _doubt(self, tenant_id: str, reason: str) -> None:
-        self.doubted[tenant_id] = reason
-        log.error("audit_trail_not_signed", tenant_id=tenant_id, reason=reason)
-
-    async def _checkpoint(self, conn: Connection, tenant_id: str) -> Checkpoint | None:
+    async def _root(
+        self, conn: Connection, tenant_id: str, size: int, before: Checkpoint | None
+    ) -> bytes:
         """That of the trail as it is now.
 
-        Raises MissingHashesError, ContradictedCheckpointError, BadNoteError.
+        Raises MissingHashesError, ContradictedCheckpointError.
         """
-        size = await GET_SIZE.fetch_value(conn, tenant_id=tenant_id)
-        if not size:
-            return None
-        before = await GET_NEWEST.fetch_one(conn, tenant_id=tenant_id)
-        if before is not None:
-            signed = await self._verified(conn, tenant_id, before.note)
-            if signed.size > size:
-                raise ContradictedCheckpointError(signed.size)
-            if await Tree(conn, tenant_id, signed.size).root() != signed.root:
-                raise ContradictedCheckpointError(signed.size)
-        root = await Tree(conn, tenant_id, size).root()
-        return Checkpoint(f"{self.settings.audit_origin}/audit/{tenant_id}", size, root)
+        if before is not None and (
+            before.size > size or await Tree(conn, tenant_id, before.size).root() != before.root
+        ):
+            raise ContradictedCheckpointError(before.size)
+        return await Tree(conn, tenant_id, size).root()
 
-    async def _verified(self, conn: Connection, tenant_id: str, signed: str) -> Checkpoint:
-        """By a key of today or of before. Raises BadNoteError."""
+    async def _before(self, conn: Connection, tenant_id: str) -> Checkpoint | None:
+        """The checkpoint before, by a key of today or of before. Raises BadNoteError."""
+        newest = await GET_NEWEST.fetch_one(conn, tenant_id=tenant_id)
+        if newest is None:
+            return None
         keys = [signer.key for signer in signers_of(self.settings, tenant_id)]
         stored = await LIST_KEYS.fetch_all(conn, tenant_id=tenant_id)
-        return note.verify(signed, [*keys, *(VerifierKey.parse(row["key"]) for row in stored)])
+        keys += [VerifierKey.parse(row["key"]) for row in stored]
+        return note.verify(newest.note, keys)
 
-    async def _store(
-        self, conn: Connection, tenant_id: str, checkpoint: Checkpoint, signers: list[Signer]
-    ) -> None:
-        signed = note.sign(checkpoint, signers)
-        keys = [str(signer.key) for signer in signers]
-        async with conn.transaction():
+    async def _store(self, tenant_id: str, size: int, signed: str, keys: list[str]) -> None:
+        async with self.pool.acquire() as conn, conn.transaction():
             # Nobody appends between the look for newer events and its commit.
             await LOCK_HEADS.fetch_all(conn, tenant_ids=[tenant_id])
             if await STORE.fetch_value(
-                conn, tenant_id=tenant_id, size=checkpoint.size, note=signed, keys=keys
+                conn, tenant_id=tenant_id, size=size, note=signed, keys=keys
             ):
-                await record(conn, [_event(tenant_id, checkpoint.size, signed)])
-            await SETTLE.execute(conn, tenant_id=tenant_id, size=checkpoint.size)
+                await record(conn, [_event(tenant_id, size, signed)])
+            await SETTLE.execute(conn, tenant_id=tenant_id, size=size)
 
 
 def _event(tenant_id: str, size: int, signed: str) -> Any:

@@ -135,6 +135,17 @@ def verify(note: str, keys: Iterable[VerifierKey]) -> Checkpoint:
     return parse(note)
 
 
+def good_lines(note: str, lines: str, key: VerifierKey) -> str:
+    """Of more signature lines for a note those that the key has made. Raises BadNoteError."""
+    text, _ = _split(note)
+    _, signatures = _split(note + lines)
+    found = [data for name, data in signatures if (name, data[:4]) == (key.name, key.id)]
+    good = [data[4:] for data in found if key.verifies(text, data[4:])]
+    if not good:
+        raise BadNoteError(f"{key.name} has not signed it")
+    return signature_line(key, good[0])
+
+
 def _split(note: str) -> tuple[str, list[tuple[str, bytes]]]:
     """The signed text, and name and data of each signature."""
     text, separator, lines = note.rpartition("\n\n")

@@ -6,6 +6,8 @@ from typing import Annotated
 from chassis.settings import ServiceSettings, parse_keys
 from pydantic import Field, SecretStr, field_validator
 
+from audit.witness import Witness
+
 _ORIGIN = re.compile(r"[a-z0-9.-]+(:[0-9]+)?(/[A-Za-z0-9._-]+)*")
 
 
@@ -16,7 +18,8 @@ class AuditSettings(ServiceSettings):
     each a key is derived for each tenant, and all of them sign its checkpoints, the first one
     being the newest. Without seeds nothing is signed. `audit_origin` names the installation in
     checkpoints: an own domain, without a scheme. `audit_checkpoint_seconds`: how long after an
-    event its tenant's checkpoint is signed at the latest.
+    event its tenant's checkpoint is signed at the latest. `audit_witnesses`: who is asked to
+    cosign, `<url> <verifier key>`, separated by commas.
     """
 
     encrypts = False  # it stores no secret
@@ -25,6 +28,7 @@ class AuditSettings(ServiceSettings):
     audit_checkpoint_seeds: SecretStr | None = None
     audit_checkpoint_seconds: Annotated[float, Field(gt=0, le=86_400)] = 60
     audit_origin: str = "localhost"
+    audit_witnesses: str = ""
 
     @field_validator("audit_checkpoint_seeds")
     @classmethod
@@ -40,6 +44,15 @@ class AuditSettings(ServiceSettings):
         if not _ORIGIN.fullmatch(value):
             raise ValueError("must be a domain, perhaps with a path, such as audit.example.com")
         return value
+
+    @field_validator("audit_witnesses")
+    @classmethod
+    def _witnesses(cls, value: str) -> str:
+        Witness.parse_all(value)
+        return value
+
+    def witnesses(self) -> list[Witness]:
+        return Witness.parse_all(self.audit_witnesses)
 
     def seeds(self) -> list[bytes]:
         """The newest first."""

@@ -179,10 +179,11 @@ class CheckpointRow(Model, table=True):
 
 
 class MarkRow(Model, table=True):
-    """What was done to the past of a trail, and when: only the owner's functions write it.
+    """What was done to the past of a trail, and when: only the owner writes it.
 
     `kind`: `closed` (it takes no event any more), `erased` (with its tenant), `dropped` (its first
-    events, by retention). `sequence` and `digest` are those of the last event that it concerns.
+    events, by retention), `restored` (from a backup: what came after is lost). `sequence` and
+    `digest` are those of the last event that it concerns.
     """
 
     __tablename__: ClassVar[str] = "marks"

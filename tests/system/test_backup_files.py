@@ -14,10 +14,13 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from audit.checkpoints import Checkpoints
 from chassis import migrations, streams
+from chassis.database import open_pool
 from contracts.ids import new_id
 from contracts.topology import SERVICE_NAMES, STREAM
 from support.long_trail import extend_trail
+from support.owner import audit_settings
 from support.stack import Ran, dev_stack, tenantry
 from support.waiting import until
 from tenantry.data_folder.secrets import Secrets
@@ -93,6 +96,23 @@ async def heads(servers: Servers) -> list[asyncpg.Record]:
     return await fetch(servers.migration_url("audit"), "SELECT * FROM heads ORDER BY tenant_id")
 
 
+async def signed(servers: Servers) -> int:
+    """The size of the checkpoint that audit signs, if the trail continues the one before."""
+    owner = await asyncpg.connect(servers.migration_url("audit"))
+    await owner.execute(
+        "INSERT INTO pending_checkpoints VALUES ($1) ON CONFLICT DO NOTHING", TENANT
+    )
+    pool = await open_pool(servers.database_url("audit"), 1)
+    try:
+        checkpoints = Checkpoints(pool, audit_settings(servers), lambda: None)
+        await checkpoints.sign_pending()
+        assert checkpoints.doubted == {}
+        return int(await owner.fetchval("SELECT size FROM signed_checkpoints"))
+    finally:
+        await owner.close()
+        await pool.close()
+
+
 @pytest.fixture(scope="module")
 async def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
     """Databases with a trail, and with an outbox and an inbox of three weeks ago."""
@@ -101,6 +121,7 @@ async def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
         for service in SERVICE_NAMES:
             await asyncio.to_thread(migrations.upgrade, service, servers.migration_url(service))
         await extend_trail(servers.migration_url("audit"), TENANT, 50)
+        assert await signed(servers) == 50
         for service, query, values in (("identity", _OUTBOX, [TENANT]), ("audit", _INBOX, [])):
             conn = await asyncpg.connect(servers.migration_url(service))
             await conn.execute(query, *values)
@@ -281,6 +302,10 @@ async def test_a_restore_that_was_killed_is_run_again_and_guards_are_there(
     assert await fetch(target.migration_url("audit"), purgeable) == []
     await assert_guarded(target)
     assert (await tenantry("migrate", **environment(target))).code == 0
+    marks = await fetch(target.migration_url("audit"), "SELECT kind, sequence FROM marks")
+    assert [tuple(mark) for mark in marks] == [("restored", 50)]
+    await extend_trail(target.migration_url("audit"), TENANT, 10)
+    assert await signed(target) == 60, "it continues the checkpoint that is in the backup"
 
 
 async def assert_guarded(target: Servers) -> None:

@@ -80,6 +80,10 @@ def restore(
     output.print_line(f"Restored the state of {restored.made_at}.", "green")
     output.print_line(f"{count:,} events will be published again; none takes effect twice.")
     output.print_line(
+        "Checkpoints of audit trails that were signed after that moment contradict the trails from "
+        "now on. Each trail has a mark that says so: tell those who keep checkpoints."
+    )
+    output.print_line(
         "Now start it: `tenantry dev`, or `tenantry migrate`, `tenantry bootstrap`, the processes."
     )
 

@@ -33,6 +33,13 @@ CLOCKS = timedelta(hours=1)
 """How far the clocks of two databases may differ."""
 _ALL = datetime(2000, 1, 1, tzinfo=UTC)
 _EMPTY = "DROP OWNED BY CURRENT_USER CASCADE"
+_HAS_MARKS = "SELECT to_regclass('marks') IS NOT NULL"
+_MARK_RESTORED = """
+INSERT INTO marks (tenant_id, sequence, kind, digest)
+SELECT tenant_id, sequence, 'restored', digest FROM heads WHERE sequence > 0 AND closed_at IS NULL
+ON CONFLICT DO NOTHING
+"""
+"""What was recorded and signed after the backup is gone: whoever asks for the proof is told."""
 _OLDEST = "SELECT min(recorded_at) FROM outbox"
 
 
@@ -203,5 +210,7 @@ async def _heal(targets: list[Target], backup_id: str) -> dict[str, int]:
             if since is not None:
                 await inbox.keep(target.conn, since - CLOCKS)
             events[target.service] = await republish(target.conn, _ALL)
+            if target.service == "audit" and await target.conn.fetchval(_HAS_MARKS):
+                await target.conn.execute(_MARK_RESTORED)
             await restore_state.finish(target.conn, target.service, backup_id)
     return events
