@@ -54,6 +54,11 @@ bench: install ## Measure speed and growth against yardsticks: ARGS="read write"
 	@$(BIN)/python -c 'import matplotlib' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
 	@$(BIN)/python -m bench $(ARGS)
 
+.PHONY: screenshots
+screenshots: install ## Make the pictures of the console in docs/images, with Chromium
+	@$(BIN)/python -c 'import PIL' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
+	@$(BIN)/python -m bench.screenshots
+
 .PHONY: docs
 docs: install ## Build the documentation into site/ and check every link
 	@$(BIN)/python -c 'import material' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/docs.txt

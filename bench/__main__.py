@@ -18,6 +18,7 @@ from bench import (
     guard,
     importing,
     ingest,
+    pages,
     product,
     results,
     scaling,
@@ -39,6 +40,7 @@ PARTS: dict[str, Part] = {
     "scaling": lambda stack, given: scaling.measure(stack, given.seconds, 3),
     "stages": lambda stack, given: stages.measure(stack, given.seconds, given.out),
     "footprint": lambda stack, _: _footprint(stack),
+    "pages": lambda stack, given: pages.measure(stack, given.users, 2 * given.rounds),
     # Afterwards PostgreSQL is busy for a while with what it wrote.
     "import": lambda stack, given: importing.measure(stack, given.rounds),
     "growth": lambda stack, given: growth.measure(

@@ -65,7 +65,8 @@ async def _to_sign_in(request: Request, error: Exception) -> Response:
 
 async def _foreign_form(request: Request, _: Exception) -> Response:
     visit: Visit | None = getattr(request.state, "visit", None)
-    if visit and (kept := await keep_form(request)):
+    is_in_one_tenant = visit and visit.session.kind == "tenant"
+    if visit and is_in_one_tenant and (kept := await keep_form(request)):
         return visit.page("resend.html", 403, kept=kept)
     return _page(request, 403, "Nothing was changed",
                  "The form is older than your session, or another site has sent it. "

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from markupsafe import Markup
 from pydantic import BaseModel
 
 _PLACES = {"usr": "/users", "org": "/organizations", "prj": "/projects", "whk": "/webhooks",
@@ -43,6 +44,8 @@ def kind_of(name: str, value: Any) -> str:  # noqa: PLR0911 - one line each
         return "time"
     if isinstance(value, BaseModel) and {"id", "email", "name"} <= value.model_fields_set:
         return "person"
+    if name == "previous_secret":
+        return name
     if isinstance(value, (Mapping, BaseModel)):
         return "json"
     if isinstance(value, list):
@@ -76,9 +79,19 @@ def as_time(value: datetime) -> str:
     return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
+def in_element(text: str) -> Markup:
+    """Text for the inside of an element, where quotes are text: JSON stays as long as it is."""
+    return Markup(text.replace("&", "&amp;").replace("<", "&lt;"))  # noqa: S704 - escaped here
+
+
 def grouped(number: int) -> str:
     """12,345."""
     return f"{number:,}"
+
+
+def part_of(text: str, length: int) -> str:
+    """The beginning of what is longer: a page has a bounded size."""
+    return text if len(text) <= length else f"{text[:length]}…"
 
 
 def summary_of(value: Any) -> str:
@@ -148,5 +161,7 @@ FILTERS = {
     "tone": tone_of,
     "as_json": as_json,
     "as_time": as_time,
+    "in_element": in_element,
+    "part_of": part_of,
     "grouped": grouped,
 }

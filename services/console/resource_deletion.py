@@ -1,6 +1,8 @@
 """The deletion of one resource: what goes with it, before it goes."""
 
+import asyncio
 from collections.abc import Mapping
+from typing import Any
 from uuid import uuid4
 
 from contracts.models import DeleteQuery
@@ -26,8 +28,11 @@ class DeletionPages:
         self._call = resource.delete
 
     async def show(self, visit: SignedIn) -> Response:
-        preview, errors = await self._preview(visit)
-        return await self._page(visit, preview, errors, str(uuid4()))
+        place = place_of_request(visit.request, self.resource, self.parents)
+        item, (preview, errors) = await asyncio.gather(find(visit, place), self._preview(visit))
+        if item is None:
+            raise HTTPException(404)
+        return self._page(visit, item, preview, errors=errors)
 
     async def send(self, visit: SignedIn) -> Response:
         place = place_of_request(visit.request, self.resource, self.parents)
@@ -39,9 +44,8 @@ class DeletionPages:
         except NotFoundError:  # somebody else was faster
             return visit.go(place.list_path, done="deleted")
         except REFUSALS as error:
-            return await self._page(
-                visit, {}, errors_of(error), next_key(form, error), status_of(error)
-            )
+            key, status = next_key(form, error), status_of(error)
+            return self._page(visit, None, {}, status, errors=errors_of(error), key=key)
         if rest is not None:  # it goes on in the background
             return visit.go(f"{place.path}/deletion")
         return visit.go(place.list_path, done="deleted")
@@ -61,22 +65,10 @@ class DeletionPages:
             answer = await visit.api(self._call(*ids, query(dry_run=True, force=True)))
         return answer.would_delete, errors
 
-    async def _page(
-        self,
-        visit: Visit,
-        preview: Mapping[str, int],
-        errors: Errors,
-        key: str,
-        status: int = 200,
+    def _page(
+        self, visit: Visit, item: Any, preview: Mapping[str, int], status: int = 200, **more: Any
     ) -> Response:
+        """`item` is None where it is enough to say what went wrong."""
         place = place_of_request(visit.request, self.resource, self.parents)
-        try:
-            item = await find(visit, place)
-        except REFUSALS:
-            item = None  # the reason is said already
-        else:
-            if item is None:
-                raise HTTPException(404)
-        return visit.page(
-            "delete.html", status, place=place, item=item, preview=preview, errors=errors, key=key
-        )
+        values = {"errors": Errors(), "key": uuid4(), **more}
+        return visit.page("delete.html", status, place=place, item=item, preview=preview, **values)

@@ -28,6 +28,7 @@ class ResourcePages:
     def __init__(self, resource: Resource, parents: tuple[Resource, ...] = ()) -> None:
         self.resource = resource
         self.parents = parents
+        self._filters = Form(resource.query, filter_names(resource.query))
         self.router = APIRouter()
         every = route_of(resource, parents)
         one = f"{every}/{{id}}"
@@ -58,13 +59,12 @@ class ResourcePages:
         given = {name: value for name, value in visit.request.query_params.items() if value}
         query, errors = query_of(self.resource.query, given)
         page = await visit.api(self.resource.list(*place.ids, query))
-        filters = Form(self.resource.query, filter_names(self.resource.query))
         return visit.page(
             "list.html",
             place=place,
             rows=rows_of(page),
             pagination=page.pagination,
-            filters=filters.fields(given, errors),
+            filters=self._filters.fields(given, errors),
             given=given,
         )
 

@@ -183,7 +183,7 @@ WEBHOOKS = Resource(
     heading="url",
     actions=(
         Action("test", "Send a test", api.send_test, when=("active",)),
-        Action("replay", "Send again", api.replay, body=Replay, when=("active",),
+        Action("replay", "Replay a range", api.replay, body=Replay, when=("active",),
                warning="What did not succeed in this time is sent again.", shows_result=True),
         Action("rotate-secret", "Rotate secret", api.rotate_secret,
                warning="Both secrets sign for 24 hours.", shows_result=True),

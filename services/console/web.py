@@ -18,7 +18,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from tenantry_client import AsyncClient, RetryPolicy, api
 from tenantry_client.errors import NotFoundError, TenantryError, UnauthenticatedError
 
-from console.presentation import FILTERS
+from console.presentation import FILTERS, place_of
 from console.resources import TOP, Resource
 from console.sign_in import OpenTenant, Session, Sessions
 
@@ -105,13 +105,9 @@ class Edge:
 
     async def health(self, address: str) -> dict[str, Any]:
         """The report of `GET /health` for somebody at that address, whatever its status."""
-        headers = {"X-Forwarded-For": address}
-        transport = _Shared(self.transport)
         try:
-            async with httpx.AsyncClient(
-                transport=transport, trust_env=False, timeout=self.timeout, headers=headers
-            ) as http:
-                report: dict[str, Any] = (await http.get(f"{self.url}/health")).json()
+            async with self.http(headers={"X-Forwarded-For": address}) as http:
+                report: dict[str, Any] = (await http.get("/health")).json()
         except (httpx.HTTPError, ValueError):
             return {"status": "down", "checks": {}}
         return report if "checks" in report else {"status": "unknown", "checks": {}}
@@ -189,6 +185,11 @@ class Visit:
         """Whether the page belongs to the one of the menu."""
         here = self.request.url.path
         return here == path or (path != "/" and here.startswith(f"{path}/"))
+
+    def may_open(self, id: str) -> bool:
+        """Whether the credential may read the page of the resource with that id."""
+        place = place_of(id) or ""
+        return any(place.startswith(f"{path}/") for _, path in self.menu)
 
     def may_change(self, resource: Resource) -> bool:
         if resource.operator:

@@ -31,7 +31,8 @@ class Shown:
 @pytest.fixture(scope="session")
 async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
     folder: Path = tmp_path_factory.mktemp("console")
-    async with running_stack(folder, "--console", TENANTRY_RATE_LIMIT="1000/second") as running:
+    settings = {"TENANTRY_RATE_LIMIT": "1000/second", "TENANTRY_AUDIT_CHECKPOINT_SECONDS": "1"}
+    async with running_stack(folder, "--console", **settings) as running:
         yield running
 
 

@@ -67,6 +67,48 @@ async def test_a_double_click_creates_one(http: httpx.AsyncClient, api: httpx.As
     assert found.json()["pagination"]["total"] == 1
 
 
+async def test_a_double_click_in_a_browser_does_it_once(
+    page: Page, console: str, api: httpx.AsyncClient
+) -> None:
+    """A new one, a secret, an action and a deletion: each by a real double click."""
+    await page.goto(f"{console}/projects/new")
+    await page.fill("[name=name]", "Doubled")
+    await page.dblclick("button.main")
+    await page.wait_for_selector(".notice")
+    projects = (await api.get("/v1/admin/projects", params={"q": "Doubled"})).json()["projects"]
+    (project,) = [each["id"] for each in projects]
+    keys = f"/v1/admin/projects/{project}/api-keys"
+    await page.goto(f"{console}/projects/{project}/api-keys/new")
+    await page.fill("[name=name]", "Doubled")
+    await page.check("[value='users:read']")
+    await page.dblclick("button.main")
+    secret = await page.input_value(".secret input")
+    (key,) = (await api.get(keys)).json()["api_keys"]
+    assert secret.startswith(key["prefix"])
+    await page.goto(f"{console}/projects/{project}/api-keys/{key['id']}/rotate")
+    await page.dblclick("button.main")
+    rotated = await page.input_value(".secret input")
+    assert "last used none" in await page.inner_text("main dl")
+    (key,) = (await api.get(keys)).json()["api_keys"]
+    assert (rotated != secret, rotated.startswith(key["prefix"])) == (True, True)
+    await page.goto(f"{console}/projects/{project}/delete")
+    await page.dblclick("button.bad")
+    await page.wait_for_selector(".notice")
+    assert page.url.startswith(f"{console}/projects?")
+
+
+async def test_an_action_that_comes_too_late_shows_how_it_is_now(
+    page: Page, console: str, api: httpx.AsyncClient, shown: Shown
+) -> None:
+    path = f"/v1/admin/projects/{shown.ids['projects']}/api-keys"
+    key = (await api.post(path, json={"name": "Late", "scopes": ["users:read"]})).json()["id"]
+    await page.goto(f"{console}/projects/{shown.ids['projects']}/api-keys/{key}/rotate")
+    await api.delete(f"{path}/{key}")
+    await page.click("button.main")
+    assert "revoked" in await page.inner_text("[role=alert]")
+    assert "As it is now" in await page.inner_text("main")
+
+
 async def test_two_people_who_edit_one_thing_learn_of_each_other(
     browser: Browser, stack: Stack, console: str, page: Page, api: httpx.AsyncClient
 ) -> None:
@@ -180,6 +222,5 @@ async def test_a_page_says_so_when_the_api_is_away(page: Page, console: str, sta
         assert response is not None
         assert response.status == 503
         assert "The API does not answer" in await page.inner_text("main")
-        assert response.request.timing["responseStart"] < 4_000
     finally:
         stack.hang("edge", signal.SIGCONT)

@@ -166,6 +166,7 @@ async def test_signing_keys_are_a_timeline_and_a_rotation_too_soon_offers_force(
     assert await page.evaluate("document.activeElement.name") == "force"
     await page.check("[name=force]")
     await page.click("button.main")
+    await page.wait_for_selector(".timeline .retiring")
     states = [await each.inner_text() for each in await page.query_selector_all(".timeline .badge")]
     assert states == ["next", "active", "retiring"]
     assert "published until" in await page.inner_text(".timeline .retiring")

@@ -3,14 +3,24 @@ what a tenant has written.
 """
 
 import re
+from typing import Literal
 
-import pytest
+import httpx
 from axe_playwright_python.async_playwright import Axe
 from console_pages.conftest import HOSTILE, PARTS, Shown, sign_in
 from playwright.async_api import Browser, Page
 from support.stack import Stack
+from support.waiting import until
 
 LARGEST = 100 * 1024
+Screen = tuple[Literal["light", "dark"], int]
+SCREENS: tuple[tuple[Screen, ...], ...] = (
+    (("light", 1280), ("dark", 360)),
+    (("dark", 1280), ("light", 360)),
+)
+"""The screens on which a page is looked at; the next page gets the other two."""
+FILES = ("/audit/export", "/audit/checkpoint")
+WIDTHS = (360, 2560)
 ID = re.compile(r"[a-z]{2,4}_[0-9a-z]{26}")
 START = (
     "/",
@@ -31,11 +41,23 @@ def kind_of(path: str) -> str:
     return re.sub(r"/event-types/.+", "/event-types/one", ID.sub("id", path.partition("?")[0]))
 
 
+async def check(page: Page, screens: tuple[Screen, ...]) -> None:
+    """The page that is open has no violation, and is not wider than the screen."""
+    for scheme, width in screens:
+        await page.emulate_media(color_scheme=scheme)
+        await page.set_viewport_size({"width": width, "height": 800})
+        violations = (await Axe().run(page)).response["violations"]
+        assert violations == [], (page.url, scheme, width, violations)
+    for width in WIDTHS:
+        await page.set_viewport_size({"width": width, "height": 800})
+        wide = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+        assert not await page.evaluate(wide), f"{page.url} is wider than {width} pixels"
+
+
 async def crawl(page: Page, console: str, start: tuple[str, ...]) -> set[str]:
     """Opens one page of each kind that links lead to, and checks it; answers the kinds."""
     seen: set[str] = set()
     waiting = list(start)
-    axe = Axe()
     alerts: list[str] = []
     page.on("dialog", lambda dialog: alerts.append(dialog.message))
     failures: list[str] = []
@@ -43,37 +65,25 @@ async def crawl(page: Page, console: str, start: tuple[str, ...]) -> set[str]:
     while waiting:
         path = waiting.pop(0)
         kind = path if "?" in path else kind_of(path)
-        if kind in seen or path.startswith(("/audit/export", "/audit/live")):
+        if kind in seen or path.startswith(FILES):
             continue
         seen.add(kind)
         response = await page.goto(f"{console}{path}")
         assert response is not None
         assert response.status == (404 if path == "/no-such-page" else 200), path
         assert len(await response.body()) <= LARGEST, path
-        found = await axe.run(page)
-        assert found.response["violations"] == [], (path, found.response["violations"])
-        wide = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
-        assert not await page.evaluate(wide), f"{path} is wider than the screen"
-        for link in await page.query_selector_all("a[href^='/']"):
-            waiting.append(str(await link.get_attribute("href")))
+        await check(page, SCREENS[len(seen) % 2])
+        links = "links => links.map(link => link.getAttribute('href'))"
+        waiting += await page.eval_on_selector_all("a[href^='/']", links)
     assert (alerts, failures) == ([], [])
     return seen
 
 
-@pytest.mark.parametrize(
-    ("scheme", "width"), [("light", 1280), ("dark", 360)], ids=["light-1280", "dark-360"]
-)
-async def test_every_page_is_accessible_and_fits(
-    browser: Browser, stack: Stack, console: str, shown: Shown, scheme: str, width: int
+async def test_every_page_is_accessible_and_fits_every_screen(
+    page: Page, console: str, shown: Shown
 ) -> None:
-    context = await browser.new_context(
-        viewport={"width": width, "height": 800},
-        color_scheme="dark" if scheme == "dark" else "light",
-    )
-    page = await sign_in(context, console, stack.ready["api_key"])
     own = [f"/{kind}/{shown.ids[kind]}" for kind in PARTS]  # with parts, unlike what others made
     seen = await crawl(page, console, (*own, *START))
-    await context.close()
     expected = {
         "/users/new", "/users/import", "/users/id", "/users/id/edit", "/users/id/delete",
         "/users/id/suspend", "/organizations/id/members/new", "/organizations/id/invitations",
@@ -87,12 +97,34 @@ async def test_every_page_is_accessible_and_fits(
 async def test_the_operator_sees_tenants_and_nothing_of_one(
     browser: Browser, stack: Stack, console: str
 ) -> None:
-    context = await browser.new_context(viewport={"width": 1280, "height": 800})
+    context = await browser.new_context()
     page = await sign_in(context, console, stack.ready["operator_key"])
-    seen = await crawl(page, console, ("/", "/tenants"))
-    await context.close()
+    seen = await crawl(page, console, ("/tenants?status=active", "/", "/tenants"))
     assert {"/tenants/new", "/tenants/id", "/tenants/id/suspend", "/tenants/id/delete"} <= seen
     assert not [kind for kind in seen if kind.startswith(("/users", "/audit"))]
+    await page.goto(f"{console}/tenants?q=demo")
+    await page.click("main th a")
+    await page.click("main button:text-is('Open')")
+    for number, path in enumerate(("/", "/users", "/users/new")):
+        await page.goto(f"{console}{path}")
+        assert await page.query_selector(".viewing") is not None
+        await check(page, SCREENS[number % 2])
+    await context.close()
+
+
+async def test_a_narrow_key_finds_no_link_that_leads_nowhere(
+    browser: Browser, console: str, api: httpx.AsyncClient, shown: Shown
+) -> None:
+    path = f"/v1/admin/projects/{shown.ids['projects']}/api-keys"
+    body = {"name": "Narrow", "scopes": ["organizations:read", "audit:read"]}
+    key = (await api.post(path, json=body)).json()
+    context = await browser.new_context()
+    page = await sign_in(context, console, key["secret"])
+    own = f"/organizations/{shown.ids['organizations']}"
+    seen = await crawl(page, console, (own, "/", "/audit"))
+    assert {"/organizations/id/members", "/audit/id"} <= seen
+    assert not [kind for kind in seen if kind.endswith(("/new", "/edit", "/delete"))]
+    await context.close()
 
 
 async def test_what_a_tenant_writes_is_shown_as_text(
@@ -103,6 +135,42 @@ async def test_what_a_tenant_writes_is_shown_as_text(
     assert await page.query_selector_all("main script, main img") == []
 
 
+async def test_an_event_shows_what_was_and_what_is(
+    page: Page, console: str, api: httpx.AsyncClient
+) -> None:
+    body = {"email": "was@example.com", "name": "Was Before", "metadata": {"seats": 1}}
+    user = (await api.post("/v1/admin/users", json=body)).json()["id"]
+    patch = {"name": "Is After", "metadata": {"seats": 2}}
+    await api.patch(f"/v1/admin/users/{user}", json=patch)
+    query = {"resource_id": user, "action": "user.updated"}
+
+    async def events() -> list[dict[str, str]]:
+        return list((await api.get("/v1/admin/audit", params=query)).json()["events"])
+
+    await until(events)
+    await page.goto(f"{console}/audit/{(await events())[0]['id']}")
+    rows = await page.eval_on_selector_all(
+        "main tbody tr", "rows => rows.map(row => [...row.cells].map(cell => cell.innerText))"
+    )
+    assert ["Name", "Was Before", "Is After"] in rows
+    await check(page, SCREENS[0])
+
+
+async def test_the_signed_checkpoint_is_shown_and_downloaded(
+    http: httpx.AsyncClient, api: httpx.AsyncClient
+) -> None:
+    await api.post("/v1/admin/users", json={"email": "checked@example.com"})
+
+    async def is_signed() -> bool:
+        return (await api.get("/v1/admin/audit/checkpoint")).status_code == 200
+
+    await until(is_signed, 30)
+    page = await http.get("/audit/proof")
+    file = await http.get("/audit/checkpoint")
+    assert "attachment" in file.headers["content-disposition"]
+    assert file.text.partition("\n")[0] in page.text
+
+
 async def test_pages_work_without_javascript(
     browser: Browser, stack: Stack, console: str, shown: Shown
 ) -> None:
@@ -111,13 +179,75 @@ async def test_pages_work_without_javascript(
     assert await page.inner_text("h1") == "Users"
     await page.click("a[rel=next]")
     assert await page.inner_text(".pager a") == "First page"
+    await page.goto(f"{console}/users/new")
+    await page.fill("[name=email]", "user0@example.com")
+    await page.click("button.main")
+    assert await page.query_selector("#field-email-error") is not None
+    assert await page.evaluate("document.activeElement.name") == "email"
+    await page.fill("[name=email]", "plain@example.com")
+    await page.click("button.main")
+    await page.click("text=Delete")
+    await page.click("button.bad")
+    assert await page.inner_text(".notice") == "It is gone."
     await context.close()
 
 
-async def test_keys_lead_to_the_search_and_to_pages(page: Page, console: str) -> None:
+async def test_keys_lead_to_the_search_and_to_pages_and_close_what_is_open(
+    page: Page, console: str, shown: Shown
+) -> None:
+    focused = "document.activeElement.id || document.activeElement.textContent"
+    await page.goto(f"{console}/users/{shown.ids['users']}")
+    await page.focus("summary")
     await page.keyboard.press("/")
-    assert await page.evaluate("document.activeElement.id") == "search"
+    assert await page.evaluate(focused) == "search"
     await page.keyboard.press("Escape")
+    assert await page.evaluate("document.activeElement.tagName") == "SUMMARY"
+    await page.keyboard.press("Enter")
+    await page.focus("details[open] pre")
+    await page.keyboard.press("Escape")
+    assert await page.query_selector("details[open]") is None
+    assert await page.evaluate("document.activeElement.tagName") == "SUMMARY"
+    await page.click("main >> text=Delete")
+    await page.keyboard.press("Escape")
+    await page.wait_for_url(f"{console}/users/{shown.ids['users']}")
+    assert await page.evaluate(focused) == "Delete"
     await page.keyboard.press("g")
     await page.keyboard.press("u")
     await page.wait_for_url(f"{console}/users")
+
+
+async def test_the_back_button_leads_back_and_does_nothing_twice(
+    page: Page, console: str, api: httpx.AsyncClient
+) -> None:
+    await page.goto(f"{console}/users/new")
+    await page.fill("[name=email]", "back@example.com")
+    await page.click("button.main")
+    await page.reload()
+    await page.go_back()
+    assert page.url == f"{console}/users/new"
+    await page.fill("[name=email]", "back2@example.com")
+    await page.click("button.main")
+    found = await api.get("/v1/admin/users", params={"q": "back"})
+    assert {each["email"] for each in found.json()["users"]} == {
+        "back@example.com", "back2@example.com",
+    }  # fmt: skip
+
+
+async def test_a_page_is_small_whatever_a_tenant_writes(
+    http: httpx.AsyncClient, api: httpx.AsyncClient
+) -> None:
+    metadata = {f'"{number}"': HOSTILE * 5 for number in range(30)}
+    for number in range(50):
+        body = {"url": f"https://example.com/{number}?{'&a' * 900}", "events": ["*"]}
+        made = await api.post("/v1/admin/webhooks", json=body)
+        assert made.status_code in (201, 409), made.text
+    body = {"name": "Large", "metadata": metadata, "settings": metadata}
+    organization = (await api.post("/v1/admin/organizations", json=body)).json()["id"]
+    for path in ("/webhooks", f"/organizations/{organization}", "/organizations?limit=200",
+                 f"/organizations/{organization}/edit"):  # fmt: skip
+        page = await http.get(path)
+        assert page.status_code == 200
+        assert len(page.content) <= LARGEST, (path, len(page.content))
+    for webhook in (await api.get("/v1/admin/webhooks?limit=200")).json()["webhooks"]:
+        if webhook["url"].endswith("&a"):
+            await api.delete(f"/v1/admin/webhooks/{webhook['id']}")

@@ -1,17 +1,19 @@
 """The audit trail: filtered, one event, live, as a file, and its proof."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 from contracts.audit import AuditEvent, AuditQuery, FeedQuery, ProofQuery
 from fastapi import APIRouter
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from tenantry_client import api
+from tenantry_client.errors import NotFoundError
 from tenantry_client.models import ExportQuery
 
 from console.calls import filter_names, query_of
 from console.forms import Form
-from console.web import TEMPLATES, SignedIn
+from console.web import TEMPLATES, SignedIn, Visit
 
 _FORM = Form(AuditQuery, filter_names(AuditQuery))
 
@@ -34,8 +36,26 @@ async def show_list(visit: SignedIn) -> Response:
 
 @router.get("/proof")
 async def show_proof(visit: SignedIn, after: int = 0) -> Response:
-    proof = await visit.api(api.get_proof(ProofQuery(after=after)))
-    return visit.page("proof.html", proof=proof)
+    query = ProofQuery(after=after)
+    proof, checkpoint = await asyncio.gather(visit.api(api.get_proof(query)), _checkpoint(visit))
+    return visit.page("proof.html", proof=proof, checkpoint=checkpoint)
+
+
+async def _checkpoint(visit: Visit) -> str | None:
+    """The newest signed checkpoint; None while there is none."""
+    try:
+        return await visit.api(api.get_checkpoint())
+    except NotFoundError:
+        return None
+
+
+@router.get("/checkpoint")
+async def download_checkpoint(visit: SignedIn) -> Response:
+    """The signed note as a file, to be kept where nobody of the product can reach."""
+    text = await visit.api(api.get_checkpoint())
+    name = datetime.now(UTC).strftime("checkpoint-%Y%m%dT%H%M%SZ.txt")
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return PlainTextResponse(text, headers=headers)
 
 
 @router.get("/export")
@@ -64,7 +84,7 @@ async def follow(visit: SignedIn, after: int) -> Response:
     async def rows() -> AsyncIterator[str]:
         yield ": connected\n\n"
         async for event in events:
-            html = _row(event).replace("\n", "")
+            html = _row(visit, event).replace("\n", "")
             yield f"id: {event.sequence}\ndata: {html}\n\n"
 
     return StreamingResponse(rows(), media_type="text/event-stream")
@@ -76,6 +96,6 @@ async def show_one(visit: SignedIn, event_id: str) -> Response:
     return visit.page("audit_event.html", event=event)
 
 
-def _row(event: AuditEvent) -> str:
-    module = TEMPLATES.get_template("components/events.html").make_module()
+def _row(visit: Visit, event: AuditEvent) -> str:
+    module = TEMPLATES.get_template("components/events.html").make_module({"visit": visit})
     return str(module.row(event))  # type: ignore[attr-defined]
