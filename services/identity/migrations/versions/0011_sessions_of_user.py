@@ -5,8 +5,8 @@ With very many sessions create it before, with CONCURRENTLY: see docs/upgrading.
 
 from alembic import op
 
-revision = "0010"
-down_revision = "0009"
+revision = "0011"
+down_revision = "0010"
 
 
 def upgrade() -> None:
