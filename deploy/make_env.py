@@ -33,6 +33,9 @@ def _fresh_values(existing: dict[str, str]) -> dict[str, str]:
         "TENANTRY_OPERATOR_KEY": "tnt_op_" + secrets.token_urlsafe(32),
         "POSTGRES_PASSWORD": _password(),
         "REDIS_PASSWORD": _password(),
+        "REDIS_PASSWORD_CONSOLE": _password(),
+        "TENANTRY_CONSOLE_KEYS": f"console-1:{_key()}",
+        "TENANTRY_PROXY_KEY": _password(),
         "TENANTRY_NATS_PASSWORD_ADMIN": _password(),
         "TENANTRY_NATS_PASSWORD_EDGE": _password(),
         "TENANTRY_NATS_PASSWORD_SUBSCRIBER": _password(),
@@ -73,6 +76,11 @@ def _files(values: dict[str, str]) -> Iterator[tuple[str, str, str]]:
     if seeds := values.get(CHECKPOINT_SEEDS):
         yield "audit", CHECKPOINT_SEEDS, seeds
     redis_url = f"redis://:{values['REDIS_PASSWORD']}@redis:6379/0"
+    sessions_url = f"redis://console:{values['REDIS_PASSWORD_CONSOLE']}@redis:6379/0"
+    yield "console", "TENANTRY_REDIS_URL", sessions_url
+    yield "console", "TENANTRY_CONSOLE_KEYS", values["TENANTRY_CONSOLE_KEYS"]
+    for container in ("edge", "console"):
+        yield container, "TENANTRY_PROXY_KEY", values["TENANTRY_PROXY_KEY"]
     yield "edge", "TENANTRY_NATS_URL", _nats_url(values, "edge")
     for container in ("streams", "tenantry"):
         yield container, "TENANTRY_NATS_ADMIN_URL", _nats_url(values, "admin")
@@ -86,7 +94,8 @@ def _files(values: dict[str, str]) -> Iterator[tuple[str, str, str]]:
 
 
 def _files_of_servers(values: dict[str, str]) -> Iterator[tuple[str, str, str]]:
-    yield "redis", "REDIS_PASSWORD", values["REDIS_PASSWORD"]
+    for variable in ("REDIS_PASSWORD", "REDIS_PASSWORD_CONSOLE"):
+        yield "redis", variable, values[variable]
     for variable, value in values.items():
         if "POSTGRES_PASSWORD" in variable:
             yield "postgres", variable, value

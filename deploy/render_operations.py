@@ -26,9 +26,11 @@ _PLACES = {
     "who_am_i": ("tenants", "whoami"),
     "issue_token": ("keys", "issue-token"),
     "get_feed": ("events", "list"),
-    "get_proof": ("audit", "proof"),
+    "get_proof": ("audit", "prove"),
     "get_jwks": ("projects", "jwks"),
     "import_users": ("users", "import"),
+    "get_overview": ("overview", "get"),
+    "search": ("search", "find"),
 }
 """Of operations whose path does not say it."""
 _CREDENTIALS = {

@@ -132,7 +132,7 @@ def compose_services() -> Iterator[str]:
         arguments = f"args: {{ SERVICE: {each.name} }}"
         yield f"    build: {{ context: ., dockerfile: deploy/Dockerfile, {arguments} }}"
         yield "    environment:"
-        yield "      <<: *secrets"
+        yield "      <<: *process"
         yield from (f"      {setting}" for setting in each.environment)
         source = f'"${{TENANTRY_SECRETS:-./secrets}}/{each.name}"'
         rights = "read_only: true, bind: { create_host_path: false }"
@@ -159,6 +159,12 @@ def kubernetes_images() -> Iterator[str]:
     assert version is not None
     for each in SERVICES:
         yield f'  - {{ name: tenantry/{each.name}, newTag: "{version[1]}" }}'
+
+
+@region
+def kubernetes_nats() -> Iterator[str]:
+    names = ", ".join(each.name for each in SERVICES)
+    yield f"        values: [edge, {names}, streams]"
 
 
 @region

@@ -45,6 +45,7 @@ class Installation:
     hash_keys: dict[str, str]
     encryption_keys: dict[str, str]
     oldest_hash_key: str | None = None
+    console_url: str | None = None
 
     def database_url(self, service: str) -> str:
         url = self.database_urls.get(service)
@@ -165,6 +166,7 @@ def _from_folder(folder: Path) -> Installation:
         hash_keys=secrets["hash_keys"],
         encryption_keys=secrets["encryption_keys"],
         oldest_hash_key=secrets.get("hash_key"),
+        console_url=running.console_url,
     )
 
 
@@ -180,6 +182,7 @@ def _from_environment() -> Installation:
         hash_keys=_of_services("HASH_KEYS"),
         encryption_keys=_of_services("ENCRYPTION_KEYS"),
         oldest_hash_key=variables.get("TENANTRY_HASH_KEY"),
+        console_url=variables.get("TENANTRY_CONSOLE_URL"),
     )
 
 

@@ -4,6 +4,7 @@ An IPv6 customer has a /64 at least (RFC 6177, RFC 4291 2.5.4): it counts as one
 trusted proxy says is believed as far as it is an address, and never beyond.
 """
 
+import hmac
 from collections.abc import Iterable
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
@@ -49,17 +50,23 @@ def _network(address: str | None, ipv4_bits: int) -> str:
 
 
 class TrustedProxies:
-    """Proxies whose X-Forwarded-For is believed: addresses and networks, separated by commas.
+    """Proxies whose X-Forwarded-For is believed: addresses and networks, separated by commas, and
+    whoever sends the `key`, from wherever.
 
-    Raises ValueError for what is neither.
+    Raises ValueError for what is no address.
     """
 
-    def __init__(self, proxies: str = "") -> None:
+    def __init__(self, proxies: str = "", key: str | None = None) -> None:
         self._networks = [ip_network(each.strip()) for each in proxies.split(",") if each.strip()]
+        self._key = key.encode() if key else None
 
     def __contains__(self, address: str | None) -> bool:
         parsed = parse_address(address or "") if self._networks else None
         return parsed is not None and any(parsed in network for network in self._networks)
+
+    def is_key(self, given: bytes) -> bool:
+        """Whether a proxy has shown the key."""
+        return self._key is not None and hmac.compare_digest(self._key, given)
 
     def client_of(self, peer: str, forwarded: Iterable[bytes]) -> str:
         """The client of a proxy `peer`, by the lines of X-Forwarded-For: the last entry that is

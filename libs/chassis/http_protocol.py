@@ -22,6 +22,8 @@ MAX_HEAD = 64 * 1024
 MAX_FIELDS = 200
 HEAD_SECONDS = 10.0
 """From connecting, or from the first byte after an answer, to the end of a head."""
+PROXY_KEY = b"tenantry-proxy-key"
+"""The field by which a proxy whose address is not known beforehand shows that it is trusted."""
 MAX_PIPELINED = 8
 """Requests that wait on a connection for the answer to one before them."""
 SMALL = 4096
@@ -54,6 +56,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._clients = clients
         self._deadline: asyncio.TimerHandle | None = None
         self._problem: Problem | None = None
+        self._proxy_key: bytes | None = None
         self._is_admitted = self._is_refused = False
         self._head = self._fields = self._hosts = self._unparsed = self._kept = self._unread = 0
         self.site: Site
@@ -97,6 +100,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.cycle is not None and not self.cycle.response_complete:
             self._kept += self._head
         self._head = self._fields = self._hosts = self._unparsed = 0
+        self._proxy_key = None
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -108,6 +112,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._count_head(len(name) + len(value))
         if len(name) == 4 and name.lower() == b"host":
             self._hosts += 1
+        elif len(name) == len(PROXY_KEY) and name.lower() == PROXY_KEY:
+            self._proxy_key = value  # the application has no use for it
+            return
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
@@ -116,8 +123,10 @@ class BoundedProtocol(HttpToolsProtocol):
             self._fail(Problem("malformed_request", "Name one Host (RFC 9112 section 3.2)."))
         if len(self.pipeline) >= MAX_PIPELINED:
             self._fail(Problem("malformed_request", "Wait for answers before sending more."))
-        if self._is_proxy:
+        if self._is_proxy or self._has_proxy_key():
             self._find_client()
+        elif self.speaks_for is not None:  # it did, with the key
+            self._speak_for(None)
         super().on_headers_complete()
         self._stop_head_timer()
         self.site.idle.pop(self, None)
@@ -196,8 +205,19 @@ class BoundedProtocol(HttpToolsProtocol):
         address = self._clients.proxies.client_of(self.client[0], lines)
         self.scope["client"] = (address, 0)
         if address != self.speaks_for:
-            self._clients.hold(self, 0)
-            self.speaks_for = address
+            self._speak_for(address)
+
+    def _speak_for(self, address: str | None) -> None:
+        self._clients.hold(self, 0)
+        self.speaks_for = address
+
+    def _has_proxy_key(self) -> bool:
+        """A wrong one is an error: else everybody behind that proxy would count as the proxy."""
+        if self._proxy_key is None:
+            return False
+        if not self._clients.proxies.is_key(self._proxy_key):
+            self._fail(Problem("malformed_request", "Tenantry-Proxy-Key is wrong."))
+        return True
 
     def _count_held(self) -> None:
         size = self._kept + self._unread + self._unparsed + self._head

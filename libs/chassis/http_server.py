@@ -23,7 +23,7 @@ _NO_SNIFF = ("x-content-type-options", "nosniff")
 class HttpServer(uvicorn.Server):
     """Serves an ASGI app inside a running loop until `should_exit` is set.
 
-    `proxies`: addresses and networks, separated by commas, whose X-Forwarded-For is believed.
+    `proxies`: whose X-Forwarded-For is believed.
     """
 
     def __init__(
@@ -32,10 +32,10 @@ class HttpServer(uvicorn.Server):
         host: str,
         port: int,
         limits: ClientLimits = ClientLimits(),  # noqa: B008 - frozen
-        proxies: str = "",
+        proxies: TrustedProxies | None = None,
     ) -> None:
         limits = replace(limits, connections=connection_limit(limits.connections))
-        clients = Clients(limits, TrustedProxies(proxies))
+        clients = Clients(limits, proxies or TrustedProxies())
         super().__init__(
             uvicorn.Config(
                 app,

@@ -93,7 +93,7 @@ class Listing(Generic[R]):
             statement = self._rows(names, sort, after is not None)
         else:
             statement = self._deep_page(names, sort)
-        found = await statement.fetch_all(conn, **values)
+        found = await self._fetch(conn, names, statement, values)
         more, rows = len(found) > query.limit, found[: query.limit]
         if after is None and not more and (rows or number == 1):
             total, exact = (number - 1) * query.limit + len(rows), True
@@ -112,6 +112,26 @@ class Listing(Generic[R]):
             "total_exact": exact,
             "next_cursor": cursor,
         }
+
+    async def first(
+        self, conn: Connection, scope: Mapping[str, Any], given: Mapping[str, Any], limit: int
+    ) -> list[R]:
+        """The newest rows, without a total: at the cost of these rows."""
+        names = tuple(sorted(given))
+        values = {**scope, **given, "limit": limit, "offset": 0}
+        return await self._fetch(conn, names, self._rows(names, "-created_at", False), values)
+
+    async def _fetch(
+        self,
+        conn: Connection,
+        names: tuple[str, ...],
+        statement: Statement[R],
+        values: Mapping[str, Any],
+    ) -> list[R]:
+        """What contains a text is planned for that text."""
+        if self.capped.isdisjoint(names):
+            return await statement.fetch_all(conn, **values)
+        return await statement.fetch_all_planned(conn, **values)
 
     def _sort_value(self, names: tuple[str, ...], sort: str, value: Any) -> Any:
         """A sort value back from a cursor's JSON, where times are text."""

@@ -6,26 +6,13 @@ from typing import Any, TypeVar
 
 import orjson
 from contracts.context import Context
-from contracts.json_objects import METADATA_BYTES, format_double, normal_object
+from contracts.json_objects import METADATA_BYTES, format_double, merge, normal_object
 from contracts.problems import Problem, invalid
 from pydantic_core import PydanticCustomError
 
 from chassis.rows import changed_row
 
 R = TypeVar("R")
-
-
-def merge(target: Any, patch: Any) -> Any:
-    """RFC 7396: objects merge deeply, null removes, everything else replaces."""
-    if not isinstance(patch, dict):
-        return patch
-    merged = dict(target) if isinstance(target, dict) else {}
-    for name, value in patch.items():
-        if value is None:
-            merged.pop(name, None)
-        else:
-            merged[name] = merge(merged.get(name), value)
-    return merged
 
 
 def encoded_object(value: dict[str, Any], field: str) -> str:

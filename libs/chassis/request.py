@@ -114,7 +114,7 @@ def validate_request(
     for name, prefix in call.path.items():
         if not is_id(prefix, context.path[name]):
             raise not_found()
-    query = _query(call, context)
+    query = validate_query(call, context)
     try:
         parsed = call.body.model_validate_json(body or b"{}") if call.body else Body()
     except ValidationError as error:
@@ -124,7 +124,8 @@ def validate_request(
     return Request(call, context, parsed, query, keyring, body)
 
 
-def _query(call: Call, context: Context) -> Query:
+def validate_query(call: Call, context: Context) -> Query:
+    """The query of the call. Raises Problem (422)."""
     given: dict[str, str] = {}
     errors = []
     for name, value in context.query:

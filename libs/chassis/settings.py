@@ -12,8 +12,6 @@ from typing import Any, ClassVar, TypeVar
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from chassis.nats_client import parse_nats_urls
-
 SECRETS_DIR = "TENANTRY_SECRETS_DIR"
 """A folder of files named like the variables, in lower case, for what the environment lacks."""
 
@@ -36,6 +34,9 @@ class ProcessSettings(HttpSettings):
     @field_validator("nats_url")
     @classmethod
     def _one_user(cls, value: str) -> str:
+        # The console reads settings too, and has no NATS.
+        from chassis.nats_client import parse_nats_urls
+
         parse_nats_urls(value)
         return value
 

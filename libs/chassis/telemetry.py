@@ -17,6 +17,9 @@ CALL_SECONDS = Histogram("tenantry_call_seconds", "Time to answer a call.", ["ca
 REQUEST_SECONDS = Histogram(
     "tenantry_request_seconds", "Time to answer an HTTP request.", ["route", "status"]
 )
+PAGE_SECONDS = Histogram(
+    "tenantry_page_seconds", "Time to answer a request of the console.", ["route", "status"]
+)
 EVENTS_PUBLISHED = Counter("tenantry_events_published_total", "Events acknowledged by the stream.")
 EVENTS_CONSUMED = Counter("tenantry_events_consumed_total", "Events taken in, first time only.")
 EVENTS_REFUSED = Counter(

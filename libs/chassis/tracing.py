@@ -27,6 +27,11 @@ class Span:
     traceparent: str
     recorded: Any = None
 
+    def set_name(self, name: str) -> None:
+        """What it is called from now on, where that is not known at its start."""
+        if self.recorded is not None:
+            self.recorded.update_name(name)
+
     def set_status(self, status: int) -> None:
         """With an HTTP status; from 500 it counts as an error."""
         if self.recorded is not None:

@@ -11,7 +11,9 @@ from contracts import (
     members,
     operator_calls,
     organizations,
+    overview,
     projects,
+    search,
     sessions,
     signing_keys,
     tenants,
@@ -32,7 +34,9 @@ CALLS: list[Call] = [
         members,
         operator_calls,
         organizations,
+        overview,
         projects,
+        search,
         sessions,
         signing_keys,
         tenants,
@@ -63,5 +67,14 @@ class SettingsSchema(Resource):
 
 LIST_EVENT_TYPES = Call("edge", "list_event_types", result=EventTypes)
 GET_SETTINGS_SCHEMA = Call("edge", "get_settings_schema", result=SettingsSchema)
+GET_OVERVIEW = Call("edge", "get_overview", result=overview.Overview)
+SEARCH = Call("edge", "search", query=search.SearchQuery, result=search.SearchResults)
 
-__all__ = ["CALLS", "EVENT_TYPES", "GET_SETTINGS_SCHEMA", "LIST_EVENT_TYPES"]
+__all__ = [
+    "CALLS",
+    "EVENT_TYPES",
+    "GET_OVERVIEW",
+    "GET_SETTINGS_SCHEMA",
+    "LIST_EVENT_TYPES",
+    "SEARCH",
+]

@@ -92,3 +92,16 @@ def format_double(value: float) -> str:
 Metadata = Annotated[
     dict[str, Any], AfterValidator(normal_object), Field(examples=[{"plan": "enterprise"}])
 ]
+
+
+def merge(target: Any, patch: Any) -> Any:
+    """RFC 7396: objects merge deeply, null removes, everything else replaces."""
+    if not isinstance(patch, dict):
+        return patch
+    merged = dict(target) if isinstance(target, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            merged.pop(name, None)
+        else:
+            merged[name] = merge(merged.get(name), value)
+    return merged

@@ -57,7 +57,9 @@ def _without_default(schema: dict[str, Any]) -> None:
 
 
 def absent() -> Any:
-    """The default of a patch's field: never read, since `given()` leaves it out."""
+    """The default of a member that may be absent: of a patch, whose `given()` leaves it out, or of
+    an answer.
+    """
     return Field(default=None, json_schema_extra=_without_default)
 
 

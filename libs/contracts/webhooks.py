@@ -170,7 +170,10 @@ class Replay(Body):
 
 
 class Replayed(Resource):
+    """`queued` counts the first 20,000 events of the period: if it has more, it is not exact."""
+
     queued: int = Field(examples=[42])
+    queued_exact: bool = Field(default=True, examples=[True])
 
 
 _WEBHOOK = {"id": "whk"}

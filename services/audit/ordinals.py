@@ -128,9 +128,12 @@ def _extent(name: str | None) -> Statement[Extent]:
 
 
 def _prefix_ends(name: str | None) -> Statement[PrefixEnd]:
-    inside = EVENTS.c.sequence <= _prefix.c.sequence
-    ordinal = _first(name, _ordinal(name), _NEWEST, inside).label("ordinal")
-    return Statement(select(_prefix.c.name, _prefix.c.sequence, ordinal), PrefixEnd)
+    ordinal: ColumnElement[int] = _prefix.c.sequence  # which counts the whole log
+    if name is not None:
+        inside = EVENTS.c.sequence <= _prefix.c.sequence
+        ordinal = _first(name, _ordinal(name), _NEWEST, inside)
+    columns = (_prefix.c.name, _prefix.c.sequence, ordinal.label("ordinal"))
+    return Statement(select(*columns), PrefixEnd)
 
 
 def _late_events(name: str | None) -> Statement[LateEvent]:

@@ -85,6 +85,23 @@ async def get_range(conn: Connection, tenant_id: str, filters: Filters) -> Event
     )
 
 
+async def count_created_before(
+    conn: Connection, tenant_id: str, moments: Sequence[datetime]
+) -> list[int]:
+    """The number of events that were created before each moment, of the whole log."""
+    name, scope = None, {"tenant_id": tenant_id}
+    extent = await GET_EXTENT[name].fetch_one(conn, **scope)
+    if extent is None or extent.top is None:
+        return [0] * len(moments)
+    names = [str(number) for number in range(len(moments))]
+    values = {**scope, "names": names, "moments": [each - _BEFORE for each in moments]}
+    prefix_ends = await LIST_PREFIX_ENDS[name].fetch_all(conn, **values)
+    late_events = await LIST_LATE_EVENTS[name].fetch_all(conn, **values, **_CLASSES)
+    begin, end = (extent.bottom, extent.base), (extent.top, extent.last)
+    ends = {each.name: _clip(each, begin, end)[1] for each in prefix_ends}
+    return [ends[each] + len(_ordinals_of(late_events, each, extent.top)) for each in names]
+
+
 @dataclass(frozen=True, slots=True)
 class PageStart:
     """The sequence from which a page goes down, and how many events to skip.

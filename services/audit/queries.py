@@ -18,6 +18,7 @@ from chassis.unit_of_work import read_only
 from contracts.audit import AuditEvent, AuditQuery, FeedQuery
 from contracts.models import Body
 from contracts.problems import not_found
+from contracts.search import SearchQuery
 from orjson import Fragment
 from sqlalchemy import Select, bindparam, func, literal_column, select, true
 
@@ -153,6 +154,22 @@ async def get_event(conn: Connection, request: Request) -> Reply:
     if event is None:
         raise not_found()
     return reply_to(request, to_audit_event(event))
+
+
+@read_only()
+async def search_events(conn: Connection, request: Request[Body, SearchQuery]) -> Reply:
+    """The event of an identifier."""
+    event = await GET.fetch_one(conn, tenant_id=request.tenant, id=request.query.q)
+    if event is None:
+        return reply_to(request, {"results": []})
+    found = {
+        "type": "event",
+        "id": event.id,
+        "name": event.action,
+        "detail": event.resource_id,
+        "path": f"/v1/admin/audit/{event.id}",
+    }
+    return reply_to(request, {"results": [found]})
 
 
 @read_only()

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import httpx
+from chassis.client_addresses import TrustedProxies
 from chassis.client_limits import ClientLimits
 from chassis.encryption import Keyring
 from chassis.health import Health
+from chassis.http_protocol import PROXY_KEY
 from chassis.http_server import HttpServer
 from chassis.process import Process, run_main
 from chassis.settings import load, parse_encryption_keys
@@ -16,13 +18,14 @@ from starlette.staticfiles import StaticFiles
 
 from console.deadline import Deadline
 from console.errors import add_error_pages, late_page
+from console.observation import Observation
 from console.pages import ROUTERS
 from console.security_headers import SecurityHeaders
 from console.settings import CALL_SECONDS, PAGE_SECONDS, ConsoleSettings
 from console.sign_in import Sessions
 from console.web import Edge
 
-STATIC = "/static"
+HEALTH, STATIC = "/health", "/static"
 FORM_BYTES = 512 * 1024
 """Of any body but that of an import: twice what the API takes, for what a form encodes."""
 MANAGEMENT = ClientLimits(connections=64, connections_per_address=64)
@@ -49,18 +52,20 @@ def make_app(sessions: Sessions, edge: Edge, health: Health) -> FastAPI:
 
 async def serve(settings: ConsoleSettings) -> int:
     """Runs the console until SIGTERM; answers the exit code."""
-    process = Process("console")
+    process = Process("console", settings.drain_seconds)
     keyring = Keyring(parse_encryption_keys(settings.console_keys.get_secret_value()))
     redis = None
     if settings.redis_url:
         url = settings.redis_url.get_secret_value()
         redis = Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1)
-    transport = httpx.AsyncHTTPTransport(local_address=settings.console_source_address)
-    edge = Edge(settings.console_edge_url, transport, CALL_SECONDS)
+    transport = httpx.AsyncHTTPTransport()
+    headers = {}
+    if settings.proxy_key:
+        headers[PROXY_KEY.decode()] = settings.proxy_key.get_secret_value()
+    edge = Edge(settings.console_edge_url, transport, CALL_SECONDS, headers)
 
     async def check_edge() -> None:
-        async with httpx.AsyncClient(base_url=edge.url, trust_env=False) as http:
-            (await http.get("/health/ready")).raise_for_status()
+        (await edge.http().get("/health/ready")).raise_for_status()
 
     async def check_redis() -> None:
         if redis is not None:
@@ -70,10 +75,12 @@ async def serve(settings: ConsoleSettings) -> int:
     process.health.add("redis", check_redis, needed=False)
     app = make_app(Sessions(keyring, redis), edge, process.health)
     http = HttpServer(
-        SecurityHeaders(Deadline(app, PAGE_SECONDS, late_page), STATIC),
+        SecurityHeaders(
+            Observation(Deadline(app, PAGE_SECONDS, late_page), (HEALTH, STATIC)), STATIC
+        ),
         settings.http_host,
         settings.http_port,
-        proxies=settings.trusted_proxies,
+        proxies=TrustedProxies(settings.trusted_proxies),
     )
     management = HttpServer(
         Starlette(routes=process.health.management_routes()),

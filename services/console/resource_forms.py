@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import uuid4
 
-from chassis.merge_patch import merge
+from contracts.json_objects import merge
 from pydantic import BaseModel
 from starlette.datastructures import FormData
 from starlette.responses import Response

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from console.calls import filter_names, query_of, rows_of
 from console.forms import Form
+from console.outcomes import get_success
 from console.place import Place, place_of_request, route_of
 from console.resource_actions import ActionPages
 from console.resource_deletion import DeletionPages
@@ -71,8 +72,9 @@ class ResourcePages:
         place = place_of_request(visit.request, self.resource, self.parents)
         assert self.resource.get is not None
         shown = [part for part in self.resource.parts if visit.session.may(f"{part.scope}:read")]
-        item, *pages = await asyncio.gather(
+        item, success, *pages = await asyncio.gather(
             visit.api(self.resource.get(*place.own_ids)),
+            get_success(visit, self.resource, place.own_ids),
             *(visit.api(part.list(*place.own_ids, part.query(limit=PART_ROWS))) for part in shown),
         )
         above = (*place.parents, (self.resource, place.own_ids[-1]))
@@ -80,4 +82,4 @@ class ResourcePages:
             (Place(part, above), rows_of(page), page.pagination)
             for part, page in zip(shown, pages, strict=True)
         ]
-        return visit.page("detail.html", place=place, item=item, parts=parts)
+        return visit.page("detail.html", place=place, item=item, success=success, parts=parts)

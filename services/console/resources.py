@@ -47,7 +47,8 @@ class Resource:
     """A kind of resource: `path` below that of its parents, whose ids the requests take first.
 
     `scope` is the stem of `<scope>:read` and `<scope>:write`. `key` names the attribute that
-    identifies one in its path. `get` is None for what a list alone shows.
+    identifies one in its path. `get` is None for what a list alone shows. `outcomes` counts by hour
+    what became of its attempts.
     """
 
     path: str
@@ -58,6 +59,7 @@ class Resource:
     query: type[ListQuery]
     columns: tuple[str, ...]
     get: Call | None = None
+    outcomes: Call | None = None
     create: tuple[Call, type[Body]] | None = None
     update: tuple[Call, type[Body]] | None = None
     delete: Call | None = None
@@ -173,6 +175,7 @@ WEBHOOKS = Resource(
     api.list_webhooks, WebhooksQuery,
     ("url", "events", "status", "disabled_reason", "created_at"),
     get=api.get_webhook,
+    outcomes=api.list_outcomes,
     create=(api.create_webhook, CreateWebhook),
     shows_secret=True,
     update=(api.update_webhook, UpdateWebhook),

@@ -2,7 +2,7 @@
 
 from chassis.client_addresses import TrustedProxies
 from chassis.settings import HttpSettings, parse_encryption_keys
-from pydantic import SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator
 
 PAGE_SECONDS = 2.8
 """Within which a page is answered, whatever hangs behind it."""
@@ -11,22 +11,24 @@ CALL_SECONDS = 2.2
 
 
 class ConsoleSettings(HttpSettings):
-    """`console_edge_url`: the API. `console_source_address`: the address from which it is called,
-    if the edge is to tell the console from others on the same machine.
+    """`console_edge_url`: the API. `proxy_key`: the edge's, which believes by it whose request it
+    is; without it the audit trail has the console's address in place of the person's.
     `console_keys`: `id:base64` of 32 bytes each, separated by commas, encrypt what the console
     keeps of people who are signed in; the first encrypts, all decrypt.
     `redis_url`: where that is kept; without it, in their cookies.
     `trusted_proxies`: addresses and networks, separated by commas, whose X-Forwarded-For is
     believed. `management_host` and `management_port` serve metrics, and health once more.
+    `drain_seconds`: between the end of readiness and that of listening, for a balancer to notice.
     """
 
     console_edge_url: str = "http://127.0.0.1:8080"
-    console_source_address: str | None = None
+    proxy_key: SecretStr | None = None
     console_keys: SecretStr
     redis_url: SecretStr | None = None
     trusted_proxies: str = ""
     management_host: str = "127.0.0.1"
     management_port: int = 8082
+    drain_seconds: float = Field(default=0, ge=0, le=60)
 
     @field_validator("console_keys")
     @classmethod

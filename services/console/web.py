@@ -4,6 +4,7 @@ Changes come by POST alone, with the token of the session in the form, from a pa
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -69,21 +70,51 @@ class ForeignFormError(Exception):
 
 @dataclass(frozen=True)
 class Edge:
-    """Where the API is, over connections that all share. Credentials are given with each call."""
+    """Where the API is, over connections that all share. `headers` go with every call; credentials
+    are given with each.
+    """
 
     url: str
     transport: httpx.AsyncBaseTransport
     timeout: float
+    headers: Mapping[str, str]
 
-    def client(self, credential: str, address: str, timeout: float | None = None) -> AsyncClient:
-        """The API as somebody at that address. Calls are not repeated: a person is waiting."""
-        http = httpx.AsyncClient(
+    def http(
+        self, timeout: float | None = None, headers: Mapping[str, str] | None = None
+    ) -> httpx.AsyncClient:
+        """A client over the shared connections, which need not be closed."""
+        return httpx.AsyncClient(
+            base_url=self.url,
             transport=_Shared(self.transport),
             trust_env=False,
             timeout=timeout or self.timeout,
-            headers={"User-Agent": "tenantry-console", "X-Forwarded-For": address},
+            headers={**(headers or {}), **self.headers},
         )
+
+    def client(
+        self, credential: str, request: Request, timeout: float | None = None
+    ) -> AsyncClient:
+        """The API as whoever sends the request, and in its trace. Calls are not repeated: a person
+        is waiting.
+        """
+        headers = {"User-Agent": "tenantry-console", "X-Forwarded-For": client_of(request)}
+        if traceparent := getattr(request.state, "traceparent", None):
+            headers["traceparent"] = traceparent
+        http = self.http(timeout, headers)
         return AsyncClient(self.url, credential, retry_policy=RetryPolicy(tries=1), http=http)
+
+    async def health(self, address: str) -> dict[str, Any]:
+        """The report of `GET /health` for somebody at that address, whatever its status."""
+        headers = {"X-Forwarded-For": address}
+        transport = _Shared(self.transport)
+        try:
+            async with httpx.AsyncClient(
+                transport=transport, trust_env=False, timeout=self.timeout, headers=headers
+            ) as http:
+                report: dict[str, Any] = (await http.get(f"{self.url}/health")).json()
+        except (httpx.HTTPError, ValueError):
+            return {"status": "down", "checks": {}}
+        return report if "checks" in report else {"status": "unknown", "checks": {}}
 
 
 class _Shared(httpx.AsyncBaseTransport):
@@ -124,7 +155,7 @@ class Visit:
     def patient_api(self) -> AsyncClient:
         """For what lasts: an import, a file, what is followed live."""
         edge: Edge = self.request.app.state.edge
-        return edge.client(self.session.bearer, client_of(self.request), PATIENT_SECONDS)
+        return edge.client(self.session.bearer, self.request, PATIENT_SECONDS)
 
     async def open(self, tenant: OpenTenant | None) -> None:
         """Enters a tenant as the operator; leaves it with None."""
@@ -147,7 +178,7 @@ class Visit:
 
     def _client(self, credential: str) -> AsyncClient:
         edge: Edge = self.request.app.state.edge
-        return edge.client(credential, client_of(self.request))
+        return edge.client(credential, self.request)
 
     @property
     def menu(self) -> list[tuple[str, str]]:
@@ -195,7 +226,7 @@ async def signed_in(request: Request) -> Visit:
         raise SignInRequiredError
     session, cookie = found
     edge: Edge = request.app.state.edge
-    visit = Visit(request, session, cookie, edge.client(session.bearer, client_of(request)))
+    visit = Visit(request, session, cookie, edge.client(session.bearer, request))
     request.state.visit = visit
     await _renew_token(visit)
     return visit

@@ -118,13 +118,13 @@ async def serve(settings: EdgeSettings) -> int:
         process.every(FLUSH_USE_SECONDS, "flush_use", credentials.usage.flush)
         process.on_stop(credentials.usage.flush)
 
-    app = make_app(gateway, process.health, settings.console_url)
+    app = make_app(gateway, process.health, settings.console_url or None)
     http = HttpServer(
         PathIndex(app, AddressLimit(app, limits)),
         settings.http_host,
         settings.http_port,
         settings.client_limits,
-        settings.trusted_proxies,
+        settings.proxies,
     )
     management = HttpServer(
         Starlette(routes=process.health.management_routes()),

@@ -22,7 +22,8 @@ class EdgeSettings(ProcessSettings):
     `rate_limit`: `<count>/<second|minute>` for each credential, in bursts of twice that;
     `tenant_rate_limit` for all of a tenant together, five times that if it is not given.
     `trusted_proxies`: addresses and networks, separated by commas, whose X-Forwarded-For is
-    believed. `management_host` and `management_port` serve metrics, and health once more.
+    believed; so is that of who sends `proxy_key`, as the console does.
+    `management_host` and `management_port` serve metrics, and health once more.
     `connections` and `client_memory_mib` are bounds of all clients and, with `_per_address` and
     `_per_proxy`, of one.
     `console_url`: the address of the console, to which `/` sends browsers.
@@ -35,6 +36,7 @@ class EdgeSettings(ProcessSettings):
     rate_limit: str = "100/second"
     tenant_rate_limit: str | None = None
     trusted_proxies: str = ""
+    proxy_key: SecretStr | None = None
     management_host: str = "127.0.0.1"
     management_port: int = 8081
     console_url: str | None = None
@@ -48,9 +50,11 @@ class EdgeSettings(ProcessSettings):
     quotas: Annotated[dict[QuotaName, QuotaValue], NoDecode] = {}
     drain_seconds: float = Field(default=0, ge=0, le=60)
 
-    @field_validator("operator_key")
+    @field_validator("operator_key", "proxy_key")
     @classmethod
-    def _long(cls, value: SecretStr) -> SecretStr:
+    def _long(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
         key = value.get_secret_value()
         if len(key) < 32 or is_guessable(key.encode()):
             raise ValueError("must be 32 random characters at least: openssl rand -base64 32")
@@ -77,6 +81,12 @@ class EdgeSettings(ProcessSettings):
     def _proxies(cls, value: str) -> str:
         TrustedProxies(value)
         return value
+
+    @property
+    def proxies(self) -> TrustedProxies:
+        """Whose X-Forwarded-For is believed."""
+        key = self.proxy_key.get_secret_value() if self.proxy_key else None
+        return TrustedProxies(self.trusted_proxies, key)
 
     @property
     def rate(self) -> tuple[int, int]:

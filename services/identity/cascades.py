@@ -79,15 +79,16 @@ ORGANIZATION_OF_MEMBER = _same(ORGANIZATIONS, MEMBERS, "organization_id")
 ORGANIZATION_OF_INVITATION = _same(ORGANIZATIONS, INVITATIONS, "organization_id")
 USER_OF_SESSION = _same(USERS, SESSIONS, "user_id")
 
-_deleted_users = select(CASCADES.c.resource_id).where(
+DELETED_USERS = select(CASCADES.c.resource_id).where(
     CASCADES.c.tenant_id == bindparam("tenant_id"), _is(USER)
 )
+"""The users whose sessions, members and invitations still go."""
 _left = (
     select(cast(func.count(), Integer))
     .where(
         MEMBERS.c.tenant_id == ORGANIZATIONS.c.tenant_id,
         MEMBERS.c.organization_id == ORGANIZATIONS.c.id,
-        MEMBERS.c.user_id == any_of(_deleted_users),
+        MEMBERS.c.user_id == any_of(DELETED_USERS),
     )
     .correlate(ORGANIZATIONS)
     .scalar_subquery()

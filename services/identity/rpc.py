@@ -6,10 +6,13 @@ from chassis.unit_of_work import Handler
 from contracts import invitations as invitation_calls
 from contracts import members as member_calls
 from contracts import organizations as organization_calls
+from contracts import overview as overview_calls
+from contracts import search as search_calls
 from contracts import sessions as session_calls
 from contracts import users as user_calls
 from contracts.calls import Call
 
+from identity import overview, search
 from identity.last_active import LastActive
 from identity.organizations import (
     accept_invitation,
@@ -57,4 +60,8 @@ def handlers(projects: ProjectsClient, last_active: LastActive) -> Mapping[Call,
         invitation_calls.ACCEPT_INVITATION: accept_invitation.accept_invitation.bind(
             projects=projects
         ),
+        overview_calls.GET_USERS_OVERVIEW: overview.get_users_overview,
+        overview_calls.GET_ORGANIZATIONS_OVERVIEW: overview.get_organizations_overview,
+        search_calls.SEARCH_USERS: search.search_users,
+        search_calls.SEARCH_ORGANIZATIONS: search.search_organizations,
     }

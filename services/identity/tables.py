@@ -114,6 +114,13 @@ class SessionRow(Model, table=True):
         ),
         # Revoked when their project is deleted.
         Index("sessions_by_project", "tenant_id", "project_id"),
+        # How many are live in the tenant.
+        Index(
+            "sessions_live",
+            "tenant_id",
+            "expires_at",
+            postgresql_where=text("status = 'active'"),
+        ),
         # A refresh token alone identifies its session.
         Index("sessions_family_key", "family_hash", unique=True),
         # Purged a month after their end.
@@ -208,6 +215,8 @@ class InvitationRow(Model, table=True):
             unique=True,
             postgresql_where=text("status = 'pending'"),
         ),
+        # One by its identifier alone.
+        Index("invitations_by_id", "tenant_id", "id"),
         # Deleted with the user of that email.
         Index("invitations_by_email", "tenant_id", "email_key"),
         # Deleted with the user of a former email.

@@ -8,7 +8,7 @@ import orjson
 from chassis.case_folding import fold_search
 from chassis.database import Connection, Pool, violated
 from chassis.listing import Listing, filters_of
-from chassis.merge_patch import apply_patch, encoded_object, merge
+from chassis.merge_patch import apply_patch, encoded_object
 from chassis.quota import Quota
 from chassis.request import Reply, Request, json_bytes, reply_to, revalidate
 from chassis.rows import new_row
@@ -17,6 +17,7 @@ from chassis.unit_of_work import read_only, transactional
 from contracts.context import Context
 from contracts.fields import slug_from
 from contracts.ids import new_id
+from contracts.json_objects import merge
 from contracts.models import Body, DeleteQuery
 from contracts.problems import Problem, not_found
 from contracts.projects import (

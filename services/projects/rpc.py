@@ -3,12 +3,14 @@
 from chassis.unit_of_work import Handler
 from contracts import api_keys as key_calls
 from contracts import operator_calls
+from contracts import overview as overview_calls
 from contracts import projects as project_calls
+from contracts import search as search_calls
 from contracts import signing_keys as signing_calls
 from contracts import tenants as calls
 from contracts.calls import Call
 
-from projects import projects, tenant_deletion, tenants
+from projects import overview, projects, search, tenant_deletion, tenants
 from projects.keys import api_keys, credentials, key_usage, root_keys
 from projects.signing import jwks, signing_keys
 from projects.tokens import access_tokens, operator_tokens, session_tokens, token_keys
@@ -45,4 +47,10 @@ HANDLERS: dict[Call, Handler] = {
     signing_calls.REVOKE_SIGNING_KEY: signing_keys.revoke_signing_key,
     signing_calls.GET_JWKS: jwks.get_jwks,
     signing_calls.SIGN_TOKEN: session_tokens.sign_token,
+    overview_calls.GET_PROJECTS_OVERVIEW: overview.get_projects_overview,
+    overview_calls.GET_TENANTS_OVERVIEW: overview.get_tenants_overview,
+    search_calls.SEARCH_PROJECTS: search.search_projects,
+    search_calls.SEARCH_API_KEYS: search.search_api_keys,
+    search_calls.SEARCH_SIGNING_KEYS: search.search_signing_keys,
+    search_calls.SEARCH_TENANTS: search.search_tenants,
 }

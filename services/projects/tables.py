@@ -52,6 +52,8 @@ class TenantRow(Model, table=True):
     __table_args__ = (
         UniqueConstraint("slug", name="tenants_slug_key"),
         Index("tenants_by_name", text('name COLLATE "C"'), "id"),
+        # How many there are of each status.
+        Index("tenants_by_status", "status"),
         Index(
             "tenants_search",
             "search",
@@ -217,6 +219,8 @@ class SigningKeyRow(Model, table=True):
             "retires_at",
             postgresql_where=text("status = 'retiring'"),
         ),
+        # One by its identifier alone.
+        Index("signing_keys_by_id", "tenant_id", "id"),
         # The key set, which is public: the project alone is known.
         Index("signing_keys_by_project", "project_id"),
     )

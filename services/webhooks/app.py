@@ -9,9 +9,9 @@ from outbox.cascade import RUN_SECONDS, Cascades
 from outbox.register import register
 from outbox.tenant_erasure import ERASE_SECONDS
 
+from webhooks.cascade_steps import STEPS
 from webhooks.fanout_steps import FanOut
 from webhooks.person_erasure import STEP_SECONDS, PersonErasure
-from webhooks.queue import pending
 from webhooks.retention import apply_retention
 from webhooks.rpc import handlers
 from webhooks.settings import WebhooksSettings
@@ -75,7 +75,7 @@ async def start(service: Service) -> None:
     erasure = PersonErasure(service.pool, relay.wake)
     service.health.add("erasure", erasure.check, needed=False)
     service.every(STEP_SECONDS, "erase_people", erasure.run)
-    cascades = Cascades(service.pool, {pending.DELETED_WEBHOOK: pending.delete_more}, relay.wake)
+    cascades = Cascades(service.pool, STEPS, after_commit)
     service.every(RUN_SECONDS, "cascades", cascades.run)
     service.on_stop(dispatcher.stop)
     await service.serve_calls(handlers(allow_private=allow_private), after_commit)

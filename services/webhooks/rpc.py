@@ -1,6 +1,8 @@
 """Which function handles which call."""
 
 from chassis.unit_of_work import Handler
+from contracts import overview as overview_calls
+from contracts import search as search_calls
 from contracts import webhooks as calls
 from contracts.calls import Call
 
@@ -13,8 +15,10 @@ from webhooks.endpoints.webhooks import (
     list_webhooks,
     update_webhook,
 )
+from webhooks.outcomes import get_webhooks_overview, list_outcomes
 from webhooks.queue.deliveries import get_delivery, list_deliveries
 from webhooks.queue.replay import replay, retry_delivery
+from webhooks.search import search_webhooks
 
 
 def handlers(*, allow_private: bool) -> dict[Call, Handler]:
@@ -31,4 +35,7 @@ def handlers(*, allow_private: bool) -> dict[Call, Handler]:
         calls.LIST_DELIVERIES: list_deliveries,
         calls.RETRY_DELIVERY: retry_delivery,
         calls.REPLAY: replay,
+        overview_calls.GET_WEBHOOKS_OVERVIEW: get_webhooks_overview,
+        overview_calls.LIST_OUTCOMES: list_outcomes,
+        search_calls.SEARCH_WEBHOOKS: search_webhooks,
     }

@@ -168,11 +168,29 @@ class AttemptRow(Model, table=True):
     error: str | None = Field(sa_type=Text)
 
 
+class OutcomeRow(Model, table=True):
+    """How many attempts of a webhook began in an hour, by what became of their deliveries."""
+
+    __tablename__: ClassVar[str] = "outcomes"
+    __table_args__ = (
+        # Forgotten with the deliveries.
+        Index("outcomes_by_hour", "hour"),
+    )
+
+    tenant_id: str = id_field(primary_key=True)
+    webhook_id: str = id_field(primary_key=True)
+    hour: datetime = time_field(primary_key=True)
+    succeeded: int = Field(sa_type=BigInteger)
+    retried: int = Field(sa_type=BigInteger)
+    failed: int = Field(sa_type=BigInteger)
+
+
 class QueueRow(Model, table=True):
     """A pending delivery. `kind` as in `rules.fairness`; `tries`: how often it failed in a row.
 
     `state`: `ready` to be claimed, in the order of `due_at`; `waiting` until `wake_at`; `leased`
-    to a dispatcher until `wake_at`, by its `lease`; `parked` while its webhook is disabled.
+    to a dispatcher until `wake_at`, by its `lease`; `parked` as it was found ready while its
+    webhook was disabled.
     """
 
     __tablename__: ClassVar[str] = "queue"
@@ -190,6 +208,8 @@ class QueueRow(Model, table=True):
         Index("queue_wake", "wake_at", postgresql_where=text("state IN ('waiting', 'leased')")),
         # How many of a webhook are in flight.
         Index("queue_leased", "tenant_id", "webhook_id", postgresql_where=text("state = 'leased'")),
+        # What goes on when the webhook is enabled again, some at a time.
+        Index("queue_parked", "tenant_id", "webhook_id", postgresql_where=text("state = 'parked'")),
         # Deleted with their partition.
         Index("queue_created_at", "created_at"),
     )
@@ -269,6 +289,7 @@ SECRETS = table(SecretRow)
 EVENTS = table(EventRow)
 DELIVERIES = table(DeliveryRow)
 ATTEMPTS = table(AttemptRow)
+OUTCOMES = table(OutcomeRow)
 QUEUE = table(QueueRow)
 FANOUTS = table(FanoutRow)
 ERASURES = table(ErasureRow)
@@ -277,6 +298,6 @@ ERASED_PEOPLE = table(ErasedPersonRow)
 
 # Written out, so that every plan can use the partial index that serves the state.
 IS_READY = QUEUE.c.state == literal_column("'ready'")
-IS_WAITING = QUEUE.c.state == literal_column("'waiting'")
+IS_PARKED = QUEUE.c.state == literal_column("'parked'")
 IS_LEASED = QUEUE.c.state == literal_column("'leased'")
 HAS_WAKE_TIME = text("state IN ('waiting', 'leased')")

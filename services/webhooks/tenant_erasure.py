@@ -22,6 +22,7 @@ from webhooks.tables import (
     ERASURES,
     EVENTS,
     FANOUTS,
+    OUTCOMES,
     QUEUE,
     WEBHOOKS,
 )
@@ -29,7 +30,18 @@ from webhooks.tables import (
 TENANT_ERASURE = TenantErasure(
     "webhooks",
     ERASURES,
-    [CASCADES, FANOUTS, QUEUE, ATTEMPTS, DELIVERIES, EVENTS, IDEMPOTENCY, ERASED_PEOPLE, OUTBOX],
+    [
+        CASCADES,
+        FANOUTS,
+        QUEUE,
+        ATTEMPTS,
+        OUTCOMES,
+        DELIVERIES,
+        EVENTS,
+        IDEMPOTENCY,
+        ERASED_PEOPLE,
+        OUTBOX,
+    ],
     batch=2000,
 )
 DELETE_WEBHOOKS = Statement(delete(WEBHOOKS).where(WEBHOOKS.c.tenant_id == bindparam("tenant_id")))

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from audit.settings import AuditSettings
 from chassis.settings import ServiceSettings
+from console.settings import ConsoleSettings
 from contracts.topology import SERVICE_NAMES
 from tenantry.data_folder.secrets import NATS_USERS, POSTGRES_ROLES
 
@@ -17,10 +18,13 @@ TEXT = (ROOT / "docker-compose.yml").read_text()
 SERVICES: dict[str, Any] = yaml.safe_load(TEXT)["services"]
 OURS = {name: each for name, each in SERVICES.items() if each["image"].startswith("tenantry/")}
 ENV = ROOT / "deploy" / "make_env.py"
+PROCESSES = (*SERVICE_NAMES, "edge", "console")
 SET_BY_USERS = {
     "TENANTRY_AUDIT_ORIGIN",
     "TENANTRY_AUDIT_WITNESSES",
     "TENANTRY_PORT",
+    "TENANTRY_CONSOLE_PORT",
+    "TENANTRY_CONSOLE_URL",
     "TENANTRY_QUOTAS",
     "TENANTRY_RATE_LIMIT",
     "TENANTRY_DRAIN_SECONDS",
@@ -49,10 +53,26 @@ def test_ours_have_no_right_that_they_do_not_need(service: str) -> None:
     assert OURS[service]["cap_drop"] == ["ALL"]
 
 
-def test_only_the_edge_is_to_be_reached_and_from_this_machine_alone() -> None:
+def test_edge_and_console_alone_are_to_be_reached_and_from_this_machine_alone() -> None:
     published = {name: each["ports"] for name, each in SERVICES.items() if "ports" in each}
-    assert list(published) == ["edge"]
-    assert all(port.startswith("127.0.0.1:") for port in published["edge"])
+    assert set(published) == {"edge", "console"}
+    assert all(each.startswith("127.0.0.1:") for ports in published.values() for each in ports)
+
+
+def test_the_console_reaches_the_edge_and_redis_alone() -> None:
+    shared = set(SERVICES["console"]["networks"]) - {"outside"}
+    beside = {name for name, each in SERVICES.items() if shared & set(each.get("networks", ()))}
+    assert beside == {"console", "edge", "redis", "tenantry"}
+    networks: dict[str, Any] = yaml.safe_load(TEXT)["networks"]
+    assert [name for name in networks if not networks[name]] == ["outside"]
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+def test_every_process_can_send_traces(process: str) -> None:
+    page = (ROOT / "docs" / "observability.md").read_text()
+    documented = set(re.findall(r"`(OTEL_\w+)`", page))
+    passed_on = {name for name in SERVICES[process]["environment"] if name.startswith("OTEL_")}
+    assert passed_on == documented
 
 
 def secrets_of(service: str) -> str | None:
@@ -106,6 +126,16 @@ def test_each_container_reads_the_secrets_that_it_needs_and_no_others(tmp_path: 
             assert theirs not in "".join(files[name].values())
     for name in ("edge", "welcome", "demo", "tenantry"):
         assert files[name]["tenantry_operator_key"] == values["TENANTRY_OPERATOR_KEY"]
+    folder = str(tmp_path / "secrets" / "console")
+    console = ConsoleSettings(_secrets_dir=folder)  # type: ignore[call-arg]
+    key = console.proxy_key.get_secret_value() if console.proxy_key else None
+    assert key == values["TENANTRY_PROXY_KEY"] == files["edge"]["tenantry_proxy_key"]
+    assert set(files["console"]) == {
+        "tenantry_console_keys", "tenantry_proxy_key", "tenantry_redis_url"
+    }  # fmt: skip
+    assert values["REDIS_PASSWORD"] not in files["console"]["tenantry_redis_url"]
+    knows_sessions = [name for name in files if "tenantry_console_keys" in files[name]]
+    assert knows_sessions == ["console"]
     assert set(files["bootstrap"]) == {"tenantry_nats_admin_url"}
     assert all(name.endswith("_migration_url") for name in files["migrate"])
 

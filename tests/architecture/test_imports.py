@@ -1,6 +1,8 @@
 """No circles: files import each other in one direction only."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -40,3 +42,13 @@ def test_files_import_each_other_in_one_direction(folder: str) -> None:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
         pytest.fail(f"a circle: {' -> '.join(error.args[1])}")
+
+
+def test_the_console_loads_no_driver_of_what_it_must_not_reach() -> None:
+    """Neither itself nor by a library of ours: what is not loaded costs no memory either."""
+    show = "import sys, console.app; print(*{name.partition('.')[0] for name in sys.modules})"
+    loaded = subprocess.run(
+        [sys.executable, "-c", show], capture_output=True, text=True, check=True
+    )
+    drivers = {"asyncpg", "sqlalchemy", "sqlmodel", "alembic", "nats", "faststream", "aiohttp"}
+    assert drivers & set(loaded.stdout.split()) == set()

@@ -62,8 +62,10 @@ ACROSS_TENANTS = {
     "chassis.idempotency.ERASE",
     # Public, and named by the project alone.
     "projects.signing.jwks.LIST_PUBLIC_KEYS",
-    # The operator's list of tenants.
+    # The operator's list of tenants, their number, and one by its slug.
     "projects.tenants.LIST",
+    "projects.overview.COUNT_TENANTS",
+    "projects.search.GET_TENANT_BY_SLUG",
     # Work lists of background tasks, and the old that they forget.
     "audit.checkpoints.LIST_PENDING",
     "audit.tenant_erasure.TENANT_ERASURE",
@@ -73,6 +75,7 @@ ACROSS_TENANTS = {
     "projects.keys.key_usage.PURGE_REFUSALS",
     "projects.signing.key_retirement.RETIRE_DUE",
     "webhooks.retention.DELETE_EXPIRED",
+    "webhooks.retention.DELETE_OLD_OUTCOMES",
     # Secrets are encrypted under the encryption keys of the installation.
     "projects.signing.key_rotation.reencrypt_secrets",
     "webhooks.endpoints.key_rotation.reencrypt_secrets",

@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytest
-from chassis.merge_patch import merge
 from console.changes import merge_patch
 from console.forms import Form, UnreadableFormError
+from contracts.json_objects import merge
 from contracts.projects import CreateProject
 from contracts.users import CreateUser, UpdateUser
 from contracts.webhooks import CreateWebhook

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -16,9 +17,15 @@ from uuid import uuid4
 from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
 from chaos.proxy import TcpProxy
 from support.api import Api
+from support.servers import engine_missing
+from support.waiting import until
 from tenantry.dev.health_probe import is_ready
 
 ROOT = Path(__file__).parents[2]
+SERVICES = ("identity", "projects", "webhooks", "audit")
+NO_ENGINE = (
+    engine_missing() if os.environ.get("TENANTRY_COMPOSE_TEST") else "run by `make compose-test`"
+)
 LONGEST = 1800
 """Seconds that a build may take where nothing is cached."""
 PROBE_SECONDS = 0.2
@@ -84,6 +91,38 @@ async def composed(folder: Path, **settings: str) -> AsyncIterator[Compose]:
         yield compose
     finally:
         await compose("--profile", "*", "down", "--volumes", "--remove-orphans", "--timeout", "5")
+
+
+async def up(compose: Compose, *options: str) -> None:
+    await compose("up", "--detach", "--wait", "--wait-timeout", "300", *options)
+
+
+async def welcomed(compose: Compose) -> tuple[str, str]:
+    """The key and the first request of the newest start."""
+    said = await compose("logs", "--no-log-prefix", "welcome")
+    request = re.findall(r"^ *(curl .*)$", said, re.MULTILINE)[-1]
+    return re.findall(r"Bearer (\S+)\"", request)[-1], request
+
+
+async def healthy(container: str) -> None:
+    async def is_healthy() -> bool:
+        state = "{{.State.Health.Status}}"
+        return (await command("docker", "inspect", "-f", state, container)).strip() == "healthy"
+
+    await until(is_healthy, 120)
+
+
+async def nothing_fails(compose: Compose) -> None:
+    """The doctor says so; on a busy machine not at once, as its checks wait a second or four."""
+
+    async def finds_nothing() -> bool:
+        try:
+            return "Nothing failed." in await compose("run", "--rm", "tenantry", "doctor")
+        except AssertionError as failed:
+            print(failed)  # noqa: T201 - pytest shows it if the time is over
+            return False
+
+    await until(finds_nothing, 90)
 
 
 class Balancer(TcpProxy):

@@ -5,94 +5,37 @@ Takes minutes and an engine, so `make test` leaves it out, and without an engine
 
 import asyncio
 import os
-import re
 import shlex
-from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
-from aiohttp import ClientSession
-from containers.compose import Balancer, Compose, balanced, command, composed, under_load
-from support.api import new_tenant
-from support.servers import engine_missing
+from containers.compose import (
+    NO_ENGINE,
+    SERVICES,
+    Compose,
+    command,
+    healthy,
+    nothing_fails,
+    up,
+    welcomed,
+)
+from httpx import AsyncClient
 from support.waiting import until
 from tenantry.dev.health_probe import is_ready
-from tenantry.servers.ports import HOST, free_ports
+from tenantry.servers.ports import HOST
 
-NO_ENGINE = (
-    engine_missing() if os.environ.get("TENANTRY_COMPOSE_TEST") else "run by `make compose-test`"
-)
 pytestmark = pytest.mark.skipif(NO_ENGINE is not None, reason=f"NOTHING WAS RUN: {NO_ENGINE}")
 
-SERVICES = ("identity", "projects", "webhooks", "audit")
 STEPS = ("migrate", "bootstrap", "welcome")
-OURS = (*SERVICES, "edge", "streams")
-SETTINGS = {
-    "TENANTRY_RATE_LIMIT": "100000/second",
-    "TENANTRY_WEBHOOKS_ALLOW_PRIVATE": "true",
-    "TENANTRY_DRAIN_SECONDS": "2",
-}
+OURS = (*SERVICES, "edge", "console", "streams")
 LOSE_THE_STREAM = """
-import asyncio, os, nats
+import asyncio, nats
 async def lose():
-    client = await nats.connect(os.environ["TENANTRY_NATS_ADMIN_URL"])
+    client = await nats.connect(open("/run/secrets/tenantry_nats_admin_url").read())
     await client.jetstream().delete_stream("EVENTS")
     await client.close()
 asyncio.run(lose())
 """
-
-
-def neighbours() -> tuple[int, int]:
-    """Two ports in a row: a range is how compose gives one to each of two containers."""
-    first, second = free_ports(2)
-    while second != first + 1:
-        first, second = second, free_ports(1)[0]
-    return first, second
-
-
-@pytest.fixture(scope="module")
-def ports() -> tuple[int, int]:
-    return neighbours()
-
-
-@pytest.fixture(scope="module")
-async def compose(
-    ports: tuple[int, int], tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Compose]:
-    """As a user has it: one of each."""
-    folder = tmp_path_factory.mktemp("compose")
-    async with composed(folder, TENANTRY_PORT=str(ports[0]), **SETTINGS) as project:
-        await project("build", "migrate")  # the others have all its layers
-        await project("build")
-        await up(project)
-        yield project
-
-
-@pytest.fixture(scope="module")
-async def twofold(compose: Compose, ports: tuple[int, int]) -> AsyncIterator[Balancer]:
-    """Two of each, and the edges behind a balancer."""
-    compose.settings["TENANTRY_PORT"] = f"{ports[0]}-{ports[1]}"
-    await up(compose, *(f"--scale={name}=2" for name in (*SERVICES, "edge")))
-    async with balanced(*ports) as balancer:
-        yield balancer
-
-
-async def up(compose: Compose, *options: str) -> None:
-    await compose("up", "--detach", "--wait", "--wait-timeout", "300", *options)
-
-
-async def welcomed(compose: Compose) -> tuple[str, str]:
-    """The key and the first request of the newest start."""
-    said = await compose("logs", "--no-log-prefix", "welcome")
-    request = re.findall(r"^ *(curl .*)$", said, re.MULTILINE)[-1]
-    return re.findall(r"Bearer (\S+)\"", request)[-1], request
-
-
-async def healthy(container: str) -> None:
-    async def is_healthy() -> bool:
-        state = "{{.State.Health.Status}}"
-        return (await command("docker", "inspect", "-f", state, container)).strip() == "healthy"
-
-    await until(is_healthy, 120)
 
 
 async def test_the_first_request_that_it_shows_works_as_it_stands(compose: Compose) -> None:
@@ -111,7 +54,7 @@ async def test_every_step_of_the_demo_succeeds(compose: Compose) -> None:
 
 
 async def test_the_doctor_finds_nothing(compose: Compose) -> None:
-    assert "Nothing failed." in await compose("run", "--rm", "tenantry", "doctor")
+    await nothing_fails(compose)
 
 
 @pytest.mark.parametrize("service", OURS)
@@ -128,6 +71,31 @@ async def test_it_runs_as_nobody_and_can_write_nowhere(compose: Compose, service
     said = await compose("exec", "--no-TTY", service, "sh", "-c", tried)
     assert said.splitlines()[0] == "10001"
     assert said.count("Read-only file system") == 4, said
+
+
+async def test_a_backup_is_restored(
+    compose: Compose, ports: tuple[int, int], tmp_path: Path
+) -> None:
+    key, _ = await welcomed(compose)
+    run = ("run", "--rm", "--user", f"{os.getuid()}:{os.getgid()}")
+    tenantry = (*run, "--volume", f"{tmp_path}:/backups", "tenantry")
+    headers = {"Authorization": f"Bearer {key}"}
+    async with AsyncClient(base_url=f"http://{HOST}:{ports[0]}", headers=headers) as api:
+
+        async def users() -> set[str]:
+            page = (await api.get("/v1/admin/users", params={"limit": 100})).json()
+            return {each["email"] for each in page["users"]}
+
+        await api.post("/v1/admin/users", json={"email": "before@example.com"})
+        kept = await users()
+        await compose(*tenantry, "backup", "/backups/monday.backup")
+        await api.post("/v1/admin/users", json={"email": "after@example.com"})
+        await compose("stop", "edge", "console", "streams", *SERVICES)
+        await compose(*tenantry, "restore", "/backups/monday.backup", "--replace")
+        await up(compose)
+        assert await users() == kept
+    assert "before@example.com" in kept
+    await nothing_fails(compose)
 
 
 @pytest.mark.parametrize("service", STEPS)
@@ -171,25 +139,6 @@ async def test_a_request_that_has_begun_is_answered_after_sigterm(
     assert ended["State"]["ExitCode"] == 0
     await command("docker", "start", edge)
     await healthy(edge)
-
-
-@pytest.mark.parametrize("service", [*SERVICES, "edge"])
-async def test_a_rolling_restart_loses_no_request(
-    compose: Compose, twofold: Balancer, service: str
-) -> None:
-    operator = compose.secrets["TENANTRY_OPERATOR_KEY"]
-    url = f"http://{HOST}:{twofold.port}"
-    async with ClientSession() as http:
-        tenant = await new_tenant(http, url, operator)
-        async with under_load(url, str(tenant.key)) as load:
-            for container in await compose.names(service):
-                before = len(load.made)
-                await command("docker", "restart", "--time", "20", container)
-                await healthy(container)
-                assert len(load.made) > before
-        assert load.failures == {}
-        page = await tenant("GET", "/v1/admin/users?limit=1")
-        assert page.body["pagination"]["total"] == len(load.made)
 
 
 async def test_a_stream_that_vanishes_is_made_again(compose: Compose) -> None:

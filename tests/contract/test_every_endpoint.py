@@ -81,6 +81,7 @@ async def test_every_endpoint_answers_as_the_contract_says(api: Api, operator: A
         await _people(walk)
         await _webhooks(walk, hook["id"])
         await _audit(walk)
+        await _overview(walk, operator)
         await _tenants(walk, operator)
         assert walk.left == {}, f"not walked: {sorted(walk.left)}"
         assert receiver.received
@@ -208,6 +209,8 @@ async def _webhooks(walk: Walk, webhook_id: str) -> None:
     await until(delivered)
     await walk("retry_delivery", **delivery)
     await walk("list_deliveries", query="status=succeeded&event_type=user.created", **webhook)
+    outcomes = await walk("list_outcomes", query="hours=2", **webhook)
+    assert sum(hour["succeeded"] for hour in outcomes["hours"]) >= 1
     await walk("replay", {"since": "2026-01-15T10:00:00Z"}, **webhook)
     other = await walk("create_webhook", {"url": "https://hooks.example.com", "events": ["user.*"]})
     await walk("rotate_secret", id=other["id"])
@@ -236,6 +239,15 @@ async def _audit(walk: Walk) -> None:
     walk.left.pop("export_events")
     lines = [json.loads(line) for line in exported.raw.splitlines()]
     assert len(lines) >= len(sequences)
+
+
+async def _overview(walk: Walk, operator: Api) -> None:
+    overview = await walk("get_overview")
+    assert overview["unavailable"] == []
+    assert sum(hour["total"] for hour in overview["events"]) >= 1
+    assert (await walk("search", query="q=ada"))["results"] == [], "ada was deleted"
+    await walk("search", status=422)
+    assert set(await walk("get_overview", api=operator)) == {"tenants", "unavailable"}
 
 
 async def _tenants(walk: Walk, operator: Api) -> None:

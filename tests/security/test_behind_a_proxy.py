@@ -1,16 +1,21 @@
 """A trusted proxy speaks for its clients, as far as what it says is an address."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
+from typing import Any
 
 import psutil
 import pytest
-from aiohttp import ClientSession, DummyCookieJar
+from aiohttp import ClientSession, DummyCookieJar, TCPConnector
+from chassis.client_addresses import TrustedProxies
+from chassis.http_server import HttpServer
 from redis.asyncio import Redis
 from security.raw_http import ELSEWHERE, send_raw
 from support.api import Answer, Api, new_tenant
 from support.stack import Stack, running_stack
 from support.waiting import until
+from tenantry.servers.ports import HOST, free_ports
 
 RATE = 10
 JUNK = (
@@ -77,6 +82,51 @@ async def test_one_who_is_no_proxy_speaks_for_nobody(proxied: Stack) -> None:
         )
         statuses.append((await send_raw(proxied.url, request.encode(), source=ELSEWHERE)).status)
     assert 429 in statuses
+
+
+def with_key(key: bytes, client: str) -> bytes:
+    head = f"GET /v1/admin/users HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: {client}\r\n"
+    return head.encode() + b"Tenantry-Proxy-Key: " + key + b"\r\n\r\n"
+
+
+async def test_who_shows_the_key_is_a_proxy_wherever_it_is(proxied: Stack) -> None:
+    key = psutil.Process(proxied.ready["processes"]["edge"]).environ()["TENANTRY_PROXY_KEY"]
+    for number in range(4 * RATE):
+        shown = with_key(key.encode(), f"203.0.{number}.1")
+        assert (await send_raw(proxied.url, shown, source=ELSEWHERE)).status == 401
+    for wrong in (b"", b"x", key.encode() + b"x", b"\xff"):
+        refused = await send_raw(proxied.url, with_key(wrong, "203.0.113.1"), source=ELSEWHERE)
+        assert refused.status == 400
+
+
+async def test_the_key_speaks_for_its_own_request_alone() -> None:
+    """A connection of a pool may serve others next."""
+    seen = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append((scope["client"][0], [name for name, _ in scope["headers"]]))
+        headers = [(b"content-length", b"0")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body"})
+
+    (port,) = free_ports(1)
+    server = HttpServer(app, HOST, port, proxies=TrustedProxies(key="k" * 32))
+    running = asyncio.create_task(server.serve())
+
+    async def started() -> bool:
+        return server.started
+
+    await until(started)
+    url, forged = f"http://{HOST}:{port}", {"X-Forwarded-For": "203.0.113.2"}
+    async with ClientSession(connector=TCPConnector(limit=1)) as http:
+        for headers in ({**forged, "Tenantry-Proxy-Key": "k" * 32}, forged):
+            assert (await http.get(url, headers=headers)).status == 200
+        (connection,) = server.server_state.connections
+        assert connection.speaks_for is None
+    server.should_exit = True
+    await running
+    assert [address for address, _ in seen] == ["203.0.113.2", HOST]
+    assert all(b"tenantry-proxy-key" not in names for _, names in seen)
 
 
 async def test_the_trail_has_the_address_of_the_client_or_of_the_proxy(

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from chassis import client_limits, http_protocol
+from chassis.client_addresses import TrustedProxies
 from chassis.client_limits import ClientLimits, connection_limit
 from chassis.http_server import HttpServer
 from security.raw_http import CLOSED, ELSEWHERE, HERE, connect, held_open, send_raw
@@ -50,7 +51,8 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
 async def served(proxies: str = "", **limits: int) -> AsyncIterator[tuple[HttpServer, str]]:
     (port,) = free_ports(1)
     large = {"memory": 4 * ANSWER, "memory_per_address": 2 * ANSWER}
-    server = HttpServer(app, "127.0.0.1", port, ClientLimits(**(large | limits)), proxies)
+    trusted = TrustedProxies(proxies)
+    server = HttpServer(app, "127.0.0.1", port, ClientLimits(**(large | limits)), trusted)
     running = asyncio.create_task(server.serve())
 
     async def started() -> bool:

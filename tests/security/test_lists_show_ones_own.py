@@ -56,6 +56,24 @@ async def test_a_search_for_anothers_words_finds_nothing(
     assert own.body["pagination"]["total"] >= 1
 
 
+async def test_a_search_for_what_is_anothers_finds_nothing(
+    here: SampleTenant, there: SampleTenant
+) -> None:
+    nothing = {"results": [], "unavailable": []}
+    for q in (*there.ids.values(), there.word, f"{there.word}-0", f"{there.word}.0@example.com"):
+        assert (await here.api("GET", f"/v1/admin/search?q={q}")).body == nothing, q
+        FIGURES["isolation cells, query"] += 1
+    own = [each for prefix, each in here.ids.items() if prefix not in ("ten", "root")]
+    for q in (*own, here.word, f"{here.word}/0"):
+        assert (await here.api("GET", f"/v1/admin/search?q={q}")).body["results"], q
+    for tenant, other in ((here, there), (there, here)):
+        overview = await tenant.api("GET", "/v1/admin/overview")
+        assert overview.body["users"]["total"] >= MANY
+        assert other.word.encode() not in overview.raw
+        for identifier in other.ids.values():
+            assert identifier.encode() not in overview.raw
+
+
 @pytest.mark.parametrize(
     "path", ["/v1/admin/events?limit=1000", "/v1/admin/audit/export?format=csv"]
 )

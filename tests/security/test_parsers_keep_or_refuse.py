@@ -13,12 +13,12 @@ from urllib.parse import urlsplit
 
 import pytest
 from chassis.listing import decode_cursor, encode_cursor
-from chassis.merge_patch import apply_patch, encoded_object, merge
+from chassis.merge_patch import apply_patch, encoded_object
 from chassis.rows import Row
 from contracts import fields, ids, origins, secrets
 from contracts.catalogue import EVENT_TYPES
 from contracts.events import matches
-from contracts.json_objects import METADATA_BYTES, format_double
+from contracts.json_objects import METADATA_BYTES, format_double, merge
 from contracts.problems import Problem
 from contracts.users import CreateUser, UpdateUser
 from hypothesis import example, given, settings

@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -23,9 +24,11 @@ from support.stack import Ran, Stack, running_stack, tenantry
 from support.waiting import until
 from tenantry.checks import run_checks
 from tenantry.checks.causes import CLOCK, NEEDS, POSTGRES
+from tenantry.checks.console import check_console
 from tenantry.checks.redis import check_redis
+from tenantry.dev.health_probe import is_ready
 from tenantry.installation import Installation
-from tenantry.servers.ports import HOST
+from tenantry.servers.ports import HOST, free_ports
 
 LOG = re.compile(r"\((\S+\.log)\)")
 LIMIT = 10.0
@@ -44,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 async def stack(folder: Path) -> AsyncIterator[Stack]:
-    async with running_stack(folder, "--no-demo") as running:
+    async with running_stack(folder, "--no-demo", "--console") as running:
         yield running
 
 
@@ -174,10 +177,12 @@ async def test_redis_that_is_away_is_a_warning(stack: Stack) -> None:
         else:
             with frozen(stack, "redis"):
                 ran = await examine(stack)
-        first, second = ran.json["checks"][:2]
+        first, *consequences = ran.json["checks"][:3]
         assert (ran.code, ran.json["root_cause"]) == (0, None)
         assert (first["of"], first["status"]) == ("Redis", "warning")
-        assert (second["of"], second["caused_by"]) == ("redis", "connection of Redis")
+        follow = {f"{each['check']} of {each['of']}" for each in consequences}
+        assert follow == {"health of redis", "sessions of console"}
+        assert {each["caused_by"] for each in consequences} == {"connection of Redis"}
 
 
 async def test_no_redis_is_a_warning_that_says_what_to_install(tmp_path: Path) -> None:
@@ -231,7 +236,48 @@ async def test_a_process_that_hangs_is_named_with_its_log(stack: Stack) -> None:
     assert "projects.log" in found["health of projects"]["fix"]
     assert "credential of operator" not in found
     with frozen(stack, "edge"):
-        check_cause(await examine(stack), "connection of API")
+        found = check_cause(await examine(stack), "connection of API")
+        assert found["health of console"]["caused_by"] == "connection of API"
+
+
+async def test_a_console_that_is_stopped_or_frozen_is_named_with_its_log(stack: Stack) -> None:
+    cause = "connection of console"
+    async with stopped(stack, "console"):
+        check_cause(await examine(stack), cause)
+    with frozen(stack, "console"):
+        found = check_cause(await examine(stack), cause)
+    assert "no answer" in found[cause]["detail"]
+    assert "console.log" in found[cause]["fix"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"TENANTRY_PROXY_KEY": "of another installation"},
+        {"TENANTRY_CONSOLE_EDGE_URL": "http://127.0.0.1:9"},
+    ],
+    ids=["key", "address"],
+)
+async def test_a_console_that_the_edge_refuses_names_the_settings(
+    stack: Stack, wrong: dict[str, str]
+) -> None:
+    port, management = free_ports(2)
+    ports = {"TENANTRY_HTTP_PORT": str(port), "TENANTRY_MANAGEMENT_PORT": str(management)}
+    environment = psutil.Process(stack.ready["processes"]["console"]).environ() | ports | wrong
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "console", env=environment, stdout=asyncio.subprocess.DEVNULL
+    )
+    try:
+        await until(lambda: is_ready(port))
+        url = f"http://{HOST}:{port}"
+        installation = Installation("here", None, {}, {}, None, None, {}, {}, console_url=url)
+        found = {each.name: each for each in await check_console(installation)}
+    finally:
+        process.terminate()
+        assert await process.wait() == 0
+    assert found["connection of console"].status == "ok"
+    assert found["health of console"].status == "failed"
+    assert set(wrong) <= set(re.findall(r"TENANTRY_\w+", found["health of console"].fix or ""))
 
 
 async def test_a_wrong_key_is_the_key(stack: Stack) -> None:

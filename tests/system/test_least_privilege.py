@@ -9,6 +9,7 @@ import pytest
 from contracts.topology import SERVICE_NAMES
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from tenantry.dev.services import PASSED_ON, child_spec
 from tenantry.servers import Servers
 
 
@@ -139,3 +140,20 @@ async def test_a_runtime_role_cannot_change_the_schema(servers: Servers, service
             await connection.execute("CREATE TABLE mine (id int)")
     finally:
         await connection.close()
+
+
+async def test_the_console_is_told_of_the_edge_and_redis_alone(servers: Servers) -> None:
+    ports = {"console": 1, "console-management": 2, "edge": 3}
+    env = child_spec("console", servers, ports).program.env
+    told = {name for name in env if name.startswith("TENANTRY_")} - set(PASSED_ON)
+    assert told - {"TENANTRY_REDIS_URL"} == {
+        "TENANTRY_HTTP_HOST",
+        "TENANTRY_HTTP_PORT",
+        "TENANTRY_MANAGEMENT_PORT",
+        "TENANTRY_CONSOLE_EDGE_URL",
+        "TENANTRY_CONSOLE_KEYS",
+        "TENANTRY_PROXY_KEY",
+    }
+    of_others = {*servers.secrets.nats.values(), *servers.secrets.postgres.values()}
+    of_others |= {servers.secrets.operator_key, *servers.secrets.hash_keys.values()}
+    assert of_others & set(env.values()) == set()

@@ -74,6 +74,26 @@ async def test_while_a_server_hangs_every_answer_comes_in_time(
     await until(lambda: healthy(caller), 20)
 
 
+async def test_while_a_service_hangs_the_others_parts_are_answered(
+    outage_stack: Stack, caller: Api
+) -> None:
+    made = await caller("POST", "/v1/admin/projects", {"name": "Shop"})
+    assert made.status == 201, made.raw
+    outage_stack.hang("identity", signal.SIGSTOP)
+    try:
+        overview = await timed(caller, "/v1/admin/overview")
+        assert (overview.status, overview.body["unavailable"]) == (200, ["identity"])
+        assert overview.body["projects"]["total"] == 1
+        assert overview.body.keys() >= {"webhooks", "outcomes", "events"}
+        assert overview.body.keys().isdisjoint({"users", "live_sessions", "organizations"})
+        found = await timed(caller, "/v1/admin/search?q=shop")
+        assert (found.status, found.body["unavailable"]) == (200, ["identity"])
+        assert [each["id"] for each in found.body["results"]] == [made.body["id"]]
+    finally:
+        outage_stack.hang("identity", signal.SIGCONT)
+    await until(lambda: healthy(caller), 20)
+
+
 @pytest.mark.parametrize("name", ["projects", "identity", "nats", "postgres", "edge"])
 async def test_what_is_killed_comes_back_with_all_data(
     outage_stack: Stack, caller: Api, name: str

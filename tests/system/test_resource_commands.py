@@ -137,6 +137,11 @@ async def test_any_request_can_be_sent(api: Api) -> None:
     assert "limt" in refused.err
 
 
+async def test_a_trail_is_proved(api: Api) -> None:
+    proof = await done(api, "audit", "prove")
+    assert (proof["valid"], proof["next_after"]) == (True, None)
+
+
 async def test_a_problem_names_the_field_and_where_help_is(api: Api) -> None:
     ran = await run(api, "webhooks", "create", "--url=https://x.example", "--events=nonsense")
     assert (ran.code, ran.out) == (1, "")
@@ -191,6 +196,11 @@ def in_terminal(answer: str, *arguments: str, **environment: str) -> tuple[int, 
 async def test_a_terminal_is_asked_with_what_a_deletion_takes_along(api: Api) -> None:
     await done(api, "projects", "create", "--name=Web")
     await done(api, "keys", "create", "web", "--name=ci", "--scopes=users:read")
+    hostile = await asyncio.to_thread(
+        in_terminal, "n\n", "keys", "revoke", "web", f"key_{HOSTILE}\x1b[2J",
+        TENANTRY_URL=api.url, TENANTRY_API_KEY=str(api.key),
+    )  # fmt: skip
+    assert not set("\u202e\u2066\x1b") & set(hostile[1])
     own = {"TENANTRY_URL": api.url, "TENANTRY_API_KEY": str(api.key)}
     arguments = ("projects", "delete", "web")
     code, shown = await asyncio.to_thread(in_terminal, "n\n", *arguments, **own)
@@ -224,7 +234,7 @@ async def test_a_profile_is_kept_for_its_owner_alone(
     file = Path(profiles["TENANTRY_PROFILES"])
     assert not await asyncio.to_thread(file.exists)
     for key in (str(api.key), operator_key):
-        kept = await asyncio.to_thread(log_in, key, "--url", api.url, **profiles)
+        kept = await asyncio.to_thread(log_in, key, **profiles, TENANTRY_URL=api.url)
         assert (kept.returncode, kept.stderr) == (0, "")
         assert key not in kept.stdout
     kept_file = await asyncio.to_thread(file.stat)
@@ -279,6 +289,7 @@ async def test_version_help_and_completion_are_where_people_look() -> None:
         assert (ran.code, "_TENANTRY_COMPLETE" in ran.out) == (0, True)
 
 
+@pytest.mark.alone
 async def test_help_and_lists_do_not_keep_people_waiting(api: Api) -> None:
     """Processor time of the fastest of some: what a machine does besides is not counted."""
     own = {"TENANTRY_URL": api.url, "TENANTRY_API_KEY": str(api.key)}

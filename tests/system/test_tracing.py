@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
-from aiohttp import ClientSession, web
+from aiohttp import ClientSession, CookieJar, web
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from support.api import new_tenant
@@ -78,6 +78,7 @@ async def traced(
         running_stack(
             tmp_path_factory.mktemp("traced"),
             "--no-demo",
+            "--console",
             OTEL_EXPORTER_OTLP_ENDPOINT=here.url,
             OTEL_BSP_SCHEDULE_DELAY="200",
         ) as stack,
@@ -106,6 +107,26 @@ async def test_a_change_its_event_and_its_webhook_are_one_trace(
     assert service.parent_span_id == edge.span_id
     for name in WAY - {f"tenantry-edge {edge.name}", f"tenantry-identity {service.name}"}:
         assert spans[name].parent_span_id == service.span_id, name
+
+
+async def test_a_page_of_the_console_is_one_trace_with_its_calls(
+    traced: tuple[Collector, Stack],
+) -> None:
+    here, stack = traced
+    page, call = "tenantry-console GET /tenants", "tenantry-edge GET /v1/admin/tenants"
+    url, jar = stack.ready["console"]["url"], CookieJar(unsafe=True)  # it has an IP address
+    async with ClientSession(url, cookie_jar=jar) as http:
+        key = {"key": stack.ready["operator_key"]}
+        assert (await http.post("/sign-in", data=key)).status == 200
+        assert (await http.get("/tenants", headers={"traceparent": CALLER})).status == 200
+
+        async def arrived() -> bool:
+            return here.of_trace().keys() >= {page, call}
+
+        await until(arrived)
+    spans = here.of_trace()
+    assert spans[page].parent_span_id.hex() == CALLER[36:52]
+    assert spans[call].parent_span_id == spans[page].span_id
 
 
 async def test_a_request_without_a_parent_begins_its_trace(

@@ -1,9 +1,10 @@
 """JSON Merge Patch and versions."""
 
 import pytest
-from chassis.merge_patch import apply_patch, check_version, merge
+from chassis.merge_patch import apply_patch, check_version
 from chassis.rows import Row
 from contracts.context import Context
+from contracts.json_objects import merge
 from contracts.problems import Problem
 
 # RFC 7396, appendix A.

@@ -10,6 +10,7 @@ from pathlib import Path
 from tenantry.checks.api import check_health, check_operator_key
 from tenantry.checks.causes import find_causes
 from tenantry.checks.configuration import check_configuration
+from tenantry.checks.console import check_console
 from tenantry.checks.databases import check_databases
 from tenantry.checks.disk import check_disk
 from tenantry.checks.nats import check_nats
@@ -41,6 +42,8 @@ async def run_checks(url: str | None, data: Path | None) -> list[CheckResult]:
     else:
         parts["API"] = check_health(address, installation)
         parts["operator"] = check_operator_key(address, data)
+    if installation is not None:
+        parts["console"] = check_console(installation)
     return find_causes([*results, *await _within_deadline(parts)])
 
 

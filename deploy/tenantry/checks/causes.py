@@ -36,6 +36,10 @@ NEEDS: dict[str, tuple[str, ...]] = {
     NATS: (DISK,),
     _STREAM: (DISK, NATS),
     "connection of API": (DISK,),
+    "connection of console": (DISK,),
+    # It asks the edge whether that is ready, which needs NATS.
+    "health of console": ("connection of API", DISK, NATS),
+    "sessions of console": (REDIS,),
     "health of nats": (NATS,),
     "health of redis": (REDIS,),
     "request of operator": (

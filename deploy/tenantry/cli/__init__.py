@@ -7,6 +7,7 @@ and no command should wait for imports that it does not need.
 import typer
 
 from tenantry.cli.api import api
+from tenantry.cli.apply import apply, export
 from tenantry.cli.backup import backup, restore
 from tenantry.cli.completion import completion
 from tenantry.cli.dev import demo, dev, welcome
@@ -29,6 +30,8 @@ app = typer.Typer(
 app.command()(login)
 app.command()(logout)
 app.command()(profiles)
+app.command()(apply)
+app.command()(export)
 app.command()(api)
 app.command()(completion)
 app.command()(dev)

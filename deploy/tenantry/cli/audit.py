@@ -128,6 +128,27 @@ def verify(
     raise typer.Exit(1 if broken else 0)
 
 
+@app.command()
+def prove(
+    url: Url = None, data: Data = None, profile: Profile = None, as_json: Json = False
+) -> None:
+    """Have the product recompute the tenant's whole trail; the exit code is 1 if it is broken."""
+    from tenantry.access import Target, find_access
+    from tenantry.cli import output
+    from tenantry.connection import Api
+
+    after: int | None = 0
+    with Api(find_access(Target(url, data, profile), "api_key")) as api:
+        while after is not None:  # a long trail is proved in parts
+            proof = api("GET", "/v1/admin/audit/proof", {"after": after})
+            after = proof["next_after"] if proof["valid"] else None
+    if as_json:
+        output.print_json(proof)
+    else:
+        output.print_fields(proof, ("valid", "length", "floor", "head", "first_broken"))
+    raise typer.Exit(0 if proof["valid"] else 1)
+
+
 async def _verify_stored(data: Path | None, tenant_ids: list[str] | None) -> list[dict[str, Any]]:
     from tenantry.installation import find_installation
     from tenantry.operations.audit_verification import list_living, list_tenants, verify_tenant

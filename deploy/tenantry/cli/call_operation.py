@@ -159,7 +159,9 @@ def _delete(
         if not given["yes"]:
             output.print_note("From the next release on this needs --yes.")
     else:
-        confirm(f"{what.capitalize()} at {api.address}? It cannot be undone.", yes=given["yes"])
+        confirm(
+            f"{what[0].upper()}{what[1:]} at {api.address}? It cannot be undone.", yes=given["yes"]
+        )
     response = api.send(operation.method, path, query)
     if response.status_code == 202:
         _wait_until_gone(api, path, given["wait"])

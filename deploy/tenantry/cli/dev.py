@@ -53,6 +53,7 @@ def welcome(
     show: Annotated[
         str | None, typer.Option(help="The address to show, if it is another one.")
     ] = None,
+    console: Annotated[str | None, typer.Option(help="The console's address, to show.")] = None,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
@@ -62,7 +63,7 @@ def welcome(
     from tenantry.atomic_file import replace_file
     from tenantry.cli import output
     from tenantry.data_folder.secrets import DemoTenant
-    from tenantry.dev import console
+    from tenantry.dev.console import print_welcome
     from tenantry.dev.demo_tenant import get_or_create_demo_tenant
     from tenantry.installation import api_url, read_text
 
@@ -78,4 +79,4 @@ def welcome(
     if as_json:
         output.print_json({"base_url": shown, "api_key": key})
     else:
-        console.print_welcome(shown, key)
+        print_welcome(shown, console, key)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from tenantry.cli.standard_streams import plain
 from tenantry.errors import Misconfigured
 
 JSON_WANTED = "tenantry.json"
@@ -58,4 +59,4 @@ def confirm(question: str, *, yes: bool) -> None:
     if not sys.stdin.isatty():
         line = shlex.join(["tenantry", *sys.argv[1:], "--yes"])
         raise Misconfigured("there is no terminal to ask on", f"If you are sure, run `{line}`.")
-    typer.confirm(question, abort=True, err=True)
+    typer.confirm(plain(question), abort=True, err=True)

@@ -5,15 +5,13 @@ from typing import Annotated
 
 import typer
 
-from tenantry.cli.options import Json
+from tenantry.cli.options import Json, Url
 
 Name = Annotated[str, typer.Option("--profile", help="The name to keep it by.")]
 
 
 def login(
-    url: Annotated[
-        str, typer.Option("--url", "--api-url", help="Address of the API.", prompt=True)
-    ] = "http://127.0.0.1:8400",
+    url: Url = None,
     profile: Name = "default",
     as_json: Json = False,
 ) -> None:
@@ -26,11 +24,13 @@ def login(
     from tenantry.cli import output
     from tenantry.connection import Api
     from tenantry.errors import CommandFailed, Misconfigured
-    from tenantry.installation import check_url
+    from tenantry.installation import api_url, check_url
     from tenantry.profiles import profiles_file, save_profile
 
-    address = check_url(url)
+    address = api_url(url, None)
     if sys.stdin.isatty():
+        if url is None:
+            address = check_url(typer.prompt("Address of the API", default=address, err=True))
         key = typer.prompt("Key", hide_input=True, err=True).strip()
     else:
         key = sys.stdin.read().strip()

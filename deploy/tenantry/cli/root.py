@@ -24,7 +24,7 @@ from tenantry.cli.standard_streams import plain, prepare_streams
 from tenantry.errors import CommandFailed, Misconfigured
 from tenantry.installation import read_text
 
-_BY_HAND = {name: name for name in ("audit", "events", "keys", "users")}
+_BY_HAND = {name: name for name in ("audit", "events", "keys", "users", "webhooks")}
 """The modules with commands of a noun that no operation can make."""
 INTERRUPTED = 128 + signal.SIGINT
 

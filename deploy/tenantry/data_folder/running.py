@@ -25,6 +25,7 @@ class RunningStack:
     nats_admin_url: str
     nats_subscriber_url: str
     redis_url: str | None
+    console_url: str | None = None
 
 
 def save_running(root: Path, stack: RunningStack) -> None:

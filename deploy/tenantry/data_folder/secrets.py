@@ -13,6 +13,8 @@ from contracts.topology import ENCRYPTING_SERVICES, SERVICE_NAMES
 from tenantry.atomic_file import write_json
 
 POSTGRES_ROLES = ("postgres", *SERVICE_NAMES, *(f"{service}_owner" for service in SERVICE_NAMES))
+_NEWER = {"console_keys", "proxy_key", "checkpoint_seeds"}
+"""What the file of an older version lacks."""
 NATS_USERS = ("admin", "edge", "subscriber", *SERVICE_NAMES)
 
 
@@ -37,6 +39,7 @@ class Secrets:
     nats: dict[str, str]
     redis: str
     console_keys: str
+    proxy_key: str
     checkpoint_seeds: str
     demo: DemoTenant = field(default_factory=DemoTenant)
     hash_key: str | None = None
@@ -50,9 +53,13 @@ class Secrets:
 def load_or_create(path: Path) -> Secrets:
     if path.exists():
         content: dict[str, Any] = json.loads(path.read_text())
-        is_older = _complete(content) or not {"console_keys", "checkpoint_seeds"} <= content.keys()
-        content.setdefault("console_keys", _new_console_keys())
-        content.setdefault("checkpoint_seeds", _new_checkpoint_seeds())
+        is_older = _complete(content) or not content.keys() >= _NEWER
+        content = {
+            "console_keys": _new_console_keys(),
+            "proxy_key": _password(),
+            "checkpoint_seeds": _new_checkpoint_seeds(),
+            **content,
+        }
         demo = DemoTenant(content["demo"]["tenant_id"], content["demo"]["api_key"])
         found = Secrets(**{**content, "path": path, "demo": demo})
         # A user of NATS that is newer than the folder needs a password too.
@@ -70,6 +77,7 @@ def load_or_create(path: Path) -> Secrets:
         nats=_passwords(NATS_USERS),
         redis=_password(),
         console_keys=_new_console_keys(),
+        proxy_key=_password(),
         checkpoint_seeds=_new_checkpoint_seeds(),
     )
     created.save()

@@ -38,9 +38,9 @@ def print_servers(data: Path) -> None:
     _print("\nCtrl-C stops.")
 
 
-def print_welcome(base_url: str, api_key: str) -> None:
+def print_welcome(base_url: str, console_url: str | None, api_key: str) -> None:
     """The same for containers, which are stopped in another way."""
-    _print_addresses(base_url, api_key, {})
+    _print_addresses(base_url, api_key, {"Console": console_url} if console_url else {})
 
 
 def print_death(name: str, how: str) -> None:

@@ -41,8 +41,6 @@ PASSED_ON = (
 
 MANAGEMENT = {"edge": "edge-management", "console": "console-management"}
 """The names of second ports."""
-CONSOLE_ADDRESS = "127.0.0.2"
-"""From which the console calls the edge, that it can be told from others on this machine."""
 
 
 def child_spec(name: str, servers: Servers, ports: Mapping[str, int]) -> ChildSpec:
@@ -141,19 +139,23 @@ def _service_settings(name: str, servers: Servers) -> dict[str, str]:
 
 
 def _edge_settings(servers: Servers, ports: Mapping[str, int]) -> dict[str, str]:
-    proxies = os.environ.get("TENANTRY_TRUSTED_PROXIES", "")
-    env = {"TENANTRY_OPERATOR_KEY": servers.secrets.operator_key, **_redis(servers)}
+    secrets = servers.secrets
+    env = {
+        "TENANTRY_OPERATOR_KEY": secrets.operator_key,
+        "TENANTRY_PROXY_KEY": secrets.proxy_key,
+        "TENANTRY_TRUSTED_PROXIES": os.environ.get("TENANTRY_TRUSTED_PROXIES", ""),
+        **_redis(servers),
+    }
     if "console" in ports:
         env["TENANTRY_CONSOLE_URL"] = console_url(ports)
-        proxies = ",".join(filter(None, (CONSOLE_ADDRESS, proxies)))
-    return {**env, "TENANTRY_TRUSTED_PROXIES": proxies}
+    return env
 
 
 def _console_settings(servers: Servers, ports: Mapping[str, int]) -> dict[str, str]:
     return {
         "TENANTRY_CONSOLE_EDGE_URL": f"http://{HOST}:{ports['edge']}",
-        "TENANTRY_CONSOLE_SOURCE_ADDRESS": CONSOLE_ADDRESS,
         "TENANTRY_CONSOLE_KEYS": servers.secrets.console_keys,
+        "TENANTRY_PROXY_KEY": servers.secrets.proxy_key,
         **_redis(servers),
     }
 

@@ -160,6 +160,7 @@ class Stack:
             nats_admin_url=servers.nats_url("admin"),
             nats_subscriber_url=servers.nats_url("subscriber"),
             redis_url=servers.redis_url,
+            console_url=self.console_url,
         )
         save_running(servers.data.root, running)
 

@@ -33,8 +33,10 @@ from contracts.organizations import (
     OrganizationsQuery,
     UpdateOrganization,
 )
+from contracts.overview import Outcomes, OutcomesQuery, Overview
 from contracts.projects import CreateProject, Project, ProjectSettings, ProjectsQuery, UpdateProject
 from contracts.scopes import Scopes
+from contracts.search import SearchQuery, SearchResult, SearchResults
 from contracts.sessions import (
     CreateSession,
     RefreshSession,
@@ -130,6 +132,9 @@ __all__ = [
     "MembersQuery",
     "Organization",
     "OrganizationsQuery",
+    "Outcomes",
+    "OutcomesQuery",
+    "Overview",
     "Pagination",
     "Project",
     "ProjectSettings",
@@ -141,6 +146,9 @@ __all__ = [
     "RootKeysQuery",
     "RotateApiKey",
     "RotateSigningKey",
+    "SearchQuery",
+    "SearchResult",
+    "SearchResults",
     "SendTest",
     "Session",
     "SessionTokens",

@@ -1,39 +1,41 @@
-"""One box for an id, an email or a slug."""
+"""One box for an id, an email, a slug or a name."""
 
-import asyncio
-from typing import Any
+from itertools import groupby
 
+from contracts.search import SearchQuery, SearchResult
 from fastapi import APIRouter
+from pydantic import ValidationError
 from starlette.responses import Response
+from tenantry_client import api
 
-from console.calls import rows_of
-from console.place import Place
-from console.presentation import place_of
-from console.resources import TOP
 from console.web import SignedIn
 
-ROWS = 10
+_API = "/v1/admin"
+_WITHOUT_PAGE = "/tenant"
+"""Where the API shows root keys; the console does not."""
 
 router = APIRouter()
 
 
 @router.get("/search")
 async def search(visit: SignedIn, q: str = "") -> Response:
-    """Goes to what has the id; else shows what is found of each kind."""
-    q = q.strip()
-    if place := place_of(q):
-        return visit.go(place)
-    paths = {path for _, path in visit.menu}
-    kinds = [k for k in TOP if "q" in k.query.model_fields and f"/{k.path}" in paths]
-    found: list[tuple[Place, list[Any]]] = []
-    if q:
-        pages = await asyncio.gather(
-            *(
-                visit.api(kind.list(kind.query.model_validate({"q": q[:255], "limit": ROWS})))
-                for kind in kinds
-            )
-        )
-        for kind, page in zip(kinds, pages, strict=True):
-            if rows := rows_of(page):
-                found.append((Place(kind, ()), rows))
-    return visit.page("search.html", q=q, found=found)
+    """Goes to the one that is found; else shows what is found of each kind."""
+    try:
+        query = SearchQuery(q=q)
+    except ValidationError as error:
+        message = error.errors()[0]["msg"] if q.strip() else ""
+        return visit.page("search.html", q=q.strip(), found=[], message=message, unavailable=[])
+    answer = await visit.api(api.search(query))
+    places = [(result, place_of_result(result)) for result in answer.results]
+    if len(places) == 1 and places[0][1] is not None:
+        return visit.go(places[0][1])
+    found = [(kind, list(group)) for kind, group in groupby(places, lambda each: each[0].type)]
+    return visit.page(
+        "search.html", q=query.q, found=found, message="", unavailable=answer.unavailable
+    )
+
+
+def place_of_result(result: SearchResult) -> str | None:
+    """The page that shows it: pages have the paths of the API."""
+    path = result.path.removeprefix(_API)
+    return None if path == _WITHOUT_PAGE else path

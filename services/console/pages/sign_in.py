@@ -14,7 +14,6 @@ from console.web import (
     SignedIn,
     Visit,
     came_from_here,
-    client_of,
     delete_cookie,
     local_path,
     render,
@@ -62,7 +61,7 @@ async def _begin(request: Request, key: str, target: str, kept: KeptForm | None 
     if not key:
         return _form(request, target, WRONG, 401, kept)
     try:
-        client = edge.client(key, client_of(request))
+        client = edge.client(key, request)
         credential_id, tenant, scopes = await _look_up(client)
     except (UnauthenticatedError, ForbiddenError, NotSentError):
         return _form(request, target, WRONG, 401, kept)

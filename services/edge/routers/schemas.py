@@ -1,10 +1,9 @@
 """The schemas of events and of project settings, answered by the edge itself."""
 
-from chassis.request import json_bytes
+from chassis.request import json_bytes, validate_query
 from contracts.catalogue import EVENT_TYPES, GET_SETTINGS_SCHEMA, LIST_EVENT_TYPES
 from contracts.evolution import data_schema
 from contracts.examples import example_event
-from contracts.problems import invalid
 from contracts.projects import ProjectSettings
 from fastapi import APIRouter, Security
 from starlette.responses import Response
@@ -40,8 +39,7 @@ async def get_settings_schema(_: Gateway, request: AuthorizedRequest) -> Respons
 
 
 def _json_response(body: bytes, request: AuthorizedRequest) -> Response:
-    for name, _ in request.context.query:
-        raise invalid(name, "is not known here: check its spelling", "unknown")
+    validate_query(request.route.call, request.context)
     return Response(body, media_type="application/json")
 
 

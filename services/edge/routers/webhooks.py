@@ -1,6 +1,7 @@
 """Webhooks and their deliveries."""
 
 from contracts import webhooks as calls
+from contracts.overview import LIST_OUTCOMES
 from fastapi import APIRouter, Security
 
 from edge.auth.access import tenant
@@ -37,6 +38,11 @@ router.post("/admin/webhooks/{id}/test", summary="Send a test event", dependenci
 router.post("/admin/webhooks/{id}/replay", summary="Queue failed events again", dependencies=WRITE)(
     Endpoint(calls.REPLAY)
 )
+router.get(
+    "/admin/webhooks/{id}/outcomes",
+    summary="List the outcomes of deliveries by hour",
+    dependencies=READ,
+)(Endpoint(LIST_OUTCOMES))
 router.get("/admin/webhooks/{id}/deliveries", summary="List deliveries", dependencies=READ)(
     Endpoint(calls.LIST_DELIVERIES)
 )

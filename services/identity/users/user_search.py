@@ -59,12 +59,18 @@ LIST = Listing(
 @read_only()
 async def list_users(conn: Connection, request: Request[Body, UsersQuery]) -> Reply:
     filters = filters_of(request.query)
-    text = request.query.q
-    if text is not None and len(text) < 3:
+    if request.query.q is not None:
         del filters["q"]
-        filters["q_short"] = _SEPARATOR.join(word_start_patterns(text))
+        filters |= text_filter(request.query.q)
     rows, pagination = await LIST.page(conn, request, {"tenant_id": request.tenant}, filters)
     return reply_to(request, {"users": [CRUD.shown(row) for row in rows], "pagination": pagination})
+
+
+def text_filter(text: str) -> dict[str, str]:
+    """The filter for users of whom a field contains the text."""
+    if len(text) < 3:
+        return {"q_short": _SEPARATOR.join(word_start_patterns(text))}
+    return {"q": search_pattern(text)}
 
 
 def word_start_patterns(text: str) -> list[str]:

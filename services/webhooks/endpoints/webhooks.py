@@ -130,7 +130,9 @@ async def list_webhooks(conn: Connection, request: Request[Body, WebhooksQuery])
 async def update_webhook(
     conn: Connection, request: Request[UpdateWebhook], *, allow_private: bool
 ) -> Reply:
-    """While it is disabled its pending deliveries wait; they continue when it is enabled."""
+    """While it is disabled its pending deliveries wait: the dispatcher claims none of them. They
+    continue when it is enabled.
+    """
     key = {"tenant_id": request.tenant, "id": request.path["id"]}
     if "url" in request.body.model_fields_set:
         _check(request.body.url, allow_private=allow_private)
@@ -147,9 +149,8 @@ async def update_webhook(
     webhook = WEBHOOK.shown(after)
     data = {"webhook": webhook, "changes": changes}
     await WEBHOOK.update(conn, after, create_entry(request.context, WebhookUpdated, row.id, data))
-    if "status" in changes:
-        statement = pending.RESUME if is_enabled else pending.PARK
-        await statement.execute(conn, tenant_id=row.tenant_id, webhook_id=row.id)
+    if is_enabled:
+        await pending.resume(conn, request.context, row.id)
     return reply_to(request, webhook)
 
 

@@ -63,11 +63,11 @@ class ClaimedDelivery(SQLModel):
     secrets: list[str]
 
 
-_ROW: ColumnElement[str] = literal_column("queue.ctid")
+PLACE: ColumnElement[str] = literal_column("queue.ctid")
 """Where a locked row lies; it cannot move before the end of the statement."""
 
 _woken = (
-    select(_ROW.label("place"))
+    select(PLACE.label("place"))
     .select_from(QUEUE)
     .where(HAS_WAKE_TIME, QUEUE.c.wake_at <= func.now())
     .order_by(QUEUE.c.wake_at)
@@ -76,7 +76,7 @@ _woken = (
     .cte("woken")
 )
 WAKE = Statement(
-    update(QUEUE).where(_woken.c.place == _ROW).values(state="ready", wake_at=null(), lease=null())
+    update(QUEUE).where(_woken.c.place == PLACE).values(state="ready", wake_at=null(), lease=null())
 )
 """Makes ready the retries whose time has come, and the rows whose lease has expired."""
 
@@ -103,7 +103,7 @@ _share = (
     .render_derived(name="share")
 )
 _next = (
-    select(_ROW.label("place"))
+    select(PLACE.label("place"))
     .select_from(QUEUE)
     .where(
         IS_READY,
@@ -117,10 +117,22 @@ _next = (
     .with_for_update(skip_locked=True)
     .lateral("next")
 )
-_picked = select(_next.c.place).select_from(_share).join(_next, true()).cte("picked")
+# Nothing of one that was disabled since it was found.
+_picked = (
+    select(_next.c.place)
+    .select_from(_share)
+    .join(
+        WEBHOOKS,
+        (WEBHOOKS.c.tenant_id == _share.c.tenant_id)
+        & (WEBHOOKS.c.id == _share.c.webhook_id)
+        & (WEBHOOKS.c.status == literal_column("'active'")),
+    )
+    .join(_next, true())
+    .cte("picked")
+)
 _claimed = (
     update(QUEUE)
-    .where(_picked.c.place == _ROW)
+    .where(_picked.c.place == PLACE)
     .values(
         state="leased",
         wake_at=func.now() + func.make_interval(0, 0, 0, 0, 0, 0, LEASE_SECONDS),

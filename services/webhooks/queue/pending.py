@@ -1,4 +1,4 @@
-"""The pending deliveries of one webhook: counted, parked while it is disabled, resumed, deleted.
+"""The pending deliveries of one webhook: counted, resumed when it is enabled again, deleted.
 
 A row that is leased belongs to its dispatcher until the result is written or the lease expires.
 """
@@ -6,10 +6,10 @@ A row that is leased belongs to its dispatcher until the result is written or th
 from chassis.database import ID, TIME, Connection
 from chassis.statements import Statement, any_of
 from contracts.context import Context
-from outbox.cascade import Cascade
-from sqlalchemy import ARRAY, bindparam, column, delete, func, null, or_, select, update
+from outbox.cascade import BATCH, Cascade, request_cascade
+from sqlalchemy import ARRAY, bindparam, column, delete, func, select, update
 
-from webhooks.tables import DELIVERIES, IS_READY, IS_WAITING, QUEUE, QueueRow
+from webhooks.tables import DELIVERIES, IS_PARKED, QUEUE, WEBHOOKS, QueueRow
 
 _OF_WEBHOOK = (
     QUEUE.c.tenant_id == bindparam("tenant_id"),
@@ -18,17 +18,20 @@ _OF_WEBHOOK = (
 _some = select(QUEUE.c.delivery_id).where(*_OF_WEBHOOK).limit(bindparam("at_most"))
 
 DELETED_WEBHOOK = "webhook"
-"""The kind of the cascade: a webhook that is deleted, whose pending deliveries still go."""
+"""The kind of a cascade: a webhook that is deleted, whose pending deliveries still go."""
+ENABLED_WEBHOOK = "enabled"
+"""The kind of a cascade: a webhook that is enabled again, whose parked deliveries still wait."""
 
 COUNT = Statement(select(func.count()).select_from(QUEUE).where(*_OF_WEBHOOK))
-PARK = Statement(
-    update(QUEUE)
-    .where(*_OF_WEBHOOK, or_(IS_READY, IS_WAITING))
-    .values(state="parked", wake_at=null())
+IS_ACTIVE = Statement(
+    select(WEBHOOKS.c.status == "active").where(
+        WEBHOOKS.c.tenant_id == bindparam("tenant_id"), WEBHOOKS.c.id == bindparam("webhook_id")
+    )
 )
+_parked = select(QUEUE.c.delivery_id).where(*_OF_WEBHOOK, IS_PARKED).limit(bindparam("at_most"))
 RESUME = Statement(
     update(QUEUE)
-    .where(*_OF_WEBHOOK, QUEUE.c.state == "parked")
+    .where(*_OF_WEBHOOK, QUEUE.c.delivery_id == any_of(_parked.with_for_update()))
     .values(state="waiting", wake_at=QUEUE.c.due_at)
 )
 UNQUEUE = Statement(
@@ -74,3 +77,25 @@ async def delete_some(conn: Connection, tenant_id: str, webhook_id: str, at_most
 async def delete_more(conn: Connection, _: Context, cascade: Cascade, at_most: int) -> bool:
     """A step after the deletion of a webhook: see `outbox.cascade`."""
     return await delete_some(conn, cascade.tenant_id, cascade.resource_id, at_most)
+
+
+async def resume(conn: Connection, context: Context, webhook_id: str) -> None:
+    """In the transaction that enables the webhook: what is parked goes on, very much in steps."""
+    if await _resume_some(conn, context.tenant(), webhook_id, BATCH):
+        await request_cascade(conn, context, ENABLED_WEBHOOK, webhook_id)
+
+
+async def resume_more(conn: Connection, _: Context, cascade: Cascade, at_most: int) -> bool:
+    """A step: see `outbox.cascade`. Of a webhook that is disabled again the rest stays parked."""
+    key = {"tenant_id": cascade.tenant_id, "webhook_id": cascade.resource_id}
+    return bool(await IS_ACTIVE.fetch_value(conn, **key)) and await _resume_some(
+        conn, **key, at_most=at_most
+    )
+
+
+async def _resume_some(conn: Connection, tenant_id: str, webhook_id: str, at_most: int) -> bool:
+    """Whether there may be more."""
+    resumed = await RESUME.execute(
+        conn, tenant_id=tenant_id, webhook_id=webhook_id, at_most=at_most
+    )
+    return resumed == at_most

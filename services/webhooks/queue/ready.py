@@ -23,6 +23,7 @@ from sqlalchemy import (
 )
 from sqlmodel import SQLModel
 
+from webhooks.queue.parking import park
 from webhooks.rules.fairness import FIRST, MANUAL, RETRY
 from webhooks.tables import IS_LEASED, IS_READY, QUEUE, WEBHOOKS
 
@@ -169,7 +170,8 @@ class ReadyWebhooks:
         self._webhook_after: dict[str, str] = {}
 
     async def next(self, conn: Connection) -> tuple[list[ReadyWebhook], bool]:
-        """The next active webhooks, and whether there may be others beside these.
+        """The next active webhooks, and whether there may be others beside these. What is ready of
+        disabled ones is parked.
 
         Holds the lock of claiming until the transaction ends, if there are any.
         """
@@ -186,6 +188,11 @@ class ReadyWebhooks:
             conn, tenants=tenants, afters=afters, limit=WEBHOOKS_AT_ONCE
         )
         more = self._remember(webhooks) or any(afters) or not (from_the_first and to_the_last)
+        disabled = [
+            (each.tenant_id, each.webhook_id) for each in webhooks if each.status == "disabled"
+        ]
+        if disabled:
+            more = await park(conn, disabled) or more
         return [each for each in webhooks if each.status == "active"], more
 
     def _remember(self, webhooks: Sequence[ReadyWebhook]) -> bool:

@@ -17,7 +17,6 @@ from outbox.record import create_entry, record
 from sqlalchemy import ARRAY, Text, bindparam, column, func, null, or_, tuple_, update
 
 from webhooks.endpoints.webhooks import WEBHOOK
-from webhooks.queue import pending
 from webhooks.rules.retry_policy import DISABLE_AFTER, has_failed_too_long
 from webhooks.tables import WEBHOOKS, WebhookRow
 from webhooks.worker.results import FinishedAttempt
@@ -129,7 +128,7 @@ def _last_by_webhook(
 
 
 async def _disable(conn: Connection, attempt: FinishedAttempt, reason: str, now: datetime) -> bool:
-    """Disables the webhook, records the event and parks what is pending, in one transaction."""
+    """Disables the webhook and records the event, in one transaction."""
     delivery = attempt.delivery
     async with conn.transaction():
         row = await DISABLE.fetch_one(
@@ -151,6 +150,5 @@ async def _disable(conn: Connection, attempt: FinishedAttempt, reason: str, now:
         )
         webhook = WEBHOOK.shown(row)
         await record(conn, [create_entry(context, WebhookDisabled, row.id, {"webhook": webhook})])
-        await pending.PARK.execute(conn, tenant_id=row.tenant_id, webhook_id=row.id)
     log.warning("webhook_disabled", tenant_id=row.tenant_id, id=row.id, reason=reason)
     return True

@@ -1,6 +1,7 @@
 """Results of attempts: written in batches, one statement each, while other attempts are in flight.
 
-Only the holder of a lease writes: the queue decides, then the delivery and its attempt follow.
+Only the holder of a lease writes: the queue decides, then the delivery, its attempt and the count
+of its outcome follow.
 """
 
 from collections.abc import Sequence
@@ -19,12 +20,9 @@ from sqlalchemy import (
     SmallInteger,
     Text,
     bindparam,
-    case,
     column,
     delete,
-    exists,
     func,
-    insert,
     literal,
     null,
     select,
@@ -32,12 +30,13 @@ from sqlalchemy import (
     union_all,
     update,
 )
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.types import TypeEngine
 
 from webhooks.queue.claim import ClaimedDelivery
 from webhooks.rules.fairness import RETRY
 from webhooks.rules.retry_policy import next_attempt_at
-from webhooks.tables import ATTEMPTS, DELIVERIES, QUEUE, WEBHOOKS
+from webhooks.tables import ATTEMPTS, DELIVERIES, OUTCOMES, QUEUE
 from webhooks.worker.attempt import AttemptResult
 
 log = structlog.get_logger()
@@ -76,17 +75,7 @@ _requeued = (
     update(QUEUE)
     .where(_HOLDS_LEASE, _result.c.status == "pending")
     .values(
-        state=case(
-            (
-                exists().where(
-                    WEBHOOKS.c.tenant_id == QUEUE.c.tenant_id,
-                    WEBHOOKS.c.id == QUEUE.c.webhook_id,
-                    WEBHOOKS.c.status == "disabled",
-                ),
-                literal("parked", Text),
-            ),
-            else_=literal("waiting", Text),
-        ),
+        state=literal("waiting", Text),
         kind=literal(RETRY, SmallInteger),
         tries=QUEUE.c.tries + 1,
         due_at=_result.c.next_attempt_at,
@@ -127,15 +116,42 @@ _ATTEMPT_COLUMNS = [
     "response_body",
     "error",
 ]
+_IS_WRITTEN = (_delivery.c.tenant_id == _result.c.tenant_id) & (
+    _delivery.c.id == _result.c.delivery_id
+)
+_OUTCOMES = {"succeeded": "succeeded", "retried": "pending", "failed": "failed"}
+"""The columns that count the results of a status."""
+_hour = func.date_trunc("hour", _result.c.at, "UTC").label("hour")
+_counted = insert(OUTCOMES).from_select(
+    ["tenant_id", "webhook_id", "hour", *_OUTCOMES],
+    select(
+        _result.c.tenant_id,
+        _result.c.webhook_id,
+        _hour,
+        *(
+            func.count().filter(_result.c.status == literal(status, Text))
+            for status in _OUTCOMES.values()
+        ),
+    )
+    .join(_delivery, _IS_WRITTEN)
+    .group_by(_result.c.tenant_id, _result.c.webhook_id, _hour)
+    # Locked in one order: two dispatchers never wait for each other in a circle.
+    .order_by(_result.c.tenant_id, _result.c.webhook_id, _hour),
+)
 # Across tenants, as the dispatcher works; each row is found by its own tenant's key.
 WRITE_RESULTS = Statement(
-    insert(ATTEMPTS).from_select(
+    insert(ATTEMPTS)
+    .from_select(
         [*_ATTEMPT_COLUMNS, "number"],
         select(*(_result.c[name] for name in _ATTEMPT_COLUMNS), _delivery.c.attempt_count).join(
-            _delivery,
-            (_delivery.c.tenant_id == _result.c.tenant_id)
-            & (_delivery.c.id == _result.c.delivery_id),
+            _delivery, _IS_WRITTEN
         ),
+    )
+    .add_cte(
+        _counted.on_conflict_do_update(
+            index_elements=list(OUTCOMES.primary_key),
+            set_={name: OUTCOMES.c[name] + _counted.excluded[name] for name in _OUTCOMES},
+        ).cte("counted")
     )
 )
 

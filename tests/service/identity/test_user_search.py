@@ -6,14 +6,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from chassis.database import open_pool
 from chassis.statements import Statement
 from contracts import users as calls
 from contracts.ids import new_id
 from identity.tables import USERS
-from identity.users.user_search import LIST
+from identity.users.user_search import LIST, list_users
 from service.identity.client import IdentityClient
 from sqlalchemy import bindparam, select
 from support.case_variants import CASES, HOSTILE_NAMES, variants
+from support.owner import Owner
 
 
 async def _names(client: IdentityClient, **query: Any) -> list[str]:
@@ -256,3 +258,23 @@ async def test_a_search_is_looked_up_in_the_index(client: IdentityClient) -> Non
                 assert "(search ~~" in scans.split("users_search")[-1], scans
                 assert "fold_search(" not in scans
         await many.rollback()
+
+
+async def test_a_search_is_planned_for_its_text_however_many_came_before(
+    client: IdentityClient,
+) -> None:
+    """One plan for every text would read all that contain a common word, to show the newest."""
+    await client.create_user("ada@example.com", name="Ada Smith")
+    pool = await open_pool(client.identity.settings.database_url, 1)
+    try:
+        owner = Owner({calls.LIST_USERS: list_users}, pool, client.identity.settings)
+        for _ in range(12):
+            found = await owner.call(calls.LIST_USERS, client.tenant, query={"q": "quixley"})
+            assert found.status == 200, found.body
+        kept = await pool.fetch(
+            "SELECT statement FROM pg_prepared_statements"
+            " WHERE statement LIKE 'SELECT users.id%fold_search%'"
+        )
+    finally:
+        await pool.close()
+    assert [row["statement"] for row in kept] == []

@@ -14,7 +14,9 @@ from support.webhook_receiver import Receiver
 from webhooks.tenant_erasure import erase_tenants
 from webhooks.worker.dispatcher import Dispatcher
 
-TABLES = ("webhooks", "secrets", "events", "deliveries", "attempts", "queue", "idempotency")
+TABLES = (
+    "webhooks", "secrets", "events", "deliveries", "attempts", "outcomes", "queue", "idempotency",
+)  # fmt: skip
 CONFIRMATIONS = """
 SELECT subject, payload FROM outbox WHERE tenant_id = $1 AND subject LIKE '%erased'
 """

@@ -41,7 +41,7 @@ async def test_a_test_event_is_sent_at_once_to_this_webhook_alone(
     assert other_receiver.received == []
     an_hour_ago = {"since": (datetime.now(UTC) - timedelta(hours=1)).isoformat()}
     replayed = await client.call(calls.REPLAY, tenant, an_hour_ago, other["id"])
-    assert replayed.body == {"queued": 0}
+    assert replayed.body == {"queued": 0, "queued_exact": True}
 
 
 async def test_a_test_event_of_an_unknown_type_is_refused(

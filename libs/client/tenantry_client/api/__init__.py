@@ -31,6 +31,7 @@ from tenantry_client.api.organizations import (
     update_member,
     update_organization,
 )
+from tenantry_client.api.overview import get_overview, search
 from tenantry_client.api.projects import (
     create_api_key,
     create_project,
@@ -83,6 +84,7 @@ from tenantry_client.api.webhooks import (
     get_webhook,
     list_deliveries,
     list_event_types,
+    list_outcomes,
     list_webhooks,
     replay,
     retry_delivery,
@@ -119,6 +121,7 @@ __all__ = [
     "get_inclusion",
     "get_jwks",
     "get_organization",
+    "get_overview",
     "get_project",
     "get_proof",
     "get_settings_schema",
@@ -137,6 +140,7 @@ __all__ = [
     "list_invitations",
     "list_members",
     "list_organizations",
+    "list_outcomes",
     "list_projects",
     "list_root_keys",
     "list_signing_keys",
@@ -157,6 +161,7 @@ __all__ = [
     "rotate_api_key",
     "rotate_secret",
     "rotate_signing_key",
+    "search",
     "send_test",
     "update_member",
     "update_organization",

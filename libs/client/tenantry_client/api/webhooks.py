@@ -2,6 +2,7 @@
 
 from contracts.catalogue import EventTypes
 from contracts.models import DeleteQuery, DeletionPreview
+from contracts.overview import Outcomes, OutcomesQuery
 from contracts.webhooks import (
     CreateWebhook,
     DeliveriesQuery,
@@ -61,6 +62,11 @@ def send_test(webhook_id: str, test: SendTest = SendTest()) -> Request[Delivery]
 def replay(webhook_id: str, what: Replay) -> Request[Replayed]:
     """Sends deliveries again that did not succeed."""
     return Request("POST", _WEBHOOK + "/replay", {202: Replayed}, (webhook_id,), body=what)
+
+
+def list_outcomes(webhook_id: str, query: OutcomesQuery = OutcomesQuery()) -> Request[Outcomes]:
+    """What became of the attempts of each of the last hours."""
+    return Request("GET", _WEBHOOK + "/outcomes", {200: Outcomes}, (webhook_id,), query)
 
 
 def list_deliveries(

@@ -1,0 +1,1 @@
+"""A tenant's configuration as YAML in git: read, compared, applied and exported."""
