@@ -48,7 +48,7 @@ CASES = (
          ("/v1/admin/projects/{project}", _PART.format("projects/{project}/api-keys"),
           _PART.format("projects/{project}/signing-keys"))),
     Case("audit", "/audit", (_LIST.format("audit"),)),
-    Case("overview", "/", ("/health", "/v1/admin/users?limit=1", "/v1/admin/audit?limit=10")),
+    Case("overview", "/", ("/health", "/v1/admin/overview", "/v1/admin/audit?limit=10")),
 )  # fmt: skip
 """Without the calls of a page that cost less than those named."""
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from contracts.organizations import CreateOrganization
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from ruamel.yaml import YAML
@@ -161,6 +161,7 @@ JSON = st.recursive(
 
 
 @given(JSON)
+@example({"\U00018d09": "\x1b"})
 def test_yaml_keeps_every_value(value: Any) -> None:
     text = to_yaml({"value": value})
     assert all(char.isprintable() or char == "\n" for char in text)

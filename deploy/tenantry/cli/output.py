@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tenantry.cli.options import Format
-from tenantry.cli.standard_streams import escape_controls, is_utf8, plain
+from tenantry.cli.standard_streams import escape_controls, is_utf8, json_escape, plain, yaml_escape
 
 _WIDTH = 200
 """Columns if there is no terminal, so that nothing is cut."""
@@ -38,7 +38,9 @@ def _console() -> Console:
 
 def print_json(value: Any) -> None:
     """On one line. What would control a terminal is escaped, and so not lost."""
-    sys.stdout.write(escape_controls(json.dumps(value, ensure_ascii=not is_utf8())) + "\n")
+    sys.stdout.write(
+        escape_controls(json.dumps(value, ensure_ascii=not is_utf8()), json_escape) + "\n"
+    )
 
 
 def to_yaml(value: Any) -> str:
@@ -61,7 +63,7 @@ def to_yaml(value: Any) -> str:
     )
     yaml.indent(mapping=2, sequence=4, offset=2)
     yaml.dump(quoted(value), text)
-    return escape_controls(text.getvalue())
+    return escape_controls(text.getvalue(), yaml_escape)
 
 
 def print_value(value: Any, format_: Format) -> None:

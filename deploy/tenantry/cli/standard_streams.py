@@ -3,6 +3,7 @@
 import io
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -25,17 +26,22 @@ def plain(text: str) -> str:
     return "".join(char if char.isprintable() or char == "\n" else "\ufffd" for char in text)
 
 
-def escape_controls(text: str) -> str:
+def escape_controls(text: str, escape: Callable[[str], str]) -> str:
     """JSON, or YAML with quoted strings: what would control the terminal becomes an escape."""
     if text.isascii() and text.replace("\n", "").isprintable():
         return text
-    return "".join(char if char.isprintable() or char == "\n" else _escape(char) for char in text)
+    return "".join(char if char.isprintable() or char == "\n" else escape(char) for char in text)
 
 
-def _escape(char: str) -> str:
+def json_escape(char: str) -> str:
     """UTF-16 of it, as JSON has it."""
     units = char.encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
+
+
+def yaml_escape(char: str) -> str:
+    """Its code point: for YAML half a surrogate pair is a character."""
+    return f"\\U{ord(char):08x}"
 
 
 def is_utf8() -> bool:
