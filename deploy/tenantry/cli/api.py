@@ -35,7 +35,7 @@ def api(
     """
     from tenantry.access import Target, find_access
     from tenantry.cli.operation_input import member_of, read_body
-    from tenantry.cli.standard_streams import escape_controls
+    from tenantry.cli.standard_streams import escape_controls, json_escape
     from tenantry.connection import Api
     from tenantry.errors import Misconfigured
 
@@ -56,5 +56,5 @@ def api(
         response = client.send(method.upper(), path, None, sent, **headers)
     text = response.text
     if sys.stdout.isatty():
-        text = escape_controls(text)
+        text = escape_controls(text, json_escape)
     sys.stdout.write(text if text.endswith("\n") or not text else text + "\n")
