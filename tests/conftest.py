@@ -33,8 +33,10 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("dist", "no") != "loadgroup":
+    """Groups them for the processes of a run: xdist reads the groups after this."""
+    if not config.pluginmanager.hasplugin("xdist"):
         return
     for item in items:
         path = item.path.relative_to(HERE)
