@@ -33,7 +33,7 @@ demo: $(RUN) ## Run a demo scenario on the running product over HTTP
 
 .PHONY: test
 test: install ## Run all tests, on real servers that they start: ARGS=tests/unit for some, JOBS=2 beside each other
-	@$(BIN)/python -m pytest $(or $(ARGS),-n $(or $(JOBS),2) --dist loadgroup -m "not alone")
+	@$(BIN)/python -m pytest $(or $(ARGS),-n $(or $(JOBS),2) --dist loadfile -m "not alone")
 	@$(if $(ARGS),,$(BIN)/python -m pytest -m alone)
 
 .PHONY: soak

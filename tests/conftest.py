@@ -1,5 +1,5 @@
 """Servers that all tests of one process share (real PostgreSQL, NATS and Redis), and what several
-processes of one run (`pytest -n 2 --dist loadgroup`) share out.
+processes of one run (`pytest -n 2 --dist loadfile`) share out.
 """
 
 import os
@@ -19,11 +19,6 @@ settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCh
 settings.load_profile("busy")
 
 
-HERE = Path(__file__).parent
-ONE_PRODUCT = ("console_pages", "contract", "sdk", "security")
-"""Folders whose tests share one running product, so one process runs them all."""
-
-
 def pytest_configure() -> None:
     """What tests start is to hear Ctrl-C: in the background a shell has its children ignore it.
 
@@ -31,17 +26,6 @@ def pytest_configure() -> None:
     """
     os.environ.setdefault("TENANTRY_AUDIT_CHECKPOINT_SECONDS", "86400")
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Groups them for the processes of a run: xdist reads the groups after this."""
-    if not config.pluginmanager.hasplugin("xdist"):
-        return
-    for item in items:
-        path = item.path.relative_to(HERE)
-        group = path.parts[0] if path.parts[0] in ONE_PRODUCT else path.as_posix()
-        item.add_marker(pytest.mark.xdist_group(group))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
