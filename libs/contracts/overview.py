@@ -80,8 +80,11 @@ class EventHour(Resource):
 
 
 class Outcomes(Resource):
-    """Oldest first, without gaps; the last hour is the current one."""
+    """Oldest first, without gaps; the last hour is the current one. With a `paused_until` most of
+    the last attempts failed: after that one attempt probes the receiver, and the others wait.
+    """
 
+    paused_until: Instant | None
     hours: list[OutcomeHour]
 
 

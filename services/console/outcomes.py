@@ -1,6 +1,7 @@
-"""The success of a webhook over time: a plot of the last day, week or month."""
+"""The success of a webhook over time: a plot of the last day, week or month, and its pause."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from contracts.overview import OutcomesQuery
 
@@ -25,6 +26,7 @@ RANGES = (Range("A day", 24, 1), Range("A week", 168, 6), Range("A month", 720, 
 class SuccessOverTime:
     plot: Plot
     range: Range
+    paused_until: datetime | None
     ranges: tuple[Range, ...] = RANGES
 
 
@@ -37,4 +39,5 @@ async def get_success(
     given = visit.request.query_params.get("hours")
     shown = next((each for each in RANGES if str(each.hours) == given), RANGES[0])
     outcomes = await visit.api(resource.outcomes(*ids, OutcomesQuery(hours=shown.hours)))
-    return SuccessOverTime(plot_outcomes(outcomes.hours, shown.step), shown)
+    plot = plot_outcomes(outcomes.hours, shown.step)
+    return SuccessOverTime(plot, shown, outcomes.paused_until)

@@ -15,11 +15,10 @@ from chassis.unit_of_work import read_only
 from contracts.models import Body
 from contracts.overview import HOURS, MOST_FAILING, FailingWebhook, OutcomesQuery
 from contracts.problems import not_found
-from sqlalchemy import and_, bindparam, cast, func, or_, select
+from sqlalchemy import and_, bindparam, case, cast, func, or_, select
 from sqlalchemy.types import BigInteger
 from sqlmodel import SQLModel
 
-from webhooks.queue.deliveries import WEBHOOK_EXISTS
 from webhooks.tables import OUTCOMES, WEBHOOKS, OutcomeRow, WebhookRow
 
 _HOUR = timedelta(hours=1)
@@ -33,6 +32,10 @@ _SINCE = OUTCOMES.c.hour >= bindparam("since", type_=TIME)
 class WebhookTotals(SQLModel):
     total: int
     disabled: int
+
+
+class Paused(SQLModel):
+    paused_until: datetime | None
 
 
 COUNT_WEBHOOKS = Statement(
@@ -54,6 +57,12 @@ LIST_FAILING = Statement(
     .order_by(WEBHOOKS.c.failing_since, WEBHOOKS.c.id)
     .limit(MOST_FAILING),
     WebhookRow,
+)
+GET_PAUSED_UNTIL = Statement(
+    select(
+        case((WEBHOOKS.c.paused_until > func.now(), WEBHOOKS.c.paused_until)).label("paused_until")
+    ).where(_MINE, WEBHOOKS.c.id == bindparam("webhook_id")),
+    Paused,
 )
 LIST_HOURS = Statement(
     select(OUTCOMES.c.hour, *(OUTCOMES.c[name] for name in _COUNTS)).where(
@@ -103,11 +112,12 @@ async def get_webhooks_overview(conn: Connection, request: Request) -> Reply:
 async def list_outcomes(conn: Connection, request: Request[Body, OutcomesQuery]) -> Reply:
     """Of one webhook."""
     scope = {"tenant_id": request.tenant, "webhook_id": request.path["id"]}
-    if await WEBHOOK_EXISTS.fetch_value(conn, **scope) is None:
+    webhook = await GET_PAUSED_UNTIL.fetch_one(conn, **scope)
+    if webhook is None:
         raise not_found()
     hours = _last_hours(request.query.hours)
     rows = await LIST_HOURS.fetch_all(conn, **scope, since=hours[0])
-    return reply_to(request, {"hours": _filled(hours, rows)})
+    return reply_to(request, {**vars(webhook), "hours": _filled(hours, rows)})
 
 
 def _last_hours(count: int) -> list[datetime]:

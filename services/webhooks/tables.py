@@ -47,7 +47,8 @@ def _ids() -> Any:
 
 
 class WebhookRow(Model, table=True):
-    """`failing_since` is the first failure after the last success.
+    """`failing_since` is the first failure after the last success. Before `paused_until` the
+    circuit breaker lets no delivery begin; it is stored for people, and dispatchers do not read it.
 
     Rows that an older release makes get the `content_type` that it sends.
     """
@@ -64,6 +65,7 @@ class WebhookRow(Model, table=True):
     status: str = Field(sa_type=Text)
     disabled_reason: str | None = Field(sa_type=Text)
     failing_since: datetime | None = time_field()
+    paused_until: datetime | None = time_field()
     version: int
     created_at: datetime = time_field()
     updated_at: datetime = time_field()

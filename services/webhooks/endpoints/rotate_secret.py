@@ -10,7 +10,7 @@ from chassis.unit_of_work import transactional
 from contracts.problems import not_found
 from contracts.webhooks import WebhookSecretRotated
 from outbox.record import create_entry
-from sqlalchemy import bindparam, delete, update
+from sqlalchemy import bindparam, delete, null, update
 
 from webhooks.endpoints.secrets import (
     create_secret,
@@ -38,7 +38,9 @@ EXPIRE = Statement(
 _rotated = (
     update(WEBHOOKS)
     .where(WEBHOOKS.c.tenant_id == bindparam("tenant_id"), WEBHOOKS.c.id == bindparam("id"))
-    .values(version=WEBHOOKS.c.version + 1, updated_at=bindparam("now", type_=TIME))
+    .values(
+        version=WEBHOOKS.c.version + 1, updated_at=bindparam("now", type_=TIME), paused_until=null()
+    )
     .returning(WEBHOOKS.c.tenant_id, WEBHOOKS.c.id, WEBHOOKS.c.updated_at)
     .cte("changed")
 )

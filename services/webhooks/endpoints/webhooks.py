@@ -90,6 +90,7 @@ async def create_webhook(
         status="active",
         disabled_reason=None,
         failing_since=None,
+        paused_until=None,
         version=1,
         created_at=now,
         updated_at=now,
@@ -144,6 +145,7 @@ async def update_webhook(
     if not changes:
         return reply_to(request, WEBHOOK.shown(row))
     is_enabled = "status" in changes and after.status == "active"
+    after = changed_row(after, paused_until=None)  # the circuit breaker begins anew
     if is_enabled:
         after = changed_row(after, failing_since=None)
     webhook = WEBHOOK.shown(after)

@@ -46,10 +46,12 @@ class CircuitBreaker:
         if state is not None and state.pause:
             state.is_probing = True
 
-    def record_result(self, receiver: str, now: float, succeeded: bool) -> None:
-        """An attempt ended."""
+    def record_result(self, receiver: str, now: float, succeeded: bool) -> float:
+        """An attempt ended. Returns for how many seconds the circuit is open from now on, if that
+        is why; else 0.
+        """
         if succeeded and receiver not in self._states:
-            return
+            return 0.0
         state = self._states.setdefault(receiver, _State())
         state.is_probing = False
         state.attempts.append((now, succeeded))
@@ -61,3 +63,5 @@ class CircuitBreaker:
         ):
             state.pause = min(state.pause * 2 or FIRST_PAUSE, MAX_PAUSE)
             state.open_until = now + state.pause
+            return state.pause
+        return 0.0

@@ -1,11 +1,11 @@
-"""Since when a webhook fails, and when it is disabled for that, with its event.
+"""Since when a webhook fails, until when it is paused, and when it is disabled, with its event.
 
 A receiver that responds with 410 is gone; one whose attempts all failed for five days is failing.
 An attempt that began before the webhook was changed decides neither.
 """
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import orjson
 import structlog
@@ -47,6 +47,7 @@ CLEAR_FAILING_SINCE = Statement(
     .where(_IS_ONE_OF, WEBHOOKS.c.failing_since <= _webhook.c.at)
     .values(failing_since=null())
 )
+SET_PAUSED_UNTIL = Statement(update(WEBHOOKS).where(_IS_ONE_OF).values(paused_until=_webhook.c.at))
 DISABLE = Statement(
     update(WEBHOOKS)
     .where(
@@ -80,6 +81,7 @@ async def update_webhooks(
     """What the attempts change in their webhooks. `on_recorded` is called for each event."""
     async with pool.acquire() as conn:
         await _update_failing_since(conn, attempts)
+        await _set_paused_until(conn, attempts, now)
         for attempt in attempts:
             reason = _reason_to_disable(attempt, now)
             if reason is not None and await _disable(conn, attempt, reason, now):
@@ -117,6 +119,19 @@ async def _update_failing_since(conn: Connection, attempts: Sequence[FinishedAtt
                 webhooks=[webhook_id for _, webhook_id in last],
                 times=[each.result.at for each in last.values()],
             )
+
+
+async def _set_paused_until(
+    conn: Connection, attempts: Sequence[FinishedAttempt], now: datetime
+) -> None:
+    last = _last_by_webhook([each for each in attempts if each.pause])
+    if last:
+        await SET_PAUSED_UNTIL.execute(
+            conn,
+            tenants=[tenant_id for tenant_id, _ in last],
+            webhooks=[webhook_id for _, webhook_id in last],
+            times=[now + timedelta(seconds=each.pause) for each in last.values()],
+        )
 
 
 def _last_by_webhook(

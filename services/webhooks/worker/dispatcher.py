@@ -175,10 +175,11 @@ class Dispatcher:
             log.exception("attempt_broke", delivery_id=delivery.delivery_id)
             error = "The attempt could not be made; the fault is on our side."
             result = AttemptResult(at=datetime.now(UTC), outcome="broke", error=error)
-        self._breaker.record_result(_receiver(delivery), time.monotonic(), result.succeeded)
+        receiver = _receiver(delivery)
+        pause = self._breaker.record_result(receiver, time.monotonic(), result.succeeded)
         DELIVERIES.labels(result.outcome).inc()
         DELIVERY_WAIT.observe(delivery.waited)
-        self._finished.put_nowait(FinishedAttempt(delivery, result))
+        self._finished.put_nowait(FinishedAttempt(delivery, result, pause))
 
     async def _write(self) -> None:
         """Writes results in batches: those that arrive while one is written are the next one."""

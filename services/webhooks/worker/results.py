@@ -158,10 +158,11 @@ WRITE_RESULTS = Statement(
 
 @dataclass(frozen=True, slots=True)
 class FinishedAttempt:
-    """A claimed delivery, and the result of its attempt."""
+    """A claimed delivery, the result of its attempt, and the seconds of pause that it begins."""
 
     delivery: ClaimedDelivery
     result: AttemptResult
+    pause: float = 0.0
 
     def parameters(self, now: datetime) -> dict[str, Any]:
         """The values of `_PARAMETERS`."""

@@ -9,6 +9,7 @@ from service.webhooks.client import WebhooksClient
 from support.waiting import until
 from support.webhook_receiver import Receiver
 from webhooks.retention import apply_retention
+from webhooks.rules.circuit_breaker import ATTEMPTS, FIRST_PAUSE
 from webhooks.worker import results
 from webhooks.worker.attempt import AttemptResult
 from webhooks.worker.dispatcher import Dispatcher
@@ -163,3 +164,24 @@ async def test_a_webhook_that_was_disabled_for_failing_is_shown_and_one_by_hand_
     webhooks = (await overview_of(client, tenant))["webhooks"]
     assert (webhooks["total"], webhooks["disabled"]) == (2, 2)
     assert [each["id"] for each in webhooks["failing"]] == [gone["id"]]
+
+
+async def test_a_pause_of_a_failing_webhook_is_shown_until_it_is_changed(
+    client: WebhooksClient, tenant: str, receiver: Receiver, dispatcher: Dispatcher
+) -> None:
+    receiver.status = 500
+    webhook = await client.create_webhook(tenant, receiver.url)
+
+    async def paused_until() -> str | None:
+        found = await client.call(LIST_OUTCOMES, tenant, None, webhook["id"])
+        until: str | None = found.body["paused_until"]
+        return until
+
+    assert await paused_until() is None
+    await client.publish(tenant, count=ATTEMPTS)
+    dispatcher.wake()
+    end = await until(paused_until)
+    assert end
+    assert 0 < (datetime.fromisoformat(end) - datetime.now(UTC)).total_seconds() <= FIRST_PAUSE
+    await client.update_webhook(tenant, webhook["id"], description="mended")
+    assert await paused_until() is None
