@@ -70,7 +70,7 @@ async def test_the_operator_changes_the_quotas_of_a_tenant(api: Api, operator: A
         return (await small("POST", "/v1/admin/webhooks", body)).status == 201
 
     await until(create)
-    assert (await operator("DELETE", path)).status == 204
+    assert (await operator("DELETE", path)).status in (202, 204)  # 202: services are still at it
 
 
 async def test_a_tenant_sees_and_names_itself_alone(api: Api, operator: Api) -> None:

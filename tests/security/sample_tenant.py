@@ -108,7 +108,8 @@ async def _people(api: Api, word: str, ids: dict[str, str], secrets: dict[str, s
     ids["inv"] = invited["id"]
     secrets["invitation token"] = invited["token"]
     body = {"project_id": ids["prj"], "user_agent": word}
-    session = await made(api, f"/v1/admin/users/{ids['usr']}/sessions", body)
+    for _ in range(MANY):
+        session = await made(api, f"/v1/admin/users/{ids['usr']}/sessions", body)
     ids["ses"] = session["session"]["id"]
     secrets["session token"] = session["access_token"]
     secrets["refresh token"] = session["refresh_token"]

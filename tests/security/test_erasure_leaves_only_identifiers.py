@@ -108,7 +108,7 @@ async def find_in_stream(stack: Stack, words: list[str]) -> list[str]:
                 message = await js.get_msg(STREAM, sequence)
             except NotFoundError:
                 continue
-            text = (message.data or b"").decode() + str(message.headers)
+            text = (message.data or b"").decode(errors="replace") + str(message.headers)
             found += [f"{sequence} {message.subject}" for word in words if word in text]
     finally:
         await client.close()

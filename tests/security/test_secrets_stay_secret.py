@@ -222,7 +222,7 @@ def test_a_process_has_no_key_of_another_in_its_environment(stack: Stack) -> Non
         environment = psutil.Process(stack.ready["processes"][name]).environ()
         found[name] = {key: value for key, value in environment.items() if "_KEY" in key}
     assert {name: set(keys) for name, keys in found.items()} == {
-        "edge": {"TENANTRY_OPERATOR_KEY"},
+        "edge": {"TENANTRY_OPERATOR_KEY", "TENANTRY_PROXY_KEY"},
         "audit": {"TENANTRY_HASH_KEYS"},
         **{
             name: {"TENANTRY_HASH_KEYS", "TENANTRY_ENCRYPTION_KEYS"}
@@ -231,7 +231,7 @@ def test_a_process_has_no_key_of_another_in_its_environment(stack: Stack) -> Non
     }
     named = [value for keys in found.values() for value in keys.values()]
     values = [value.partition(":")[2] or value for value in named]
-    assert len(values) == len(set(values)) == 8
+    assert len(values) == len(set(values)) == 9
 
 
 async def test_the_installations_own_secrets_stand_in_files_of_their_owner_alone(

@@ -61,8 +61,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     routers = folder / "services/edge/routers/__init__.py"
     routers.write_text(
         routers.read_text()
-        .replace("import audit,", "import signups, audit,")
-        .replace("webhooks, audit)", "webhooks, audit, signups)")
+        .replace("    audit,\n", "    audit,\n    signups,\n", 1)
+        .replace("        overview,\n", "        overview,\n        signups,\n")
     )
     return folder
 

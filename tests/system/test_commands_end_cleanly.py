@@ -70,6 +70,7 @@ async def start(
     **environment: str,
 ) -> Running:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("TENANTRY_")}
+    kept.pop("PYTHONUNBUFFERED", None)  # which would hide what is written only at the very end
     keys = {"TENANTRY_API_KEY": "k", "TENANTRY_OPERATOR_KEY": "k"}
     process = await asyncio.create_subprocess_exec(
         *(*wrapper, sys.executable, "-m", "tenantry", *arguments),

@@ -20,7 +20,7 @@ from tenantry.cli.old_forms import translate
 from tenantry.cli.operations import load_operations
 from tenantry.cli.options import JSON_WANTED
 from tenantry.cli.resource_commands import ResourceGroup
-from tenantry.cli.standard_streams import plain, prepare_streams
+from tenantry.cli.standard_streams import discard_output, plain, prepare_streams
 from tenantry.errors import CommandFailed, Misconfigured
 from tenantry.installation import read_text
 
@@ -71,6 +71,8 @@ class RootGroup(TyperGroup):
                 raise
             error = _of_system(failed)
             with suppress(OSError):
+                discard_output()
+            with suppress(OSError):
                 _print_error(error, as_json=False)
             sys.exit(error.exit_code)
 
@@ -92,6 +94,8 @@ class RootGroup(TyperGroup):
             if failed.errno == errno.EPIPE or os.environ.get("TENANTRY_TRACEBACK"):
                 raise
             error = _of_system(failed)
+            with suppress(OSError):
+                discard_output()
         except Exception as unforeseen:
             if os.environ.get("TENANTRY_TRACEBACK"):
                 raise

@@ -26,6 +26,11 @@ def plain(text: str) -> str:
     return "".join(char if char.isprintable() or char == "\n" else "\ufffd" for char in text)
 
 
+def discard_output() -> None:
+    """What standard output did not take is not tried again, and not complained of, at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def escape_controls(text: str, escape: Callable[[str], str]) -> str:
     """JSON, or YAML with quoted strings: what would control the terminal becomes an escape."""
     if text.isascii() and text.replace("\n", "").isprintable():
