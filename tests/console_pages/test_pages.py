@@ -208,6 +208,7 @@ async def test_keys_lead_to_the_search_and_to_pages_and_close_what_is_open(
     assert await page.query_selector("details[open]") is None
     assert await page.evaluate("document.activeElement.tagName") == "SUMMARY"
     await page.click("main >> text=Delete")
+    await page.wait_for_url("**/delete")  # loaded, or nothing listens to keys
     await page.keyboard.press("Escape")
     await page.wait_for_url(f"{console}/users/{shown.ids['users']}")
     assert await page.evaluate(focused) == "Delete"

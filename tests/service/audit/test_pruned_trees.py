@@ -29,7 +29,7 @@ def sign(audit: Owner, servers: Servers) -> Sign:
 
 
 @pytest.fixture
-async def drop(audit: Owner, servers: Servers) -> Any:
+async def drop(audit: Owner, servers: Servers, sign: Sign) -> Any:
     """Drops what was filed before a day, as retention does."""
 
     async def drop_before(year: int, month: int) -> int:
@@ -41,6 +41,8 @@ async def drop(audit: Owner, servers: Servers) -> Any:
         finally:
             await set_retention(servers.migration_url("audit"), None)
 
+    await sign()
+    await drop_before(2010, 12)  # what other tests have left of years before
     return drop_before
 
 
