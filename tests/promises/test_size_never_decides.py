@@ -2,6 +2,7 @@
 the rest follows in steps, each with its events, whoever is killed.
 """
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -323,8 +324,10 @@ async def test_killed_while_keys_are_revoked_it_goes_on_where_it_was(
 ) -> None:
     project, caller, ids = await many_keys(of_projects, api, operator)
     path, count = f"/v1/admin/projects/{project['id']}", of_projects.stored_active
+    deletion = None
     if what == "a tenant":
-        assert (await timely(operator, "DELETE", f"/v1/admin/tenants/{api.tenant}")).status == 202
+        # Its answer waits a moment for all services, and may come when nothing is left.
+        deletion = asyncio.create_task(operator("DELETE", f"/v1/admin/tenants/{api.tenant}"))
     elif what == "a maker":
         gone = f"{path}/api-keys/{ids[0]}?descendants=true"
         assert (await timely(api, "DELETE", gone)).status == 204
@@ -338,6 +341,8 @@ async def test_killed_while_keys_are_revoked_it_goes_on_where_it_was(
     pid = large_stack.kill("projects")
     assert await count() > 0, "it was killed in the midst"
     await large_stack.restarted("projects", pid)
+    if deletion is not None:
+        assert (await deletion).status in (202, 204, 503, 504)
     assert (await caller("GET", "/v1/admin/tenant")).status == 401
 
     async def is_done() -> bool:
