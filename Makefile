@@ -32,8 +32,8 @@ demo: $(RUN) ## Run a demo scenario on the running product over HTTP
 	@exec $(BIN)/tenantry demo $(ARGS)
 
 .PHONY: test
-test: install ## Run all tests, on real servers that they start: ARGS=tests/unit for some, JOBS=2 beside each other
-	@$(BIN)/python -m pytest $(or $(ARGS),-n $(or $(JOBS),2) --dist loadfile -m "not alone")
+test: install ## Run all tests, on real servers that they start: ARGS=tests/unit for some, JOBS=2 by two processes
+	@$(BIN)/python -m pytest $(or $(ARGS),-n $(or $(JOBS),0) --dist loadfile -m "not alone")
 	@$(if $(ARGS),,$(BIN)/python -m pytest -m alone)
 
 .PHONY: soak

@@ -1,5 +1,5 @@
 """Servers that all tests of one process share (real PostgreSQL, NATS and Redis), and what several
-processes of one run (`pytest -n 2 --dist loadfile`) share out.
+processes of one run (`make test JOBS=2`) share out.
 """
 
 import os
