@@ -223,12 +223,13 @@ async def test_the_back_button_leads_back_and_does_nothing_twice(
     await page.goto(f"{console}/users/new")
     await page.fill("[name=email]", "back@example.com")
     await page.click("button.main")
-    made = page.url
-    await page.goto(made)
+    await page.wait_for_url("**/users/usr_*")
+    await page.reload()
     await page.go_back()
     assert page.url == f"{console}/users/new"
     await page.fill("[name=email]", "back2@example.com")
     await page.click("button.main")
+    await page.wait_for_url("**/users/usr_*")
     found = await api.get("/v1/admin/users", params={"q": "back"})
     assert {each["email"] for each in found.json()["users"]} == {
         "back@example.com", "back2@example.com",
