@@ -12,6 +12,7 @@ from chassis.encryption import Keyring
 from chassis.http_server import HttpServer
 from chassis.idempotency import PURGE
 from chassis.process import run_main
+from chassis.purge import purge
 from chassis.rpc.server import Server
 from chassis.settings import ServiceSettings, load
 from chassis.telemetry import POOL_SIZE, POOL_USED
@@ -57,7 +58,7 @@ class Service(App):
 
     async def _purge_idempotency(self) -> None:
         """Stored replies are kept 24 hours."""
-        await PURGE.execute(self.pool)
+        await purge(self.pool, PURGE)
 
     async def _check_database(self) -> dict[str, Any] | None:
         await self.pool.execute("SELECT 1")

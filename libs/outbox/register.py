@@ -6,6 +6,7 @@ Both are shown in its health, its readiness and its metrics.
 from collections.abc import Callable
 from typing import Any
 
+from chassis.purge import purge
 from chassis.service import Service
 from chassis.telemetry import (
     DEAD_LETTERS,
@@ -65,10 +66,6 @@ def register(
         DEAD_LETTERS.set(count)
         return {"count": count} | _degraded(count > 0)
 
-    async def purge_inbox() -> None:
-        async with service.pool.acquire() as conn:
-            await inbox.purge(conn)
-
     service.health.add("events", check_pending, needed=False, ready=True)
     service.health.add("outbox", check_outbox, needed=False)
     service.health.add("dead_letters", check_dead_letters, needed=False)
@@ -78,7 +75,7 @@ def register(
     service.on_stop(consumer.stop)
     for check in (check_pending, check_outbox, check_dead_letters):
         service.every(WATCH_SECONDS, check.__name__, check)
-    service.every(PURGE_SECONDS, "purge_inbox", purge_inbox)
+    service.every(PURGE_SECONDS, "purge_inbox", lambda: purge(service.pool, inbox.PURGE))
     return relay
 
 

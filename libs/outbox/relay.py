@@ -41,6 +41,9 @@ GATHER_SECONDS = 0.01
 STANDBY_SECONDS = 1.0
 ACK_SECONDS = 5.0
 KEEP = "1 day"
+PURGED = 5_000
+"""Rows at once; and again before the next batch, as long as there are so many."""
+PURGE_SECONDS = 60.0
 
 _TRY_LOCK = "SELECT pg_try_advisory_lock($1)"
 _LIST = """
@@ -48,9 +51,9 @@ SELECT position, event_id, tenant_id, subject, payload, ip_address, user_agent
   FROM outbox WHERE published_at IS NULL ORDER BY position LIMIT $1
 """
 _MARK = "UPDATE outbox SET published_at = now() WHERE position = ANY($1::bigint[])"
-_PURGE = """
+_PURGE = f"""
 DELETE FROM outbox WHERE position IN (
-  SELECT position FROM outbox WHERE published_at < now() - $1::text::interval LIMIT 5000)
+  SELECT position FROM outbox WHERE published_at < now() - interval '{KEEP}' LIMIT {PURGED})
 """
 _OLDEST = """
 SELECT coalesce(extract(epoch FROM clock_timestamp() - min(recorded_at)), 0)::float8
@@ -115,8 +118,8 @@ class Relay:
             self._woken.clear()
             more = await self._publish_next(conn, nats)
             if time.monotonic() >= purge_at:
-                await conn.execute(_PURGE, KEEP)
-                purge_at = time.monotonic() + 60
+                more_to_purge = await conn.execute(_PURGE) == f"DELETE {PURGED}"
+                purge_at = time.monotonic() + (0 if more_to_purge else PURGE_SECONDS)
             if not more:
                 await asyncio.sleep(GATHER_SECONDS)
                 with contextlib.suppress(TimeoutError):

@@ -1,5 +1,6 @@
 """Projects: tenants and their credentials, projects, API keys and signing keys."""
 
+from chassis.purge import purge
 from chassis.service import Service, run_service
 from outbox.cascade import RUN_SECONDS, Cascades
 from outbox.register import register
@@ -16,7 +17,7 @@ async def start(service: Service) -> None:
     """Answers calls, handles events of other services, and publishes its own."""
     relay = register(service, router, consumer)
     pool = service.pool
-    service.every(3600, "purge_refusals", lambda: key_usage.PURGE_REFUSALS.execute(pool))
+    service.every(3600, "purge_refusals", lambda: purge(pool, key_usage.PURGE_REFUSALS))
     service.every(RUN_SECONDS, "cascades", Cascades(pool, STEPS, relay.wake).run)
     token_keys = Maintenance(service)
     service.every(MAINTENANCE_SECONDS, "maintain_token_keys", token_keys.step, at_once=True)
