@@ -18,7 +18,7 @@ import uvloop
 
 from chassis.health import Health
 from chassis.http_server import HttpServer
-from chassis.telemetry import LOOP_LAG, configure_logging
+from chassis.telemetry import BUILD_INFO, LOOP_LAG, VERSION, configure_logging
 from chassis.tracing import configure_tracing
 
 log = structlog.get_logger()
@@ -166,5 +166,6 @@ async def _measure_lag() -> None:
 def run_main(name: str, level: str, main: Callable[[], Coroutine[Any, Any, int]]) -> None:
     """Logging, uvloop, and the exit code of `main`."""
     configure_logging(name, level)
+    BUILD_INFO.labels(name, VERSION).set(1)
     configure_tracing(name)
     sys.exit(uvloop.run(main()))

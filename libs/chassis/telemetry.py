@@ -13,6 +13,7 @@ from structlog.typing import EventDict
 
 VERSION = version("tenantry")
 
+BUILD_INFO = Gauge("tenantry_build_info", "Which process this is.", ["service", "version"])
 CALL_SECONDS = Histogram("tenantry_call_seconds", "Time to answer a call.", ["call", "status"])
 REQUEST_SECONDS = Histogram(
     "tenantry_request_seconds", "Time to answer an HTTP request.", ["route", "status"]

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from operator import itemgetter
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from contracts.catalogue import EVENT_TYPES
 from contracts.evolution import Kind, data_schema
@@ -18,6 +18,7 @@ from contracts.topology import EVENTS_PREFIX, LIFECYCLE_PREFIX
 
 Reason = Literal["form", "size", "headers", "envelope", "time", "publisher", "resource", "data"]
 """Why a message is refused; also the label of a metric, so there are only these."""
+REASONS: tuple[Reason, ...] = get_args(Reason)
 
 MAX_DEPTH = 32
 """Metadata may nest eight levels, in a resource, in `changes`, in `data`."""

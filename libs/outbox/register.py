@@ -12,8 +12,10 @@ from chassis.telemetry import (
     EVENTS_CONSUMED,
     EVENTS_PENDING,
     EVENTS_PUBLISHED,
+    EVENTS_REFUSED,
     OUTBOX_AGE,
 )
+from contracts.event_validation import REASONS
 from faststream.nats import NatsRouter
 
 from outbox import dead_letters, inbox
@@ -32,6 +34,8 @@ def register(service: Service, router: NatsRouter, consumer: Consumer) -> None:
     Not ready when the durable consumer is gone; degraded with late events, dead letters, or
     transactions that took too long.
     """
+    for reason in REASONS:
+        EVENTS_REFUSED.labels(reason)  # from 0: what begins with 1 has not increased
     relay = Relay(service.settings.database_url, service.settings.nats_url, EVENTS_PUBLISHED.inc)
 
     service.on_commit(relay.wake)

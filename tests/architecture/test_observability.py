@@ -36,6 +36,22 @@ def test_every_metric_that_is_named_exists(file: str) -> None:
     assert named <= exported()
 
 
+def test_nothing_depends_on_the_names_of_jobs() -> None:
+    """They are the scraper's: all pods may have the same."""
+    text = "".join((FOLDER / name).read_text() for name in ("alerts.yaml", "dashboard.json"))
+    assert re.findall(r"\bjob *(?:=|!=).*", text) == []
+
+
+def test_what_was_recorded_is_what_processes_show() -> None:
+    """The recordings that the rules are tried with."""
+    names = set()
+    for file in (ROOT / "tests" / "chart" / "recordings").glob("*.json"):
+        names |= {NAME.match(name) for _, name, _ in json.loads(file.read_text())["series"]}
+    assert {found[0] for found in names if found} == set(
+        NAME.findall((FOLDER / "alerts.yaml").read_text())
+    )
+
+
 @pytest.mark.parametrize("rule", RULES, ids=[rule["alert"] for rule in RULES])
 def test_every_alert_has_a_run_book(rule: dict[str, Any]) -> None:
     book = (ROOT / rule["annotations"]["runbook"]).read_text()

@@ -12,6 +12,8 @@ pytestmark = pytest.mark.tools("go")
 VERSIONS = ("1.30.0", kubernetes_validate.latest_version())
 PROCESSES = ("edge", "console", *SERVICE_NAMES)
 BY_COMMAND = ("streams", "migrate", "backup")
+STOP_SECONDS = 13
+"""In which a process ends that is no longer called."""
 SECRET = re.compile("KEYS?$|SEEDS$|PASSWORD|(NATS|REDIS|DATABASE|MIGRATION)_URL$")
 
 
@@ -84,7 +86,10 @@ def test_each_process_is_probed_guarded_and_scaled(rendered: Rendered) -> None:
         assert [rendered.selected(each["labelSelector"]) for each in spread] == [[name]] * len(
             rendered.values["defaults"]["topologySpread"]
         )
-        container = rendered.containers()[name]
+        pod, container = rendered.pods()[name]["spec"], rendered.containers()[name]
+        drained = {each["name"]: each.get("value") for each in container["env"]}
+        seconds = float(drained.get("TENANTRY_DRAIN_SECONDS") or 0)
+        assert pod["terminationGracePeriodSeconds"] >= seconds + STOP_SECONDS
         paths = [container[probe]["httpGet"]["path"] for probe in ("startupProbe", "livenessProbe")]
         assert paths == ["/health/live"] * 2
         assert container["readinessProbe"]["httpGet"]["path"] == "/health/ready"

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -103,14 +104,21 @@ async def test_all_that_is_wrong_is_named_at_once() -> None:
     assert await start("edge", {}) == (78, "TENANTRY_OPERATOR_KEY: Field required\n")
 
 
+@pytest.mark.parametrize("named", [str.lower, str.upper])
 def test_keys_may_stand_in_files(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    named: Callable[[str], str],
 ) -> None:
+    """As Kubernetes mounts them: links to a folder that is exchanged as a whole."""
+    (tmp_path / "..data").mkdir()
     for name, value in SERVICE.items():
-        (tmp_path / name.lower()).write_text(f"{value}\n")
+        (tmp_path / "..data" / named(name)).write_text(f"{value}\n")
+        (tmp_path / named(name)).symlink_to(Path("..data", named(name)))
     monkeypatch.setenv("TENANTRY_SECRETS_DIR", str(tmp_path))
     assert load(ServiceSettings).all_hash_keys() == [("h1.", bytes(range(32)))]
-    (tmp_path / "tenantry_hash_keys").write_text("weak")
+    (tmp_path / named("tenantry_hash_keys")).write_text("weak")
     with pytest.raises(SystemExit):
         load(ServiceSettings)
     assert capsys.readouterr().err.startswith("TENANTRY_HASH_KEYS: ")
