@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import re
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +13,11 @@ import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
+from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError
 from nats.errors import TimeoutError as NatsTimeoutError
+
+from chassis.tls import Tls, tls_of
 
 log = structlog.get_logger()
 
@@ -34,6 +38,7 @@ class NatsAddress:
     servers: list[str]
     user: str | None
     password: str | None
+    tls: Tls | None = None
 
     @property
     def inbox_prefix(self) -> bytes:
@@ -50,12 +55,27 @@ class NatsClient(Client):
     All replies come to one inbox, told apart by consecutive numbers (ADR 7).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tls: Tls | None = None) -> None:
         super().__init__()
+        self._tls = tls
         self._replies: dict[str, asyncio.Future[Msg]] = {}
         self._tokens = itertools.count()
         self._inbox = ""
         self._queues: list[Subscription] = []
+
+    @property
+    def ssl_context(self) -> ssl.SSLContext:
+        """Of each handshake, by the certificates of now."""
+        return self._tls.context() if self._tls else super().ssl_context
+
+    def _connect_command(self) -> bytes:
+        """As nats-py, which would show the password to a server that offers no TLS.
+
+        What is offered comes unencrypted: whoever stands between could take the offer out.
+        """
+        if self._tls is not None and not self._server_info.get("tls_required"):
+            raise NatsError("nats: the server offers no TLS")
+        return super()._connect_command()
 
     async def subscribe(
         self, subject: str, queue: str = "", *args: Any, **options: Any
@@ -157,15 +177,18 @@ def _time_out(reply: "asyncio.Future[Msg]") -> None:
 def parse_nats_urls(urls: str) -> NatsAddress:
     """Reads `nats://user:password@host:4222`, or several by commas; the first may speak for all.
 
-    Raises ValueError, with no secret in it, when they cannot be read or name two users.
+    Files of certificates stand in the parameters of any of them (`chassis.tls`). Raises ValueError,
+    with no secret in it, when they cannot be read or name two users.
     """
     servers, credentials = [], []
+    tls = None
     for each in filter(None, map(str.strip, urls.split(","))):
         parts = _parts(each)
         if (parts.username is None) is not (parts.password is None):
             raise ValueError("must name a user with a password")
         server = parts.netloc.rpartition("@")[2]
-        servers.append(parts._replace(netloc=server, path="").geturl())
+        servers.append(parts._replace(netloc=server, path="", query="").geturl())
+        tls = tls_of(each) or tls
         if parts.username is not None and parts.password is not None:
             credentials.append((unquote(parts.username), unquote(parts.password)))
     if not servers:
@@ -173,7 +196,7 @@ def parse_nats_urls(urls: str) -> NatsAddress:
     if len(set(credentials)) > 1:
         raise ValueError("must name the same user and password at every server")
     user, password = credentials[0] if credentials else (None, None)
-    return NatsAddress(servers, user, password)
+    return NatsAddress(servers, user, password, tls)
 
 
 def _parts(url: str) -> SplitResult:
@@ -214,7 +237,7 @@ async def connect(
     async def closed() -> None:
         on_close()
 
-    client = NatsClient()
+    client = NatsClient(address.tls)
     await client.connect(
         address.servers,
         user=address.user,

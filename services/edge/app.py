@@ -5,6 +5,7 @@ from chassis.client_limits import ClientLimits
 from chassis.health import Health
 from chassis.http_server import HttpServer
 from chassis.process import run_main
+from chassis.redis_client import open_redis
 from chassis.settings import load
 from chassis.telemetry import VERSION
 from contracts.problems import Problem
@@ -86,7 +87,7 @@ async def _unrouted(request: Request, error: Exception) -> Response:
 
 def make_redis(url: str) -> Redis:
     """A client that gives up at once: limits must not cost a request its time."""
-    return Redis.from_url(
+    return open_redis(
         url,
         socket_timeout=REDIS_SECONDS,
         socket_connect_timeout=REDIS_SECONDS,

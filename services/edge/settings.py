@@ -6,7 +6,7 @@ from typing import Annotated
 
 from chassis.client_addresses import TrustedProxies
 from chassis.client_limits import MEBIBYTE, ClientLimits
-from chassis.settings import ProcessSettings, is_guessable
+from chassis.settings import ProcessSettings, RedisSettings, is_guessable
 from contracts.quotas import QuotaName, QuotaValue
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import NoDecode
@@ -16,7 +16,7 @@ TENANT_RATES = 5
 _RATE = re.compile(r"(\d{1,7})/(second|minute)")
 
 
-class EdgeSettings(ProcessSettings):
+class EdgeSettings(ProcessSettings, RedisSettings):
     """`operator_key`: the operator's credential, at least 32 characters; only its hash is kept.
 
     `rate_limit`: `<count>/<second|minute>` for each credential, in bursts of twice that;
@@ -31,7 +31,6 @@ class EdgeSettings(ProcessSettings):
     `drain_seconds`: between the end of readiness and that of listening, for a balancer to notice.
     """
 
-    redis_url: SecretStr | None = None
     operator_key: SecretStr
     rate_limit: str = "100/second"
     tenant_rate_limit: str | None = None

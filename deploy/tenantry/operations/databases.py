@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 from asyncpg import Connection
+from chassis import database, tls
 from chassis.database import UNAVAILABLE
 
 from tenantry.errors import CommandFailed
@@ -34,7 +35,7 @@ async def connect(service: str, url: str, variable: str | None = None) -> AsyncI
     """
     variable = variable or f"TENANTRY_{service.upper()}_DATABASE_URL"
     try:
-        conn = await asyncpg.connect(
+        conn = await database.connect(
             url, timeout=CONNECT_SECONDS, server_settings={"timezone": "UTC"}
         )
     except (ValueError, asyncpg.PostgresError, *UNAVAILABLE) as error:
@@ -79,9 +80,11 @@ def _unavailable(service: str, url: str, variable: str, error: Exception) -> Com
     reason = str(error) or type(error).__name__
     if isinstance(error, asyncio.TimeoutError):
         reason = f"no answer in {CONNECT_SECONDS} s"
+    fix = tls.fix_of(error, "DATABASE")
     return CommandFailed(
         f"the database of {service} at {parts.hostname}: {reason}",
-        f"Check {variable} and that PostgreSQL runs.",
-        code="database_refused" if isinstance(error, _REFUSALS) else "database_away",
+        fix or f"Check {variable} and that PostgreSQL runs.",
+        code="database_refused" if isinstance(error, _REFUSALS) and not fix else "database_away",
         reason=reason,
+        **({"tls": fix} if fix else {}),
     )
