@@ -109,15 +109,14 @@ def refusal_of(error: BaseException | None) -> str | None:
     return "certificate_not_accepted" if "ALERT" in (error.reason or "") else "no_tls"
 
 
-def fix_of(error: BaseException, server: str) -> str | None:
-    """What mends it, where `server` is DATABASE, NATS or REDIS."""
-    refusal = refusal_of(error)
+def fix_of(error: BaseException, server: str, *, is_lost: bool = False) -> str | None:
+    """What mends it, where `server` is DATABASE, NATS or REDIS.
+
+    `is_lost`: the server has closed a connection of TLS. It closes when it does not accept our
+    certificate, and its reason may come too late.
+    """
+    refusal = refusal_of(error) or ("certificate_not_accepted" if is_lost else None)
     return _FIXES[refusal].format(f"TENANTRY_{server}") if refusal else None
-
-
-def not_accepted(server: str) -> str:
-    """What mends that a server wants another certificate of ours."""
-    return _FIXES["certificate_not_accepted"].format(f"TENANTRY_{server}")
 
 
 # By X509_V_ERR_* of OpenSSL.

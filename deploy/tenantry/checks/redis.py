@@ -5,6 +5,7 @@ import time
 
 from chassis import tls
 from chassis.redis_client import open_redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from tenantry.checks.result import (
@@ -38,7 +39,12 @@ async def check_redis(installation: Installation) -> list[CheckResult]:
             seconds, micros = await redis.time()
     except (RedisError, OSError, TimeoutError, ValueError) as error:
         log = log_of(installation.folder, "redis")
-        fix = tls.fix_of(error, "REDIS") or f"Check that Redis runs, {log}, and TENANTRY_REDIS_URL."
+        is_lost = tls.tls_of(url) is not None and isinstance(error, RedisConnectionError)
+        is_lost = is_lost and not isinstance(error.__cause__, OSError)
+        fix = (
+            tls.fix_of(error, "REDIS", is_lost=is_lost)
+            or f"Check that Redis runs, {log}, and TENANTRY_REDIS_URL."
+        )
         detail = NO_ANSWER if isinstance(error, TimeoutError) else str(error)
         return [warning("connection", "Redis", detail or type(error).__name__, fix + _WITHOUT)]
     milliseconds = (time.time() - started) * 1000

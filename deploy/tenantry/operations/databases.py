@@ -27,6 +27,9 @@ _REFUSALS = (
 """The server answers, and does not open this database."""
 
 
+_CLOSED = (ConnectionResetError, asyncpg.ConnectionDoesNotExistError)
+
+
 @asynccontextmanager
 async def connect(service: str, url: str, variable: str | None = None) -> AsyncIterator[Connection]:
     """Raises CommandFailed: no connection, a broken one, or a schema older than this release.
@@ -80,7 +83,8 @@ def _unavailable(service: str, url: str, variable: str, error: Exception) -> Com
     reason = str(error) or type(error).__name__
     if isinstance(error, asyncio.TimeoutError):
         reason = f"no answer in {CONNECT_SECONDS} s"
-    fix = tls.fix_of(error, "DATABASE")
+    is_lost = tls.tls_of(url) is not None and isinstance(error, _CLOSED)
+    fix = tls.fix_of(error, "DATABASE", is_lost=is_lost)
     return CommandFailed(
         f"the database of {service} at {parts.hostname}: {reason}",
         fix or f"Check {variable} and that PostgreSQL runs.",

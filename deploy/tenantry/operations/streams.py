@@ -76,9 +76,8 @@ def _checked(urls: str) -> str:
 
 def _unavailable(urls: str, error: BaseException) -> CommandFailed:
     address = parse_nats_urls(urls)
-    fix = tls.fix_of(error, "NATS")
-    if address.tls and isinstance(error, ConnectionResetError):
-        fix = tls.not_accepted("NATS")  # the server closes, and its reason comes too late
+    is_lost = address.tls is not None and isinstance(error, ConnectionResetError)
+    fix = tls.fix_of(error, "NATS", is_lost=is_lost)
     return CommandFailed(
         f"NATS at {address}: {str(error) or type(error).__name__}",
         fix
