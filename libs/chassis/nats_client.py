@@ -42,7 +42,9 @@ class NatsAddress:
 
     @property
     def inbox_prefix(self) -> bytes:
-        return f"_INBOX_{self.user or 'tenantry'}".encode()
+        """That of the user `edge` for the user `edge-2` as well, who has the same rights."""
+        user = re.sub(r"-\d+$", "", self.user or "tenantry")
+        return f"_INBOX_{user}".encode()
 
     def __str__(self) -> str:
         """Without the credentials."""
@@ -52,7 +54,9 @@ class NatsAddress:
 class NatsClient(Client):
     """The client of nats-py with requests that cost half, and queues that can be drained.
 
-    All replies come to one inbox, told apart by consecutive numbers (ADR 7).
+    All replies come to one inbox, told apart by consecutive numbers (ADR 7). Their subject names
+    the service that is asked, which may publish there at any time, and no other service may: the
+    right to answer what one was asked ends when the server reads its configuration again.
     """
 
     def __init__(self, tls: Tls | None = None) -> None:
@@ -60,7 +64,7 @@ class NatsClient(Client):
         self._tls = tls
         self._replies: dict[str, asyncio.Future[Msg]] = {}
         self._tokens = itertools.count()
-        self._inbox = ""
+        self._inbox: tuple[str, str] | None = None
         self._queues: list[Subscription] = []
 
     @property
@@ -119,13 +123,15 @@ class NatsClient(Client):
         self, subject: str, payload: bytes, headers: dict[str, str] | None = None
     ) -> "asyncio.Future[Msg]":
         """Publishes, and returns the reply to come. Whoever no longer waits for it cancels it."""
-        if not self._inbox:
-            self._inbox = self.new_inbox()
-            await self.subscribe(f"{self._inbox}.*", cb=self._on_reply)
-        token = str(next(self._tokens))
-        reply = self._replies[token] = asyncio.get_running_loop().create_future()
-        reply.add_done_callback(lambda _: self._replies.pop(token))
-        await self.publish(subject, payload, f"{self._inbox}.{token}", headers)
+        if self._inbox is None:
+            prefix, _, name = self.new_inbox().rpartition(".")
+            self._inbox = prefix, name
+            await self.subscribe(f"{prefix}.*.{name}.*", cb=self._on_reply)
+        prefix, name = self._inbox
+        inbox = f"{prefix}.{_service_of(subject)}.{name}.{next(self._tokens)}"
+        reply = self._replies[inbox] = asyncio.get_running_loop().create_future()
+        reply.add_done_callback(lambda _: self._replies.pop(inbox))
+        await self.publish(subject, payload, inbox, headers)
         return reply
 
     async def request(
@@ -159,14 +165,19 @@ class NatsClient(Client):
 
     async def _on_reply(self, msg: Msg) -> None:
         # A consumer can be told to deliver here, but what it delivers keeps its own subject.
-        inbox, _, token = msg.subject.rpartition(".")
-        reply = self._replies.get(token) if inbox == self._inbox else None
+        reply = self._replies.get(msg.subject)
         if reply is None or reply.done():
             return
         if msg.headers and msg.headers.get("Status") == "503":
             reply.set_exception(NoRespondersError())
         else:
             reply.set_result(msg)
+
+
+def _service_of(subject: str) -> str:
+    """Who answers there: a service, or the server itself."""
+    namespace, *names = subject.split(".", 3)
+    return names[1] if namespace == "tenantry" and len(names) > 1 else "server"
 
 
 def _time_out(reply: "asyncio.Future[Msg]") -> None:
