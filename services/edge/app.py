@@ -100,7 +100,8 @@ async def serve(settings: EdgeSettings) -> int:
     """Runs the edge until SIGTERM; answers the exit code."""
     process = App("edge", settings, settings.drain_seconds)
     redis = make_redis(settings.redis_url.get_secret_value()) if settings.redis_url else None
-    credentials = Credentials(settings.operator_key.get_secret_value())
+    keys = (settings.operator_key, settings.operator_key_2)
+    credentials = Credentials(*(each.get_secret_value() for each in keys if each))
     credentials.usage.refusal_limits = RefusalLimits(redis)
     limits = RateLimits(redis, settings.rate, settings.tenant_rate)
     gateway = Gateway(credentials, limits, IdempotencyRouting(redis), settings.quotas)
