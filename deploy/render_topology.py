@@ -39,9 +39,9 @@ def region(lines: Region) -> Region:
 
 
 @region
-def nats_users() -> Iterator[str]:
-    """What each service may publish and hear. A service answers requests in foreign inboxes by
-    `allow_responses`, and in no other way.
+def nats_permissions() -> Iterator[str]:
+    """What each service may publish and hear. It answers where its callers wait for its answers
+    (`chassis.nats_client`), and who else has asked it, once, by `allow_responses`.
     """
     for each in SERVICES:
         publish = [
@@ -53,6 +53,8 @@ def nats_users() -> Iterator[str]:
             f"$JS.API.CONSUMER.INFO.{STREAM}.{each.name}",
             f"$JS.API.CONSUMER.MSG.NEXT.{STREAM}.{each.name}",
             f"$JS.ACK.{STREAM}.{each.name}.>",
+            f"_INBOX_edge.{each.name}.>",
+            *(f"_INBOX_{caller}.{each.name}.>" for caller in _callers_of(each.name)),
         ]
         subscribe = [
             f"_INBOX_{each.name}.>",
@@ -62,32 +64,42 @@ def nats_users() -> Iterator[str]:
             *(f"$SRV.{verb}.tenantry-{each.name}" for verb in _SERVICE_VERBS),
             *(f"$SRV.{verb}.tenantry-{each.name}.*" for verb in _SERVICE_VERBS),
         ]
-        yield "    {"
-        yield f"      user: {each.name}"
-        yield f"      password: $TENANTRY_NATS_PASSWORD_{each.name.upper()}"
-        yield "      permissions: {"
-        yield "        publish: ["
-        yield from (f'          "{subject}"' for subject in publish)
-        yield "        ]"
-        yield "        subscribe: ["
-        yield from (f'          "{subject}"' for subject in subscribe)
-        yield "        ]"
-        yield "        allow_responses: true"
-        yield "      }"
-        yield "    }"
+        yield f"{each.name}_permissions: {{"
+        yield "  publish: ["
+        yield from (f'    "{subject}"' for subject in publish)
+        yield "  ]"
+        yield "  subscribe: ["
+        yield from (f'    "{subject}"' for subject in subscribe)
+        yield "  ]"
+        yield "  allow_responses: true"
+        yield "}"
+
+
+def _callers_of(name: str) -> Iterator[str]:
+    for each in SERVICES:
+        if any(call.startswith(f"{name}.") for call in each.calls):
+            yield each.name
+
+
+@region
+def nats_users() -> Iterator[str]:
+    for each in SERVICES:
+        password = f"$TENANTRY_NATS_PASSWORD_{each.name.upper()}"
+        permissions = f"${each.name}_permissions"
+        yield f"    {{ user: {each.name}, password: {password}, permissions: {permissions} }}"
 
 
 @region
 def nats_edge() -> Iterator[str]:
-    yield from (f'          "{subject}"' for subject in (*EDGE_LISTENS, TOKEN_KEYS_CHANGED))
+    yield from (f'    "{subject}"' for subject in (*EDGE_LISTENS, TOKEN_KEYS_CHANGED))
 
 
 @region
 def nats_subscriber_denied() -> Iterator[str]:
     for name in (*(each.name for each in SERVICES), ERASURE_CONSUMER):
-        yield f'            "$JS.API.CONSUMER.INFO.{STREAM}.{name}"'
-        yield f'            "$JS.API.CONSUMER.MSG.NEXT.{STREAM}.{name}"'
-        yield f'            "$JS.ACK.{STREAM}.{name}.>"'
+        yield f'      "$JS.API.CONSUMER.INFO.{STREAM}.{name}"'
+        yield f'      "$JS.API.CONSUMER.MSG.NEXT.{STREAM}.{name}"'
+        yield f'      "$JS.ACK.{STREAM}.{name}.>"'
 
 
 @region

@@ -6,11 +6,13 @@ it names any of them, then the folder `.tenantry` if it exists.
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from chassis.settings import with_files
 from contracts.topology import ENCRYPTING_SERVICES, SERVICE_NAMES
 
 from tenantry.data_folder.running import find_running
@@ -175,10 +177,10 @@ def _from_environment() -> Installation:
     return Installation(
         origin="the environment",
         folder=None,
-        database_urls=_of_services("DATABASE_URL"),
-        migration_urls=_of_services("MIGRATION_URL"),
-        nats_admin_url=variables.get("TENANTRY_NATS_ADMIN_URL"),
-        redis_url=variables.get("TENANTRY_REDIS_URL"),
+        database_urls=_with_tls("database", _of_services("DATABASE_URL")),
+        migration_urls=_with_tls("database", _of_services("MIGRATION_URL")),
+        nats_admin_url=_one_with_tls("nats", "TENANTRY_NATS_ADMIN_URL"),
+        redis_url=_one_with_tls("redis", "TENANTRY_REDIS_URL"),
         hash_keys=_of_services("HASH_KEYS"),
         encryption_keys=_of_services("ENCRYPTION_KEYS"),
         oldest_hash_key=variables.get("TENANTRY_HASH_KEY"),
@@ -189,6 +191,23 @@ def _from_environment() -> Installation:
 def _of_services(suffix: str) -> dict[str, str]:
     variables = {service: f"TENANTRY_{service.upper()}_{suffix}" for service in SERVICE_NAMES}
     return {name: os.environ[each] for name, each in variables.items() if os.environ.get(each)}
+
+
+def _with_tls(server: str, urls: Mapping[str, str]) -> dict[str, str]:
+    """The URLs with the files of certificates that the environment names for this server."""
+    names = (f"{server}_{kind}_file" for kind in ("ca", "cert", "key"))
+    files = {each: os.environ.get(f"TENANTRY_{each.upper()}") or None for each in names}
+    try:
+        return {name: with_files(url, server, files) for name, url in urls.items()}
+    except ValueError as error:
+        raise Misconfigured(
+            f"{server} {error}", "Name files in PEM that this user can read, a key with its own."
+        ) from None
+
+
+def _one_with_tls(server: str, variable: str) -> str | None:
+    url = os.environ.get(variable)
+    return _with_tls(server, {variable: url})[variable] if url else None
 
 
 def _read_secrets(folder: Path) -> dict[str, Any]:

@@ -51,22 +51,22 @@ def _network(address: str | None, ipv4_bits: int) -> str:
 
 class TrustedProxies:
     """Proxies whose X-Forwarded-For is believed: addresses and networks, separated by commas, and
-    whoever sends the `key`, from wherever.
+    whoever sends one of the `keys`, from wherever.
 
     Raises ValueError for what is no address.
     """
 
-    def __init__(self, proxies: str = "", key: str | None = None) -> None:
+    def __init__(self, proxies: str = "", keys: Iterable[str] = ()) -> None:
         self._networks = [ip_network(each.strip()) for each in proxies.split(",") if each.strip()]
-        self._key = key.encode() if key else None
+        self._keys = [each.encode() for each in keys]
 
     def __contains__(self, address: str | None) -> bool:
         parsed = parse_address(address or "") if self._networks else None
         return parsed is not None and any(parsed in network for network in self._networks)
 
     def is_key(self, given: bytes) -> bool:
-        """Whether a proxy has shown the key."""
-        return self._key is not None and hmac.compare_digest(self._key, given)
+        """Whether a proxy has shown one of the keys."""
+        return any(hmac.compare_digest(each, given) for each in self._keys)
 
     def client_of(self, peer: str, forwarded: Iterable[bytes]) -> str:
         """The client of a proxy `peer`, by the lines of X-Forwarded-For: the last entry that is

@@ -1,8 +1,12 @@
 """PostgreSQL: a pool that opens lazily and heals, and which failures mean 'not available'."""
 
+from typing import Any
+
 import asyncpg
 from asyncpg import Connection, Pool
 from sqlalchemy import DateTime, Text
+
+from chassis.tls import tls_of
 
 UNAVAILABLE = (
     OSError,
@@ -48,10 +52,17 @@ async def _unchanged(_: Connection) -> None:
     """
 
 
+async def connect(url: str, **options: Any) -> Connection:
+    """As asyncpg; with TLS, where the URL asks for it, by the certificates of now."""
+    tls = tls_of(url)
+    return await asyncpg.connect(url, ssl=tls.context() if tls else None, **options)
+
+
 async def open_pool(url: str, size: int) -> Pool:
     """Connects on first use, so that a process starts while its database is away."""
     pool: Pool = await asyncpg.create_pool(
         url,
+        connect=connect,
         min_size=0,
         max_size=size,
         reset=_unchanged,
@@ -75,6 +86,7 @@ __all__ = [
     "UNAVAILABLE",
     "Connection",
     "Pool",
+    "connect",
     "open_pool",
     "violated",
 ]

@@ -11,12 +11,16 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from chassis.telemetry import VERSION
+from chassis.tls import refusal_of
+
+log = structlog.get_logger()
 
 Check = Callable[[], Awaitable[dict[str, Any] | None]]
 """Raises when the thing is not well; may answer details to show."""
@@ -122,8 +126,11 @@ async def _run(check: Check) -> dict[str, Any]:
     try:
         async with asyncio.timeout(CHECK_SECONDS):
             details = await check() or {}
-    except Exception:  # noqa: BLE001 - whatever it is, the thing is not well; no detail leaks
-        details = {"status": "down"}
+    except Exception as error:  # noqa: BLE001 - whatever it is, the thing is not well
+        details = {"status": "down"}  # no detail leaks, but which certificate it is
+        if reason := refusal_of(error):
+            details["reason"] = reason
+            log.warning("tls_refused", reason=reason, detail=str(error))
     latency = round((time.perf_counter() - started) * 1000, 1)
     return {"status": "ok", "latency_ms": latency} | details
 

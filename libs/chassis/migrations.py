@@ -7,6 +7,7 @@ release is left alone: the release before runs on it (docs/upgrading.md).
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from contracts.topology import Lock
 from sqlalchemy import ARRAY, Column, Connection, MetaData, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from chassis.database import ID
+from chassis.database import ID, connect
 from chassis.merge_patch import encoded_object
 
 PATIENCE = "10s"
@@ -32,11 +33,6 @@ def _config(service: str) -> Config:
     config.set_main_option("script_location", str(folder))
     config.set_main_option("path_separator", "os")
     return config
-
-
-def _async_url(url: str) -> str:
-    scheme, rest = url.split("://", 1)
-    return f"postgresql+asyncpg://{rest}" if scheme.startswith("postgres") else url
 
 
 def upgrade(service: str, url: str) -> list[str]:
@@ -96,7 +92,7 @@ def _after(script: ScriptDirectory, current: str | None) -> list[str]:
 
 
 async def _with_connection(url: str, work: object) -> None:
-    engine = create_async_engine(_async_url(url))
+    engine = create_async_engine("postgresql+asyncpg://", async_creator=partial(connect, url))
     try:
         async with engine.connect() as connection:
             await connection.run_sync(work)  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import re
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +13,11 @@ import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
+from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError
 from nats.errors import TimeoutError as NatsTimeoutError
+
+from chassis.tls import Tls, tls_of
 
 log = structlog.get_logger()
 
@@ -34,10 +38,13 @@ class NatsAddress:
     servers: list[str]
     user: str | None
     password: str | None
+    tls: Tls | None = None
 
     @property
     def inbox_prefix(self) -> bytes:
-        return f"_INBOX_{self.user or 'tenantry'}".encode()
+        """That of the user `edge` for the user `edge-2` as well, who has the same rights."""
+        user = re.sub(r"-\d+$", "", self.user or "tenantry")
+        return f"_INBOX_{user}".encode()
 
     def __str__(self) -> str:
         """Without the credentials."""
@@ -47,15 +54,32 @@ class NatsAddress:
 class NatsClient(Client):
     """The client of nats-py with requests that cost half, and queues that can be drained.
 
-    All replies come to one inbox, told apart by consecutive numbers (ADR 7).
+    All replies come to one inbox, told apart by consecutive numbers (ADR 7). Their subject names
+    the service that is asked, which may publish there at any time, and no other service may: the
+    right to answer what one was asked ends when the server reads its configuration again.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tls: Tls | None = None) -> None:
         super().__init__()
+        self._tls = tls
         self._replies: dict[str, asyncio.Future[Msg]] = {}
         self._tokens = itertools.count()
-        self._inbox = ""
+        self._inbox: tuple[str, str] | None = None
         self._queues: list[Subscription] = []
+
+    @property
+    def ssl_context(self) -> ssl.SSLContext:
+        """Of each handshake, by the certificates of now."""
+        return self._tls.context() if self._tls else super().ssl_context
+
+    def _connect_command(self) -> bytes:
+        """As nats-py, which would show the password to a server that offers no TLS.
+
+        What is offered comes unencrypted: whoever stands between could take the offer out.
+        """
+        if self._tls is not None and not self._server_info.get("tls_required"):
+            raise NatsError("nats: the server offers no TLS")
+        return super()._connect_command()
 
     async def subscribe(
         self, subject: str, queue: str = "", *args: Any, **options: Any
@@ -99,13 +123,15 @@ class NatsClient(Client):
         self, subject: str, payload: bytes, headers: dict[str, str] | None = None
     ) -> "asyncio.Future[Msg]":
         """Publishes, and returns the reply to come. Whoever no longer waits for it cancels it."""
-        if not self._inbox:
-            self._inbox = self.new_inbox()
-            await self.subscribe(f"{self._inbox}.*", cb=self._on_reply)
-        token = str(next(self._tokens))
-        reply = self._replies[token] = asyncio.get_running_loop().create_future()
-        reply.add_done_callback(lambda _: self._replies.pop(token))
-        await self.publish(subject, payload, f"{self._inbox}.{token}", headers)
+        if self._inbox is None:
+            prefix, _, name = self.new_inbox().rpartition(".")
+            self._inbox = prefix, name
+            await self.subscribe(f"{prefix}.*.{name}.*", cb=self._on_reply)
+        prefix, name = self._inbox
+        inbox = f"{prefix}.{_service_of(subject)}.{name}.{next(self._tokens)}"
+        reply = self._replies[inbox] = asyncio.get_running_loop().create_future()
+        reply.add_done_callback(lambda _: self._replies.pop(inbox))
+        await self.publish(subject, payload, inbox, headers)
         return reply
 
     async def request(
@@ -139,14 +165,19 @@ class NatsClient(Client):
 
     async def _on_reply(self, msg: Msg) -> None:
         # A consumer can be told to deliver here, but what it delivers keeps its own subject.
-        inbox, _, token = msg.subject.rpartition(".")
-        reply = self._replies.get(token) if inbox == self._inbox else None
+        reply = self._replies.get(msg.subject)
         if reply is None or reply.done():
             return
         if msg.headers and msg.headers.get("Status") == "503":
             reply.set_exception(NoRespondersError())
         else:
             reply.set_result(msg)
+
+
+def _service_of(subject: str) -> str:
+    """Who answers there: a service, or the server itself."""
+    namespace, *names = subject.split(".", 3)
+    return names[1] if namespace == "tenantry" and len(names) > 1 else "server"
 
 
 def _time_out(reply: "asyncio.Future[Msg]") -> None:
@@ -157,15 +188,18 @@ def _time_out(reply: "asyncio.Future[Msg]") -> None:
 def parse_nats_urls(urls: str) -> NatsAddress:
     """Reads `nats://user:password@host:4222`, or several by commas; the first may speak for all.
 
-    Raises ValueError, with no secret in it, when they cannot be read or name two users.
+    Files of certificates stand in the parameters of any of them (`chassis.tls`). Raises ValueError,
+    with no secret in it, when they cannot be read or name two users.
     """
     servers, credentials = [], []
+    tls = None
     for each in filter(None, map(str.strip, urls.split(","))):
         parts = _parts(each)
         if (parts.username is None) is not (parts.password is None):
             raise ValueError("must name a user with a password")
         server = parts.netloc.rpartition("@")[2]
-        servers.append(parts._replace(netloc=server, path="").geturl())
+        servers.append(parts._replace(netloc=server, path="", query="").geturl())
+        tls = tls_of(each) or tls
         if parts.username is not None and parts.password is not None:
             credentials.append((unquote(parts.username), unquote(parts.password)))
     if not servers:
@@ -173,7 +207,7 @@ def parse_nats_urls(urls: str) -> NatsAddress:
     if len(set(credentials)) > 1:
         raise ValueError("must name the same user and password at every server")
     user, password = credentials[0] if credentials else (None, None)
-    return NatsAddress(servers, user, password)
+    return NatsAddress(servers, user, password, tls)
 
 
 def _parts(url: str) -> SplitResult:
@@ -214,7 +248,7 @@ async def connect(
     async def closed() -> None:
         on_close()
 
-    client = NatsClient()
+    client = NatsClient(address.tls)
     await client.connect(
         address.servers,
         user=address.user,

@@ -7,10 +7,14 @@ import base64
 import binascii
 import os
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from chassis import tls
 
 SECRETS_DIR = "TENANTRY_SECRETS_DIR"
 """A folder of files named like the variables, in lower case, for what the environment lacks."""
@@ -27,18 +31,40 @@ class HttpSettings(BaseSettings):
 
 
 class ProcessSettings(HttpSettings):
-    """What a process needs that talks over NATS: `nats_url`, several for a cluster, by commas."""
+    """What a process needs that talks over NATS: `nats_url`, several for a cluster, by commas.
 
-    nats_url: str = "nats://127.0.0.1:4222"
+    `nats_ca_file` and the other two: see `with_files`.
+    """
+
+    nats_ca_file: Path | None = None
+    nats_cert_file: Path | None = None
+    nats_key_file: Path | None = None
+    nats_url: str = Field(default="nats://127.0.0.1:4222", validate_default=True)
 
     @field_validator("nats_url")
     @classmethod
-    def _one_user(cls, value: str) -> str:
+    def _one_user(cls, value: str, info: ValidationInfo) -> str:
         # The console reads settings too, and has no NATS.
         from chassis.nats_client import parse_nats_urls
 
         parse_nats_urls(value)
-        return value
+        return with_files(value, "nats", info.data)
+
+
+class RedisSettings(HttpSettings):
+    """What a process needs that may use Redis."""
+
+    redis_ca_file: Path | None = None
+    redis_cert_file: Path | None = None
+    redis_key_file: Path | None = None
+    redis_url: SecretStr | None = None
+
+    @field_validator("redis_url")
+    @classmethod
+    def _tls(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value is None or not value.get_secret_value():
+            return None
+        return SecretStr(with_files(value.get_secret_value(), "redis", info.data))
 
 
 class ServiceSettings(ProcessSettings):
@@ -52,11 +78,19 @@ class ServiceSettings(ProcessSettings):
 
     encrypts: ClassVar[bool] = True
 
+    database_ca_file: Path | None = None
+    database_cert_file: Path | None = None
+    database_key_file: Path | None = None
     database_url: str
     database_pool: int = 10
     hash_key: SecretStr | None = None
     hash_keys: SecretStr | None = Field(default=None, validate_default=True)
     encryption_keys: SecretStr | None = Field(default=None, validate_default=True)
+
+    @field_validator("database_url")
+    @classmethod
+    def _tls(cls, value: str, info: ValidationInfo) -> str:
+        return with_files(value, "database", info.data)
 
     @field_validator("hash_key")
     @classmethod
@@ -97,6 +131,27 @@ class ServiceSettings(ProcessSettings):
         return keys
 
 
+def with_files(url: str, server: str, given: Mapping[str, Any]) -> str:
+    """The URL with the files that verify its server, which `given` names as `<server>_ca_file`, and
+    as `_cert_file` and `_key_file` where the server wants a certificate too. Any of them asks for
+    TLS; without CAs of one's own, those of the system are trusted.
+
+    Raises ValueError for files that do not fit.
+    """
+    settings = {name: f"{server}_{kind}_file" for name, kind in _FILES.items()}
+    # Of several servers of a cluster the last one carries them for all.
+    others, comma, last = url.rpartition(",") if server == "nats" else ("", "", url)
+    last = tls.add_files(last, {name: given.get(each) for name, each in settings.items()})
+    try:
+        if (wanted := tls.tls_of(last)) is not None:
+            wanted.context()
+    except OSError as error:
+        names = ", ".join(f"TENANTRY_{each.upper()}" for each in settings.values())
+        raise ValueError(f"needs TLS, and its files cannot be used: {error} ({names})") from None
+    return others + comma + last
+
+
+_FILES = {tls.CA: "ca", tls.CERTIFICATE: "cert", tls.KEY: "key"}
 KEYS_FORM = "id:base64 of 32 random bytes, separated by commas"
 
 

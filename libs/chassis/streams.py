@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-import nats
 import structlog
 from contracts.topology import (
     EVENTS_PREFIX,
@@ -27,7 +26,7 @@ from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, StreamConfig
 from nats.js.errors import NotFoundError
 
-from chassis.nats_client import parse_nats_urls
+from chassis.nats_client import NatsClient, parse_nats_urls
 from chassis.stream_erasure import erase_people
 
 log = structlog.get_logger()
@@ -136,7 +135,8 @@ async def connected(urls: str, *, waits: bool = False) -> AsyncIterator[Client]:
             log.warning("nats_error", error=type(error).__name__, detail=str(error))
 
     try:
-        client = await nats.connect(
+        client = NatsClient(address.tls)
+        await client.connect(
             address.servers,
             user=address.user,
             password=address.password,

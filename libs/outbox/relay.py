@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 import asyncpg
 import orjson
 import structlog
-from chassis import tracing
+from chassis import database, tracing
 from chassis.database import UNAVAILABLE
 from chassis.nats_client import NatsClient, connect
 from contracts.events import ADDRESS_HEADER, AGENT_HEADER, CONTENT_TYPE
@@ -97,7 +97,7 @@ class Relay:
 
     async def _lead(self) -> None:
         """Waits for the lock, then publishes as long as the connection that holds it lives."""
-        conn = await asyncpg.connect(self._database_url, timeout=2, command_timeout=10)
+        conn = await database.connect(self._database_url, timeout=2, command_timeout=10)
         try:
             while not await conn.fetchval(_TRY_LOCK, Lock.RELAY):  # noqa: ASYNC110 - held elsewhere
                 await asyncio.sleep(STANDBY_SECONDS)

@@ -10,9 +10,9 @@ from chassis.health import Health
 from chassis.http_protocol import PROXY_KEY
 from chassis.http_server import HttpServer
 from chassis.process import Process, run_main
+from chassis.redis_client import open_redis
 from chassis.settings import load, parse_encryption_keys
 from fastapi import FastAPI
-from redis.asyncio import Redis
 from starlette.applications import Starlette
 from starlette.staticfiles import StaticFiles
 
@@ -57,7 +57,7 @@ async def serve(settings: ConsoleSettings) -> int:
     redis = None
     if settings.redis_url:
         url = settings.redis_url.get_secret_value()
-        redis = Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1)
+        redis = open_redis(url, socket_timeout=1, socket_connect_timeout=1)
     transport = httpx.AsyncHTTPTransport()
     headers = {}
     if settings.proxy_key:

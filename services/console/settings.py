@@ -1,7 +1,7 @@
 """Settings of the console."""
 
 from chassis.client_addresses import TrustedProxies
-from chassis.settings import HttpSettings, parse_encryption_keys
+from chassis.settings import RedisSettings, parse_encryption_keys
 from pydantic import Field, SecretStr, field_validator
 
 PAGE_SECONDS = 2.8
@@ -10,7 +10,7 @@ CALL_SECONDS = 2.2
 """Within which a call of the API has to be answered. The edge answers within 2."""
 
 
-class ConsoleSettings(HttpSettings):
+class ConsoleSettings(RedisSettings):
     """`console_edge_url`: the API. `proxy_key`: the edge's, which believes by it whose request it
     is; without it the audit trail has the console's address in place of the person's.
     `console_keys`: `id:base64` of 32 bytes each, separated by commas, encrypt what the console
@@ -24,7 +24,6 @@ class ConsoleSettings(HttpSettings):
     console_edge_url: str = "http://127.0.0.1:8080"
     proxy_key: SecretStr | None = None
     console_keys: SecretStr
-    redis_url: SecretStr | None = None
     trusted_proxies: str = ""
     management_host: str = "127.0.0.1"
     management_port: int = 8082

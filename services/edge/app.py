@@ -5,6 +5,7 @@ from chassis.client_limits import ClientLimits
 from chassis.health import Health
 from chassis.http_server import HttpServer
 from chassis.process import run_main
+from chassis.redis_client import open_redis
 from chassis.settings import load
 from chassis.telemetry import VERSION
 from contracts.problems import Problem
@@ -86,7 +87,7 @@ async def _unrouted(request: Request, error: Exception) -> Response:
 
 def make_redis(url: str) -> Redis:
     """A client that gives up at once: limits must not cost a request its time."""
-    return Redis.from_url(
+    return open_redis(
         url,
         socket_timeout=REDIS_SECONDS,
         socket_connect_timeout=REDIS_SECONDS,
@@ -99,7 +100,8 @@ async def serve(settings: EdgeSettings) -> int:
     """Runs the edge until SIGTERM; answers the exit code."""
     process = App("edge", settings, settings.drain_seconds)
     redis = make_redis(settings.redis_url.get_secret_value()) if settings.redis_url else None
-    credentials = Credentials(settings.operator_key.get_secret_value())
+    keys = (settings.operator_key, settings.operator_key_2)
+    credentials = Credentials(*(each.get_secret_value() for each in keys if each))
     credentials.usage.refusal_limits = RefusalLimits(redis)
     limits = RateLimits(redis, settings.rate, settings.tenant_rate)
     gateway = Gateway(credentials, limits, IdempotencyRouting(redis), settings.quotas)

@@ -6,18 +6,20 @@ from typing import Annotated
 
 from chassis.client_addresses import TrustedProxies
 from chassis.client_limits import MEBIBYTE, ClientLimits
-from chassis.settings import ProcessSettings, is_guessable
+from chassis.settings import ProcessSettings, RedisSettings, is_guessable
 from contracts.quotas import QuotaName, QuotaValue
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import NoDecode
 
 TENANT_RATES = 5
 """The limit of a tenant in limits of a credential, if it is not given."""
+_SECOND = ("operator_key_2", "proxy_key_2")
 _RATE = re.compile(r"(\d{1,7})/(second|minute)")
 
 
-class EdgeSettings(ProcessSettings):
+class EdgeSettings(ProcessSettings, RedisSettings):
     """`operator_key`: the operator's credential, at least 32 characters; only its hash is kept.
+    `operator_key_2`, `proxy_key_2`: accepted as well, while a key is rotated.
 
     `rate_limit`: `<count>/<second|minute>` for each credential, in bursts of twice that;
     `tenant_rate_limit` for all of a tenant together, five times that if it is not given.
@@ -31,12 +33,13 @@ class EdgeSettings(ProcessSettings):
     `drain_seconds`: between the end of readiness and that of listening, for a balancer to notice.
     """
 
-    redis_url: SecretStr | None = None
     operator_key: SecretStr
+    operator_key_2: SecretStr | None = None
     rate_limit: str = "100/second"
     tenant_rate_limit: str | None = None
     trusted_proxies: str = ""
     proxy_key: SecretStr | None = None
+    proxy_key_2: SecretStr | None = None
     management_host: str = "127.0.0.1"
     management_port: int = 8081
     console_url: str | None = None
@@ -50,10 +53,10 @@ class EdgeSettings(ProcessSettings):
     quotas: Annotated[dict[QuotaName, QuotaValue], NoDecode] = {}
     drain_seconds: float = Field(default=0, ge=0, le=60)
 
-    @field_validator("operator_key", "proxy_key")
+    @field_validator("operator_key", "operator_key_2", "proxy_key", "proxy_key_2")
     @classmethod
-    def _long(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is None:
+    def _long(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value is None or (not value.get_secret_value() and info.field_name in _SECOND):
             return None
         key = value.get_secret_value()
         if len(key) < 32 or is_guessable(key.encode()):
@@ -85,8 +88,8 @@ class EdgeSettings(ProcessSettings):
     @property
     def proxies(self) -> TrustedProxies:
         """Whose X-Forwarded-For is believed."""
-        key = self.proxy_key.get_secret_value() if self.proxy_key else None
-        return TrustedProxies(self.trusted_proxies, key)
+        keys = (self.proxy_key, self.proxy_key_2)
+        return TrustedProxies(self.trusted_proxies, [k.get_secret_value() for k in keys if k])
 
     @property
     def rate(self) -> tuple[int, int]:

@@ -111,7 +111,7 @@ class StandbyServers(ProxiedServers):
             await conn.close()
 
     async def _start_node(self, data: DataFolder, port: int) -> Node:
-        spec = await postgres.prepare(data, self.secrets, port)
+        spec = await postgres.prepare(postgres.find_server(), data, self.secrets, port)
         options = (part for each in REPLICATION for part in ("-c", each))
         program = replace(spec.program, argv=(*spec.program.argv, *options))  # the last one counts
         child = Child(replace(spec, program=program), self.listener)

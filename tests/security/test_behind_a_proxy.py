@@ -110,7 +110,7 @@ async def test_the_key_speaks_for_its_own_request_alone() -> None:
         await send({"type": "http.response.body"})
 
     (port,) = free_ports(1)
-    server = HttpServer(app, HOST, port, proxies=TrustedProxies(key="k" * 32))
+    server = HttpServer(app, HOST, port, proxies=TrustedProxies(keys=["k" * 32]))
     running = asyncio.create_task(server.serve())
 
     async def started() -> bool:

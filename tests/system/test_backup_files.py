@@ -29,7 +29,7 @@ from tenantry.operations.backup import ORDER
 from tenantry.operations.backup_file import CHECKSUMS, MANIFEST, open_backup
 from tenantry.servers import Servers, backing_servers
 from tenantry.servers.postgres_client import find_client
-from tenantry.servers.postgres_url import libpq_environment
+from tenantry.servers.postgres_url import libpq_environment, role_url
 
 TENANT = new_id("ten")
 _OUTBOX = """
@@ -334,10 +334,15 @@ async def test_what_is_there_is_replaced_only_when_told(source: Source, target: 
     assert (refused.code, refused.error["code"]) == (1, "not_empty"), refused.err
     assert "--replace" in refused.error["fix"]
     assert f"the stream {STREAM}" in refused.error["message"]
-    session = await asyncpg.connect(target.database_url("identity"))
-    busy = await restore(source, target, "--replace")
-    await session.close()
-    assert (busy.code, busy.error["code"]) == (1, "in_use"), busy.err
+    superuser = await asyncpg.connect(target.superuser_url)
+    await superuser.execute("CREATE ROLE identity_2 LOGIN PASSWORD 'rotated' IN ROLE identity")
+    await superuser.close()
+    second = role_url(target.superuser_url, "identity_2", "rotated", "identity")
+    for url in (target.database_url("identity"), second):
+        session = await asyncpg.connect(url)
+        busy = await restore(source, target, "--replace")
+        await session.close()
+        assert (busy.code, busy.error["code"]) == (1, "in_use"), busy.err
     conn = await asyncpg.connect(target.migration_url("projects"))
     await conn.execute("CREATE TABLE later (id int)")
     await conn.close()

@@ -43,6 +43,7 @@ async def settled(client: Client) -> None:
         ("webhooks", "tenantry.lifecycle.identity.tenant.erased"),
         ("webhooks", "tenantry.rpc.identity.get_user"),
         ("webhooks", "_INBOX_identity.anything"),
+        ("webhooks", "_INBOX_edge.projects.anything"),
         ("webhooks", "$JS.API.STREAM.DELETE.EVENTS"),
         ("webhooks", "$JS.API.CONSUMER.CREATE.EVENTS.webhooks"),
         ("webhooks", "$JS.API.CONSUMER.MSG.NEXT.EVENTS.audit"),

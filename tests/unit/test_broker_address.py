@@ -12,6 +12,10 @@ def test_the_credentials_of_the_first_server_are_those_of_all() -> None:
     assert str(where) == "a:4222, b:4223, c"
 
 
+def test_a_second_user_of_a_service_has_the_inbox_of_the_first() -> None:
+    assert parse_nats_urls("nats://edge-2:pass@a").inbox_prefix == b"_INBOX_edge"
+
+
 def test_each_server_may_name_the_same_credentials() -> None:
     where = parse_nats_urls("tls://edge:pass@a:4222,tls://edge:pass@b:4222")
     assert (where.servers, where.user) == (["tls://a:4222", "tls://b:4222"], "edge")

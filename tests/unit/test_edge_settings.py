@@ -27,9 +27,22 @@ def test_limits_of_clients_are_those_of_every_server_unless_they_are_given() -> 
     assert (given.connections_per_address, given.memory_per_address) == (3, 2 * MEBIBYTE)
 
 
+def test_a_second_key_is_there_while_one_is_rotated_alone() -> None:
+    first, second = "the-first-key-of-a-proxy-in-this-test", "the-second-key-of-a-proxy-in-this-one"
+    both = settings(proxy_key=first, proxy_key_2=second).proxies
+    assert both.is_key(first.encode())
+    assert both.is_key(second.encode())
+    one = settings(proxy_key=first, proxy_key_2="").proxies
+    assert not one.is_key(second.encode())
+    assert not one.is_key(b"")
+    assert settings(operator_key_2="").operator_key_2 is None
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
+        {"operator_key_2": "short"},
+        {"proxy_key_2": "short"},
         {"tenant_rate_limit": "plenty"},
         {"tenant_rate_limit": "0/second"},
         {"trusted_proxies": "*"},

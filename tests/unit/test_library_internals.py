@@ -1,12 +1,14 @@
-"""What four files use of the inside of a library: a new version that changes it fails here.
+"""What five files use of the inside of a library: a new version that changes it fails here.
 
 `chassis/http_protocol.py` subclasses uvicorn's HTTP protocol, `chassis/http_server.py` its server;
 `chassis/statements.py` reads the parameters of a statement that SQLAlchemy has compiled;
 `chassis/broker.py` gives FastStream a connection; `chassis/nats_client.py` looks at headers before
-nats-py reads them. All else is used as documented.
+nats-py reads them, and at what a server offers before nats-py tells it a password;
+`chassis/redis_client.py` gives a connection its TLS. All else is used as documented.
 """
 
 import inspect
+import ssl
 
 import pytest
 from chassis.broker import Broker
@@ -17,6 +19,7 @@ from chassis.statements import Statement, assignments
 from faststream.nats import NatsBroker
 from nats.aio.client import Client
 from nats.protocol import parser
+from redis.asyncio import SSLConnection
 from sqlalchemy import Integer, bindparam, column, select, table, update
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
@@ -118,3 +121,18 @@ def test_nats_py_reads_headers_where_we_look_at_them_before() -> None:
     assert list(theirs) == list(inspect.signature(NatsClient._process_msg).parameters)
     assert "self._process_headers(headers)" in inspect.getsource(Client._process_msg)
     assert "self.nc._process_msg(" in inspect.getsource(parser)
+
+
+def test_nats_py_makes_its_first_command_once_it_knows_what_the_server_offers() -> None:
+    source = inspect.getsource(Client._process_connect_init)
+    known, told = source.index("self._server_info = "), source.index("self._connect_command()")
+    assert source.index("self.ssl_context") < told
+    assert known < told
+    assert "self._connect_command(" not in inspect.getsource(Client).replace(source, "")
+
+
+def test_redis_py_keeps_the_context_of_a_connection_where_we_put_it() -> None:
+    connection = SSLConnection(host="localhost")
+    connection.ssl_context.context = made = ssl.create_default_context()
+    assert connection.ssl_context.get() is made
+    assert "connect_check_health" in inspect.getsource(SSLConnection.connect)

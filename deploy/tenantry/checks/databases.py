@@ -41,10 +41,11 @@ _DEAD = "SELECT count(*) FROM dead_letters"
 
 @dataclass
 class _Look:
-    """At one database. `away` says why its server did not answer."""
+    """At one database. `away` says why its server did not answer, `fix` what mends its TLS."""
 
     results: list[CheckResult]
     away: str | None = None
+    fix: str | None = None
 
 
 async def check_databases(installation: Installation) -> list[CheckResult]:
@@ -69,7 +70,7 @@ def _check_server(installation: Installation, looks: list[_Look]) -> list[CheckR
     if NO_ANSWER in reasons:
         detail, fix = NO_ANSWER, f"It hangs or is overloaded: look at {log} and at its disk."
     else:
-        detail, fix = reasons[0], f"Start PostgreSQL; {log} says why it ended."
+        detail, fix = reasons[0], looks[0].fix or f"Start PostgreSQL; {log} says why it ended."
     return [failed("connection", "PostgreSQL", f"{servers.pop()}: {detail}", fix)]
 
 
@@ -95,7 +96,8 @@ async def _look_at(installation: Installation, service: str) -> _Look:
                 [*results, failed("events", f"outbox of {service}", str(error), error.fix)]
             )
         reason = error.details.get("reason") if error.code == "database_away" else None
-        return _Look([*results, failed("connection", name, str(error), error.fix)], reason)
+        lost = failed("connection", name, str(error), error.fix)
+        return _Look([*results, lost], reason, error.details.get("tls"))
     return _Look(results)
 
 

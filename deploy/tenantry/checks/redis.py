@@ -3,7 +3,9 @@
 import asyncio
 import time
 
-from redis.asyncio import Redis
+from chassis import tls
+from chassis.redis_client import open_redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from tenantry.checks.result import (
@@ -32,14 +34,19 @@ async def check_redis(installation: Installation) -> list[CheckResult]:
     if url is None:
         return [skipped("connection", "Redis", "TENANTRY_REDIS_URL", _WITHOUT)]
     try:
-        async with asyncio.timeout(TIMEOUT_SECONDS), Redis.from_url(url) as redis:
+        async with asyncio.timeout(TIMEOUT_SECONDS), open_redis(url) as redis:
             started = time.time()
             seconds, micros = await redis.time()
     except (RedisError, OSError, TimeoutError, ValueError) as error:
         log = log_of(installation.folder, "redis")
-        fix = f"Check that Redis runs, {log}, and TENANTRY_REDIS_URL.{_WITHOUT}"
+        is_lost = tls.tls_of(url) is not None and isinstance(error, RedisConnectionError)
+        is_lost = is_lost and not isinstance(error.__cause__, OSError)
+        fix = (
+            tls.fix_of(error, "REDIS", is_lost=is_lost)
+            or f"Check that Redis runs, {log}, and TENANTRY_REDIS_URL."
+        )
         detail = NO_ANSWER if isinstance(error, TimeoutError) else str(error)
-        return [warning("connection", "Redis", detail or type(error).__name__, fix)]
+        return [warning("connection", "Redis", detail or type(error).__name__, fix + _WITHOUT)]
     milliseconds = (time.time() - started) * 1000
     return [
         ok("connection", "Redis", f"{milliseconds:.1f} ms"),

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 from asyncpg import Connection
+from chassis import database, tls
 from chassis.database import UNAVAILABLE
 
 from tenantry.errors import CommandFailed
@@ -26,6 +27,9 @@ _REFUSALS = (
 """The server answers, and does not open this database."""
 
 
+_CLOSED = (ConnectionResetError, asyncpg.ConnectionDoesNotExistError)
+
+
 @asynccontextmanager
 async def connect(service: str, url: str, variable: str | None = None) -> AsyncIterator[Connection]:
     """Raises CommandFailed: no connection, a broken one, or a schema older than this release.
@@ -34,7 +38,7 @@ async def connect(service: str, url: str, variable: str | None = None) -> AsyncI
     """
     variable = variable or f"TENANTRY_{service.upper()}_DATABASE_URL"
     try:
-        conn = await asyncpg.connect(
+        conn = await database.connect(
             url, timeout=CONNECT_SECONDS, server_settings={"timezone": "UTC"}
         )
     except (ValueError, asyncpg.PostgresError, *UNAVAILABLE) as error:
@@ -79,9 +83,12 @@ def _unavailable(service: str, url: str, variable: str, error: Exception) -> Com
     reason = str(error) or type(error).__name__
     if isinstance(error, asyncio.TimeoutError):
         reason = f"no answer in {CONNECT_SECONDS} s"
+    is_lost = tls.tls_of(url) is not None and isinstance(error, _CLOSED)
+    fix = tls.fix_of(error, "DATABASE", is_lost=is_lost)
     return CommandFailed(
         f"the database of {service} at {parts.hostname}: {reason}",
-        f"Check {variable} and that PostgreSQL runs.",
-        code="database_refused" if isinstance(error, _REFUSALS) else "database_away",
+        fix or f"Check {variable} and that PostgreSQL runs.",
+        code="database_refused" if isinstance(error, _REFUSALS) and not fix else "database_away",
         reason=reason,
+        **({"tls": fix} if fix else {}),
     )

@@ -8,7 +8,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 import asyncpg
-from chassis import migrations
+from chassis import migrations, tls
 from chassis.database import UNAVAILABLE
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
@@ -53,7 +53,8 @@ def _run(step: Callable[[str, str], T], service: str, url: str) -> T:
         reason = (str(cause) or type(cause).__name__).splitlines()[0]
         raise CommandFailed(
             f"the schema of {service} at {urlsplit(url).hostname}: {reason}",
-            f"Check TENANTRY_{service.upper()}_MIGRATION_URL (the role {service}_owner) and that "
-            "PostgreSQL runs.",
+            tls.fix_of(error, "DATABASE")
+            or f"Check TENANTRY_{service.upper()}_MIGRATION_URL (the role {service}_owner) and "
+            "that PostgreSQL runs.",
             code="migration_failed",
         ) from None

@@ -20,7 +20,10 @@ SELECT shobj_description(oid, 'pg_database') AS mark,
                 WHERE nspname !~ '^(pg_|information_schema)' AND relkind IN ('r', 'p', 'v', 'S'))
          AS has_tables,
        (SELECT count(*) FROM pg_stat_activity
-         WHERE pg_stat_activity.datname = current_database() AND usename = $1) AS sessions
+         WHERE pg_stat_activity.datname = current_database()
+           AND (usename = $1 OR usesysid IN (SELECT member FROM pg_auth_members JOIN pg_roles
+                                               ON pg_roles.oid = roleid WHERE rolname = $1)))
+         AS sessions
   FROM pg_database WHERE datname = current_database()
 """
 _COMMENT = "COMMENT ON DATABASE \"{}\" IS '{}'"
@@ -44,7 +47,7 @@ UNFINISHED = (Content.PART, Content.LOADED)
 
 @dataclass(frozen=True)
 class State:
-    """`sessions` are those that the service has there."""
+    """`sessions` are those that the service has there, as its role or as a member of it."""
 
     content: Content
     sessions: int

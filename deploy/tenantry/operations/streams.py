@@ -5,7 +5,7 @@ import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from chassis import streams
+from chassis import streams, tls
 from chassis.nats_client import parse_nats_urls
 from chassis.stream_erasure import erase_people
 from chassis.telemetry import configure_logging
@@ -75,9 +75,13 @@ def _checked(urls: str) -> str:
 
 
 def _unavailable(urls: str, error: BaseException) -> CommandFailed:
+    address = parse_nats_urls(urls)
+    is_lost = address.tls is not None and isinstance(error, ConnectionResetError)
+    fix = tls.fix_of(error, "NATS", is_lost=is_lost)
     return CommandFailed(
-        f"NATS at {parse_nats_urls(urls)}: {str(error) or type(error).__name__}",
-        "Check TENANTRY_NATS_ADMIN_URL, that the server runs with JetStream, and that the user is "
-        "its admin.",
+        f"NATS at {address}: {str(error) or type(error).__name__}",
+        fix
+        or "Check TENANTRY_NATS_ADMIN_URL, that the server runs with JetStream, and that the user "
+        "is its admin.",
         code="broker_away",
     )

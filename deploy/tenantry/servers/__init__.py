@@ -60,7 +60,8 @@ class Servers:
     async def start_postgres(self) -> None:
         """Start it and create its roles and databases, wherever it runs."""
         if self._external_postgres is None:
-            await self._start(await postgres.prepare(self.data, self.secrets, self._postgres_port))
+            server, port = postgres.find_server(), self._postgres_port
+            await self._start(await postgres.prepare(server, self.data, self.secrets, port))
         await postgres.create_databases(self.data, self.secrets, self.superuser_url)
 
     async def start_nats(self) -> None:

@@ -20,7 +20,7 @@ from tenantry.processes.process import Program, run_program
 from tenantry.processes.supervisor import ChildSpec
 from tenantry.servers import executables
 from tenantry.servers.ports import HOST
-from tenantry.servers.postgres_url import libpq_environment
+from tenantry.servers.postgres_tunnel import reachable
 from tenantry.servers.unprivileged import run_as_for
 
 INIT_SQL = executables.find_configuration("postgres", "init.sql")
@@ -59,9 +59,8 @@ def find_server() -> Path:
     return found
 
 
-async def prepare(data: DataFolder, secrets: Secrets, port: int) -> ChildSpec:
+async def prepare(server: Path, data: DataFolder, secrets: Secrets, port: int) -> ChildSpec:
     """Create the cluster if there is none, and describe how to run it."""
-    server = find_server()
     folder = data.folder("postgres")
     program = Program(
         name="postgres",
@@ -129,19 +128,16 @@ async def create_databases(data: DataFolder, secrets: Secrets, superuser_url: st
         f"TENANTRY_POSTGRES_PASSWORD_{role.upper()}": password
         for role, password in secrets.postgres.items()
     }
-    await run_program(
-        Program(
-            name="init.sql",
-            argv=(str(psql), "--no-psqlrc", "--no-password", "-f", str(INIT_SQL)),
-            env={
-                "PATH": os.environ.get("PATH", os.defpath),
-                **libpq_environment(superuser_url),
-                **passwords,
-            },
-            log=data.log("init-sql"),
-            lock=data.lock,
+    async with reachable(superuser_url) as environment:
+        await run_program(
+            Program(
+                name="init.sql",
+                argv=(str(psql), "--no-psqlrc", "--no-password", "-f", str(INIT_SQL)),
+                env={"PATH": os.environ.get("PATH", os.defpath), **environment, **passwords},
+                log=data.log("init-sql"),
+                lock=data.lock,
+            )
         )
-    )
 
 
 async def is_ready(port: int) -> bool:

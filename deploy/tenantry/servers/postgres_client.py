@@ -5,12 +5,12 @@ Passwords go by the environment, which no process list shows.
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 from tenantry.errors import CommandFailed
 from tenantry.servers import executables
-from tenantry.servers.postgres_url import libpq_environment
+from tenantry.servers.postgres_tunnel import reachable
 
 _DEBIAN = Path("/usr/lib/postgresql")
 _TAIL_LINES = 5
@@ -44,11 +44,28 @@ async def run_client(
     """Runs it as the role of `url`; `reads` is its standard input. Raises CommandFailed with what
     it printed last.
     """
+    async with reachable(url) as environment:
+        printed, status = await _run(program, environment, arguments, reads)
+    if status:
+        lines = printed.decode(errors="replace").splitlines()[-_TAIL_LINES:]
+        raise CommandFailed(
+            f"{program.name} failed: {' '.join(lines) or f'exit code {status}'}",
+            "Mend what it says, and run the command again.",
+            code="client_failed",
+        )
+
+
+async def _run(
+    program: Path,
+    environment: dict[str, str],
+    arguments: Sequence[str],
+    reads: AsyncIterator[bytes] | None,
+) -> tuple[bytes, int]:
     process = await asyncio.create_subprocess_exec(
         str(program),
         "--no-password",
         *arguments,
-        env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", **libpq_environment(url)},
+        env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", **environment},
         stdin=asyncio.subprocess.DEVNULL if reads is None else asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
@@ -61,13 +78,7 @@ async def run_client(
         if process.returncode is None:
             process.kill()
             await process.wait()
-    if status:
-        lines = printed.decode(errors="replace").splitlines()[-_TAIL_LINES:]
-        raise CommandFailed(
-            f"{program.name} failed: {' '.join(lines) or f'exit code {status}'}",
-            "Mend what it says, and run the command again.",
-            code="client_failed",
-        )
+    return printed, status
 
 
 async def _read(process: asyncio.subprocess.Process) -> bytes:

@@ -2,7 +2,7 @@
 
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-_OPTIONS = ("sslmode", "sslrootcert", "sslcert", "sslkey")
+_OPTIONS = ("sslmode",)
 
 
 def server_url(host: str, port: int, password: str) -> str:

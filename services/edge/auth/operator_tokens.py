@@ -7,6 +7,7 @@ suspended they read, and change nothing.
 import hashlib
 import hmac
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 import orjson
@@ -26,12 +27,16 @@ READ_SCOPES = tuple(scope for scope in SCOPES if scope.endswith(":read"))
 
 
 class OperatorTokens:
-    """Knows by `fingerprint` which tokens were asked for by the operator's key of now."""
+    """Knows by fingerprints which tokens were asked for by an operator's key of now; new ones have
+    the `fingerprint` of the first key.
+    """
 
-    def __init__(self, projects: ProjectsClient, operator_key_digest: str) -> None:
-        self.fingerprint = hmac.digest(
-            operator_key_digest.encode(), b"operator token", hashlib.sha256
-        ).hex()
+    def __init__(self, projects: ProjectsClient, operator_key_digests: Sequence[str]) -> None:
+        self._fingerprints = [
+            hmac.digest(each.encode(), b"operator token", hashlib.sha256).hex()
+            for each in operator_key_digests
+        ]
+        self.fingerprint = self._fingerprints[0]
         self._projects = projects
         self._tenants: TTLCache[str, Principal] = TTLCache(CACHE_SIZE, CACHE_SECONDS)
         self._changes = 0
@@ -49,7 +54,8 @@ class OperatorTokens:
     async def principal(self, token: AccessToken, context: Context) -> Principal:
         """The operator in that tenant. Raises Problem (401, 503)."""
         claims = token.claims
-        is_ours = hmac.compare_digest(claims.operator_key or "", self.fingerprint)
+        given = claims.operator_key or ""
+        is_ours = any(hmac.compare_digest(given, each) for each in self._fingerprints)
         if not is_ours or claims.exp <= time.time():
             raise unauthenticated()
         held = self._tenants.get(claims.tid) or await self._find_tenant(claims.tid, context)
