@@ -38,6 +38,11 @@ synchronous standby. What it has read may be a commit that did not wait: Postgre
 wait of a statement that is cancelled, as a request is at its deadline, and shows the commit.
 """
 
+COMMAND_SECONDS = 10.0
+"""For a statement, and again until a connection whose statement was given up is given up itself:
+a server that vanished with its machine answers neither.
+"""
+
 ID = Text(collation="C")
 """The column type of identifiers: TypeIDs compare as bytes."""
 TIME = DateTime(timezone=True)
@@ -57,7 +62,7 @@ async def open_pool(url: str, size: int) -> Pool:
         max_size=size,
         reset=_unchanged,
         timeout=2,
-        command_timeout=30,
+        command_timeout=COMMAND_SECONDS,
         server_settings={"timezone": "UTC", **PLANNING},
     )
     return pool

@@ -19,7 +19,6 @@ from sqlalchemy import (
     Table,
     Text,
     bindparam,
-    delete,
     func,
     insert,
     select,
@@ -30,6 +29,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, BIGINT
 
 from chassis.database import ID, TIME, WRITE_TO_LOG, Connection, Pool
 from chassis.encryption import Keyring, SecretId
+from chassis.purge import delete_batch
 from chassis.request import Reply, Request
 from chassis.statements import Statement
 
@@ -82,8 +82,8 @@ ERASE = Statement(
     )
     .values(answer="", mentions=[])
 )
-PURGE = Statement(
-    delete(IDEMPOTENCY).where(IDEMPOTENCY.c.created_at < func.now() - text("interval '24 hours'"))
+PURGE = delete_batch(
+    IDEMPOTENCY, IDEMPOTENCY.c.created_at < func.now() - text("interval '24 hours'")
 )
 
 

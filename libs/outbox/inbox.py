@@ -14,10 +14,14 @@ import orjson
 from asyncpg import Connection, DataError, QueryCanceledError
 from chassis import tracing
 from chassis.database import CONFLICTS, UNAVAILABLE, WRITE_TO_LOG
+from chassis.purge import delete_batch
 from contracts.context import Context
 from contracts.event_validation import MAX_DEPTH, RefusedEvent, validate_event
 from contracts.events import ADDRESS_HEADER, AGENT_HEADER
 from nats.aio.msg import Msg
+from sqlalchemy import func, text
+
+from outbox.tables import INBOX
 
 KEEP = "8 days"
 """A day longer than the stream keeps its messages."""
@@ -30,7 +34,8 @@ _ADD = """
 INSERT INTO inbox (event_id) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING RETURNING event_id
 """
 _KEEP = "UPDATE inbox SET heard_at = now() WHERE heard_at >= $1"
-_PURGE = f"DELETE FROM inbox WHERE heard_at < now() - interval '{KEEP}'"
+PURGE = delete_batch(INBOX, INBOX.c.heard_at < func.now() - text(f"interval '{KEEP}'"))
+"""What the stream cannot deliver again."""
 
 
 @dataclass(slots=True)
@@ -165,11 +170,6 @@ async def is_too_slow(conn: Connection, error: Exception) -> bool:
     except TRANSIENT:
         return False
     return True
-
-
-async def purge(conn: Connection) -> None:
-    """Deletes the rows of events that the stream cannot deliver again."""
-    await conn.execute(_PURGE)
 
 
 async def keep(conn: Connection, since: datetime) -> None:

@@ -2,7 +2,8 @@
 
 Cut: open connections are reset, and new ones as soon as they are accepted. Frozen: connections stay
 open, and their bytes arrive after the freeze. Detached, as when another server takes over the
-address: open connections look alive until the client sends something, new ones work.
+address: open connections look alive until the client sends something, or for ever if the old one
+vanished with its machine; new ones work.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ class _Connection:
     client: asyncio.WriteTransport
     server: asyncio.WriteTransport | None = None
     is_detached: bool = False
+    is_silent: bool = False
 
 
 class TcpProxy:
@@ -53,10 +55,11 @@ class TcpProxy:
     def freeze(self) -> None:
         self._flowing.clear()
 
-    def detach(self) -> None:
+    def detach(self, *, silently: bool = False) -> None:
+        """Silently: what the client sends is lost, and nothing tells it."""
         for connection in self.connections:
             if connection.server is not None:
-                connection.is_detached = True
+                connection.is_detached, connection.is_silent = True, silently
                 connection.server.abort()
 
     def restore(self) -> None:
@@ -96,6 +99,8 @@ class TcpProxy:
         with suppress(OSError):
             while data := await source.read(CHUNK):
                 await self._flowing.wait()
+                if connection.is_silent:
+                    continue
                 if connection.is_detached:
                     connection.client.abort()
                     return

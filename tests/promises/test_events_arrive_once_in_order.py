@@ -119,6 +119,12 @@ async def test_published_events_are_kept_a_day(pipeline: Pipeline) -> None:
     age = "UPDATE outbox SET published_at = now() - interval '{}' WHERE event_id = $1"
     await pipeline.pool.execute(age.format("25 hours"), old)
     await pipeline.pool.execute(age.format("23 hours"), kept)
+    # More than one purge deletes: a busy hour of yesterday.
+    await pipeline.pool.execute(
+        "INSERT INTO outbox (event_id, tenant_id, subject, payload, published_at)"
+        " SELECT 'evt_' || n, 'ten', 'old', '', now() - interval '25 hours'"
+        "   FROM generate_series(1, 12000) n"
+    )
     async with pipeline.running_relay():
 
         async def purged() -> bool:

@@ -16,7 +16,7 @@ import pytest
 from aiohttp import ClientSession
 from chaos.replicas import ReplicatedStack
 from chaos.snapshot import until_quiet
-from chaos.stack import proxied_stack
+from chaos.stack import ClusteredServers, proxied_stack
 from chaos.standby import StandbyServers
 from chassis import streams
 from contracts.topology import STREAM
@@ -36,8 +36,12 @@ IN_TRANSIT = 2 * CLIENTS
 """Of the answers before the cut, so many may have been on their way to the standby."""
 
 
+class ReplicatedServers(StandbyServers, ClusteredServers):
+    """PostgreSQL with a standby, NATS as three servers."""
+
+
 class StandbyStack(ReplicatedStack):
-    servers: StandbyServers
+    servers: ReplicatedServers
 
 
 @dataclass
@@ -115,10 +119,15 @@ async def list_all(api: Api, path: str, kind: str, member: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[StandbyStack]:
-    """Two replicas of every service, and two edges."""
+    """Two replicas of every service, two edges, and three servers of NATS that all have all."""
     folder = tmp_path_factory.mktemp("standby")
-    async with proxied_stack(folder, servers_of=StandbyServers, stack_of=StandbyStack) as running:
+    async with proxied_stack(
+        folder, servers_of=ReplicatedServers, stack_of=StandbyStack
+    ) as running:
         assert isinstance(running, StandbyStack)
+        admin = running.servers.nats_url("admin")
+        await streams.bootstrap(admin, replicas=ClusteredServers.COUNT)
+        await until(running.servers.is_replicated, 30)
         yield running
 
 
@@ -218,7 +227,7 @@ async def test_a_standby_that_is_not_waited_for_loses_what_it_had_not_got(
     # it is made anew here.
     async with streams.connected(stack.servers.nats_url("admin")) as client:
         await client.jetstream().delete_stream(STREAM)
-    await streams.bootstrap(stack.servers.nats_url("admin"))
+    await streams.bootstrap(stack.servers.nats_url("admin"), replicas=ClusteredServers.COUNT)
     where = f"--data={stack.servers.data.root}"
     assert (await tenantry("events", "republish", "--since=1h", where)).code == 0
     users = set(await list_all(customer.api, "/v1/admin/users?", "users", "id"))

@@ -4,13 +4,14 @@ from datetime import UTC, datetime, timedelta
 
 from chassis.client_addresses import network_of
 from chassis.database import ID, TIME, Connection
+from chassis.purge import delete_batch
 from chassis.request import Reply, Request, reply_to
 from chassis.statements import Statement
 from chassis.unit_of_work import single_statement
 from contracts.lifecycle import ApiKeyRefused
 from contracts.tenants import RecordUse, RefusedUse
 from outbox.record import create_message, with_outbox_entry
-from sqlalchemy import ARRAY, Boolean, bindparam, case, delete, func, select, text, update
+from sqlalchemy import ARRAY, Boolean, bindparam, case, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from projects.tables import API_KEYS, REFUSALS
@@ -37,8 +38,8 @@ RECORD_REFUSAL = Statement(
         .cte("refused")
     )
 )
-PURGE_REFUSALS = Statement(
-    delete(REFUSALS).where(REFUSALS.c.recorded_at < func.now() - text("interval '1 hour'"))
+PURGE_REFUSALS = delete_batch(
+    REFUSALS, REFUSALS.c.recorded_at < func.now() - text("interval '1 hour'")
 )
 
 _uses = (

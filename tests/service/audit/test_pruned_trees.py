@@ -29,21 +29,20 @@ def sign(audit: Owner, servers: Servers) -> Sign:
 
 
 @pytest.fixture
-async def drop(audit: Owner, servers: Servers, sign: Sign) -> Any:
-    """Drops what was filed before a day, as retention does."""
+async def drop(audit: Owner, database: Pool, servers: Servers, sign: Sign) -> Any:
+    """Drops a month and those before it, as retention does; returns whether the month is gone."""
 
-    async def drop_before(year: int, month: int) -> int:
+    async def drop_month(year: int, month: int) -> bool:
         await set_retention(servers.migration_url("audit"), 1)
         try:
-            return await partitions.drop_expired(
-                audit.pool, 1, datetime(year, month, 2, tzinfo=UTC)
-            )
+            await partitions.drop_expired(audit.pool, 1, datetime(year, month + 1, 2, tzinfo=UTC))
         finally:
             await set_retention(servers.migration_url("audit"), None)
+        name = f"months.events_{year}_{month:02}"
+        return await database.fetchval("SELECT to_regclass($1)", name) is None
 
-    await sign()
-    await drop_before(2010, 12)  # what other tests have left of years before
-    return drop_before
+    await sign()  # what other tests have left of years before
+    return drop_month
 
 
 async def fill(receive: Any, tenant: str, month: str, count: int) -> None:
@@ -82,7 +81,7 @@ async def test_proofs_hold_when_their_beginning_was_dropped(
     await fill(receive, tenant, "2011-02", newer)
     await sign()
     before = (await audit.call(calls.GET_CHECKPOINT, tenant)).reply.body
-    assert await drop(2011, 2) == 1
+    assert await drop(2011, 1)
     signed = note.parse(before.decode())
     proof = await inclusion(audit, tenant, older + 1)
     assert root_of(proof) == signed.root
@@ -100,7 +99,7 @@ async def test_proofs_hold_when_their_beginning_was_dropped(
     assert [each["valid"] for each in verdicts] == [False, True, True]
     assert (verdicts[0]["first_broken"]["sequence"], verdicts[0]["fault"]) == (1, "cut")
     assert verdicts[1]["proven"] == signed.size
-    await drop(2011, 3)
+    assert await drop(2011, 2)
 
 
 async def verified(
@@ -124,7 +123,7 @@ async def test_a_trail_of_before_gets_its_tree_with_its_next_checkpoint(
 ) -> None:
     await fill(receive, tenant, "2012-01", 1)
     await extend_trail(servers.migration_url("audit"), tenant, 700)  # no trigger looks on
-    assert await drop(2012, 2) == 0, "a month without its hashes stays"
+    assert not await drop(2012, 1), "a month without its hashes stays"
     await fill(receive, tenant, "2012-01", 300)
     tiles = "SELECT count(*) FROM tiles WHERE tenant_id = $1"
     assert await audit.pool.fetchval(tiles, tenant) == 0, "who appends makes no more than its own"
@@ -133,7 +132,7 @@ async def test_a_trail_of_before_gets_its_tree_with_its_next_checkpoint(
     signed = note.parse((await audit.call(calls.GET_CHECKPOINT, tenant)).reply.body.decode())
     assert signed.size == 1001
     assert root_of(await inclusion(audit, tenant, 300)) == signed.root
-    assert await drop(2012, 2) == 1
+    assert await drop(2012, 1)
 
 
 async def test_what_was_dropped_before_there_was_a_tree_says_so(
