@@ -37,7 +37,7 @@ BETWEEN = 60
 """Answers to the load from one step of the upgrade to the next."""
 
 STEP = '''
-"""What may come in one release: columns with and without a default, indexes, tables, wider types."""
+"""What may come in one release: columns, with a default or not, indexes, tables, wider types."""
 
 import sqlalchemy as sa
 from alembic import op
