@@ -22,8 +22,14 @@ UNAVAILABLE = (
 )
 """The database cannot be reached or gave up: nothing was committed by us, or nobody can tell."""
 
-CONFLICTS = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
-"""Two transactions got in each other's way: the loser may simply try again."""
+CONFLICTS = (
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+    asyncpg.InvalidCachedStatementError,
+)
+"""Two transactions got in each other's way, or a migration in that of a statement that was prepared
+before: the loser may simply try again.
+"""
 
 PLANNING = {"jit": "off", "enable_seqscan": "off"}
 """Every statement is short and has an index. A plan lives as long as its connection: one that was

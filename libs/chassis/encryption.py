@@ -62,6 +62,11 @@ class Keyring:
         return cls(encryption_keys, settings.all_hash_keys())
 
     @property
+    def writes_as_0_1(self) -> bool:
+        """Whether version 0.1 has to understand what is written: its hash key is the only one."""
+        return [prefix for prefix, _ in self._hash_keys] == [""]
+
+    @property
     def active(self) -> str:
         """The id of the key that encrypts. Raises StopIteration if there is none."""
         return next(iter(self._keys))
@@ -90,11 +95,15 @@ class Keyring:
         return self._derived[purpose]
 
     def encrypt(self, value: bytes, secret: SecretId) -> str:
-        """`key-id.2.base64url` of the value."""
+        """`key-id.2.base64url` of the value; without the 2 as version 0.1 has it."""
+        return self._encrypt(value, secret, "" if self.writes_as_0_1 else DERIVED)
+
+    def _encrypt(self, value: bytes, secret: SecretId, version: str) -> str:
         nonce = os.urandom(12)
-        cipher = self._cipher(self.active, DERIVED, secret)
-        encrypted = nonce + cipher.encrypt(nonce, value, secret.associated_data(DERIVED))
-        return f"{self.active}.{DERIVED}.{base64.urlsafe_b64encode(encrypted).decode()}"
+        cipher = self._cipher(self.active, version, secret)
+        encrypted = nonce + cipher.encrypt(nonce, value, secret.associated_data(version))
+        text = base64.urlsafe_b64encode(encrypted).decode()
+        return ".".join(filter(None, (self.active, version, text)))
 
     def decrypt(self, encrypted: str, secret: SecretId) -> bytes:
         """The encrypted value. Raises KeyError for a key that is gone, InvalidTag for tampering."""
@@ -105,8 +114,8 @@ class Keyring:
         return cipher.decrypt(data[:12], data[12:], secret.associated_data(version))
 
     def reencrypt(self, encrypted: str, secret: SecretId) -> str:
-        """The same text under the key that encrypts now."""
-        return self.encrypt(self.decrypt(encrypted, secret), secret)
+        """The same text under the key that encrypts now, derived for it."""
+        return self._encrypt(self.decrypt(encrypted, secret), secret, DERIVED)
 
     def _cipher(self, name: str, version: str, secret: SecretId) -> AESGCM:
         key = self._keys[name]

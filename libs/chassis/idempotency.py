@@ -184,11 +184,11 @@ def _mentions(path: Mapping[str, str], reply: Reply) -> list[str]:
 
 def _fingerprint(request: Request[Any, Any]) -> str:
     """A digest of the request, of the caller's scopes, as a reply may hold what only they may see,
-    and of the caller's key where the reply shows a secret.
+    and of the caller's key where the reply shows a secret: version 0.1 leaves it out.
     """
     context = request.context
     parts: list[Any] = [request.call.subject, context.path, context.query, sorted(context.scopes)]
-    if request.call.shows_secret:
+    if request.call.shows_secret and not request.keyring.writes_as_0_1:
         parts.append(context.actor_id)
     return hashlib.sha256(orjson.dumps(parts) + b"\0" + request.encoded).hexdigest()
 

@@ -6,6 +6,7 @@ release is left alone: the release before runs on it (docs/upgrading.md).
 """
 
 import asyncio
+import time
 from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
@@ -18,13 +19,24 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from contracts.topology import Lock
 from sqlalchemy import ARRAY, Column, Connection, MetaData, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from chassis.database import ID, connect
 from chassis.merge_patch import encoded_object
 
-PATIENCE = "10s"
-"""How long a step waits for a table that is in use; whoever comes behind it waits as long."""
+PATIENCE_SECONDS = 10.0
+"""How long tables that are in use are tried for."""
+_TRY = ("SET LOCAL lock_timeout = '400ms'", "SET LOCAL statement_timeout = '500ms'")
+"""How long one try waits; whoever comes behind it waits as long. PostgreSQL looks for deadlocks
+after a second: so only the migration ever gives up.
+"""
+_TRY_ENDED = ("SET LOCAL lock_timeout = 0", "SET LOCAL statement_timeout = 0")
+_PAUSE_SECONDS = 0.2
+_TABLES = """
+SELECT string_agg(format('public.%I', relname), ', ' ORDER BY relname) FROM pg_class
+ WHERE relkind IN ('r', 'p') AND NOT relispartition AND relnamespace = 'public'::regnamespace
+"""
 
 
 def _config(service: str) -> Config:
@@ -45,15 +57,39 @@ def upgrade(service: str, url: str) -> list[str]:
 
     def work(connection: Connection) -> None:
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": Lock.MIGRATION})
-        connection.execute(text(f"SET lock_timeout = '{PATIENCE}'"))
         done.extend(_missing(ScriptDirectory.from_config(config), connection))
         if done:
+            import_module(f"{service}.tables")  # env.py does, for a second: before callers wait
+            _lock_tables(connection)
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
         connection.commit()
 
     asyncio.run(_with_connection(url, work))
     return done
+
+
+def _lock_tables(connection: Connection) -> None:
+    """All of them before the first step: who holds one table and waits for another can deadlock.
+
+    Raises DBAPIError if one has been in use all the time.
+    """
+    tables = connection.scalar(text(_TABLES))
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while tables:
+        try:
+            with connection.begin_nested():
+                for setting in _TRY:
+                    connection.execute(text(setting))
+                connection.execute(text(f"LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE"))
+        except DBAPIError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_PAUSE_SECONDS)
+        else:
+            break
+    for setting in _TRY_ENDED:
+        connection.execute(text(setting))
 
 
 def pending(service: str, url: str) -> list[str]:

@@ -238,6 +238,8 @@ TOKEN_TYPE = "at+jwt"
 """RFC 9068: no other JWT is taken for an access token."""
 TOKEN_LIFETIME = 900
 """Seconds that an access token lives at most."""
+TOKEN_KEY_RELEASE = "tenantry_release"
+"""A member of the JWK of version 0.1, whose tokens lack the type, the audience and the version."""
 
 
 class TokenKeys(Resource):

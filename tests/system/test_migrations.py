@@ -37,7 +37,7 @@ BETWEEN = 60
 """Answers to the load from one step of the upgrade to the next."""
 
 STEP = '''
-"""What may come in one release: columns with and without a default, indexes, tables."""
+"""What may come in one release: columns, with a default or not, indexes, tables, wider types."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -51,8 +51,15 @@ SELECT relname FROM pg_class
    AND relname <> 'alembic_version' ORDER BY relname
 """
 
+VERSIONS = """
+SELECT table_name FROM information_schema.columns
+ WHERE table_schema = 'public' AND column_name = 'version' AND data_type = 'integer'
+"""
+
 
 def upgrade() -> None:
+    for table in op.get_bind().execute(sa.text(VERSIONS)).scalars().all():
+        op.alter_column(table, "version", type_=sa.BigInteger())
     for table in op.get_bind().execute(sa.text(TABLES)).scalars().all():
         op.add_column(table, sa.Column("later_note", sa.Text(), nullable=True))
         count = sa.Column("later_count", sa.Integer(), nullable=False, server_default="7")
@@ -140,7 +147,7 @@ async def test_of_two_migrations_at_once_one_does_it(bare: Servers) -> None:
 async def test_a_table_in_use_is_waited_for_a_while_and_then_nothing_has_changed(
     bare: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(migrations, "PATIENCE", "300ms")
+    monkeypatch.setattr(migrations, "PATIENCE_SECONDS", 0.3)
     url = bare.migration_url("identity")
     await asyncio.to_thread(migrations.upgrade, "identity", url)
     before = await columns(url)

@@ -96,3 +96,20 @@ def test_an_env_of_version_0_1_gets_keys_for_each_service_and_keeps_the_old_ones
         )
         check_reads_what_version_0_1_wrote(keyring_of(keys[0], keys[1], OLD))
     assert "TENANTRY_AUDIT_ENCRYPTION_KEYS" not in values
+
+
+def test_by_the_keys_of_version_0_1_alone_is_written_what_it_reads() -> None:
+    env = {"database_url": "x", "hash_key": OLD, "encryption_keys": f"k1:{OLD}"}
+    keyring = Keyring.of(ServiceSettings.model_validate(env))
+    hashed = hmac.new(OLD_KEY, b"api_key\0abc", hashlib.sha256).hexdigest()
+    assert keyring.hash("api_key", "abc") == hashed
+    secret = SecretId("signing_key", "ten_1", "sgk_1")
+    written = keyring.encrypt(b"private", secret)
+    name, text = written.split(".")
+    sealed = base64.urlsafe_b64decode(text)
+    assert name == "k1"
+    assert AESGCM(OLD_KEY).decrypt(sealed[:12], sealed[12:], b"signing_key:sgk_1") == b"private"
+    assert keyring.decrypt(written, secret) == b"private"
+    derived = keyring.reencrypt(written, secret)
+    assert derived.startswith("k1.2."), "the command that ends with 0.1 does not"
+    assert keyring.decrypt(derived, secret) == b"private"

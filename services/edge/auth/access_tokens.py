@@ -90,19 +90,20 @@ class AccessTokens:
         try:
             header = jwt.get_unverified_header(credential.value)
             kid = header["kid"]
-            if header.get("typ") != TOKEN_TYPE or not isinstance(kid, str):
+            if not isinstance(kid, str):
                 raise unauthenticated()
             key = await self.keys.get(kid, context)
-            if key is None:
+            is_of_0_1 = self.keys.is_of_0_1(kid)
+            if key is None or not (is_of_0_1 or header.get("typ") == TOKEN_TYPE):
                 raise unauthenticated()
-            token = _read(kid, _verify(credential.value, key))
+            token = _read(kid, _verify(credential.value, key, is_of_0_1), is_of_0_1)
         except (jwt.PyJWTError, KeyError, ValidationError, ValueError, OverflowError):
             raise unauthenticated() from None
         self._verified[credential.digest] = token
         return token
 
 
-def _verify(value: str, key: Any) -> dict[str, Any]:
+def _verify(value: str, key: Any, is_of_0_1: bool) -> dict[str, Any]:
     return jwt.decode(
         value,
         key,
@@ -110,15 +111,18 @@ def _verify(value: str, key: Any) -> dict[str, Any]:
         issuer=TOKEN_ISSUER,
         audience=TOKEN_AUDIENCE,
         leeway=CLOCK_LEEWAY,  # the expiry is checked to the second at each use
-        options={"require": ["exp", "iat"]},
+        options={"require": ["exp", "iat"], "verify_aud": not is_of_0_1},
     )
 
 
-def _read(kid: str, signed: dict[str, Any]) -> AccessToken:
+def _read(kid: str, signed: dict[str, Any], is_of_0_1: bool) -> AccessToken:
     """Raises ValueError for a token that projects would not make."""
     claims = Claims.model_validate(signed)
     is_operators = claims.sub == OPERATOR_SUBJECT
-    if claims.exp - claims.iat > TOKEN_LIFETIME or (claims.ver is None) != is_operators:
+    lacks_version = claims.ver is None and not (is_operators or is_of_0_1)
+    if lacks_version or (claims.ver is not None and is_operators):
+        raise ValueError
+    if claims.exp - claims.iat > TOKEN_LIFETIME:
         raise ValueError
     expiry = datetime.fromtimestamp(claims.exp, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return AccessToken(kid, claims, tuple(claims.scope.split()), expiry)

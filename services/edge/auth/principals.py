@@ -84,8 +84,10 @@ class ApiKey:
         )
 
     def of_version(self, version: int | None) -> "ApiKey":
-        """The same key as a caller has it who shows a secret of that version."""
-        if version == self.secret_version:
+        """The same key as a caller has it who shows a secret of that version; a token of version
+        0.1 does not say of which.
+        """
+        if version in (None, self.secret_version):
             return self
         if version == self.secret_version - 1:
             ends = min(self.expires_at, self.previous_expires_at)

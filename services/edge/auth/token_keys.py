@@ -12,7 +12,7 @@ import orjson
 import structlog
 from contracts.context import Context
 from contracts.problems import Problem
-from contracts.tenants import TOKEN_KEYS
+from contracts.tenants import TOKEN_KEY_RELEASE, TOKEN_KEYS
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from edge.projects_client import ProjectsClient
@@ -30,11 +30,16 @@ class TokenKeys:
     def __init__(self, projects: ProjectsClient) -> None:
         self._projects = projects
         self._keys: dict[str, Ed25519PublicKey] = {}
+        self._of_0_1: set[str] = set()
         self._looked_at = 0.0
         self._fetching = asyncio.Lock()
 
     def __contains__(self, kid: str) -> bool:
         return kid in self._keys
+
+    def is_of_0_1(self, kid: str) -> bool:
+        """Whether processes of version 0.1 sign by it, too."""
+        return kid in self._of_0_1
 
     async def get(self, kid: str, context: Context) -> Ed25519PublicKey | None:
         """The key of that id. Raises Problem (503, 504) when an unknown one cannot be looked for.
@@ -62,5 +67,7 @@ class TokenKeys:
         reply = await self._projects.call(TOKEN_KEYS, context)
         if reply.status != 200:
             return
-        keys = {each["kid"]: jwt.PyJWK(each).key for each in orjson.loads(reply.body)["keys"]}
+        published = orjson.loads(reply.body)["keys"]
+        keys = {each["kid"]: jwt.PyJWK(each).key for each in published}
+        self._of_0_1 = {each["kid"] for each in published if TOKEN_KEY_RELEASE in each}
         self._keys = {kid: key for kid, key in keys.items() if isinstance(key, Ed25519PublicKey)}

@@ -39,6 +39,15 @@ def generate(algorithm: Algorithm) -> KeyMaterial:
         key = ec.generate_private_key(ec.SECP256R1())
     else:
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return _material(key)
+
+
+def from_seed(seed: bytes) -> KeyMaterial:
+    """The key for EdDSA that 32 bytes are the seed of."""
+    return _material(Ed25519PrivateKey.from_private_bytes(seed))
+
+
+def _material(key: PrivateKey) -> KeyMaterial:
     private = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
     return KeyMaterial(private, _public_members(key))
 

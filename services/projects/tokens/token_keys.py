@@ -2,12 +2,15 @@
 
 Edges know the next key long before it signs. Private halves are encrypted as those of projects'
 signing keys are, and no other service can open them. Whoever changes the keys holds a lock, so that
-replicas that start together make one pair.
+replicas that start together make one pair. Beside processes of version 0.1 the first key is theirs,
+for a day.
 """
 
+import base64
 import hashlib
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from typing import Any
 
 import orjson
 from chassis.database import TIME, Connection, Pool
@@ -18,7 +21,7 @@ from chassis.service import Service
 from chassis.statements import Statement, parameters
 from chassis.unit_of_work import read_only
 from contracts.problems import Problem
-from contracts.tenants import TOKEN_LIFETIME
+from contracts.tenants import TOKEN_KEY_RELEASE, TOKEN_LIFETIME
 from contracts.topology import TOKEN_KEYS_CHANGED, Lock
 from sqlalchemy import BigInteger, bindparam, delete, func, insert, null, or_, select, update
 
@@ -27,6 +30,8 @@ from projects.tables import TOKEN_KEYS, TokenKeyRow
 
 ROTATION = timedelta(days=90)
 """How long a key signs before the next one does."""
+OF_0_1_SIGNS = timedelta(days=1)
+"""How long the key of version 0.1 signs before the next one does."""
 PUBLISHED = timedelta(minutes=5)
 """How long a next key is published before it signs, unless its predecessor has leaked."""
 MAINTENANCE_SECONDS = 2.0
@@ -117,7 +122,10 @@ async def _maintain_locked(conn: Connection, keyring: Keyring) -> None:
     await LOCK.execute(conn, lock=Lock.TOKEN_KEYS)
     await DELETE_RETIRED.execute(conn)
     rows, now = await GET_ALL.fetch_all(conn), datetime.now(UTC)
-    if not rows:
+    if not rows and keyring.writes_as_0_1:
+        await _create_of_0_1(conn, keyring, now)
+        await _create(conn, keyring, "next", now)
+    elif not rows:
         for status in ("active", "next"):
             await _create(conn, keyring, status, now)
     elif any(_ends_by_schedule(row, now) for row in rows):
@@ -153,17 +161,38 @@ async def _replace_active(conn: Connection, keyring: Keyring, now: datetime) -> 
 async def _create(conn: Connection, keyring: Keyring, status: str, now: datetime) -> None:
     material = key_material.generate("EdDSA")
     kid = hashlib.sha256(orjson.dumps(material.public)).hexdigest()[:16]
-    row = new_row(
+    row = _row(keyring, status, material, key_material.to_jwk(material.public, kid, "EdDSA"), now)
+    await CREATE.execute(conn, **vars(row))
+
+
+async def _create_of_0_1(conn: Connection, keyring: Keyring, now: datetime) -> None:
+    """The one key of version 0.1, derived from its hash key: either release verifies its tokens."""
+    material = key_material.from_seed(keyring.derive("access-token")[0])
+    x = material.public["x"]
+    kid = hashlib.sha256(base64.urlsafe_b64decode(f"{x}=")).hexdigest()[:16]
+    jwk = {**key_material.to_jwk(material.public, kid, "EdDSA"), TOKEN_KEY_RELEASE: "0.1"}
+    row = _row(keyring, "active", material, jwk, now)
+    row.activated_at = now - ROTATION + OF_0_1_SIGNS
+    await CREATE.execute(conn, **vars(row))
+
+
+def _row(
+    keyring: Keyring,
+    status: str,
+    material: key_material.KeyMaterial,
+    jwk: dict[str, Any],
+    now: datetime,
+) -> TokenKeyRow:
+    return new_row(
         TokenKeyRow,
-        id=kid,
+        id=jwk["kid"],
         status=status,
-        public_jwk=orjson.dumps(key_material.to_jwk(material.public, kid, "EdDSA")).decode(),
-        private_key=keyring.encrypt(material.private, secret_id(kid)),
+        public_jwk=orjson.dumps(jwk).decode(),
+        private_key=keyring.encrypt(material.private, secret_id(jwk["kid"])),
         created_at=now,
         activated_at=now if status == "active" else None,
         retires_at=None,
     )
-    await CREATE.execute(conn, **vars(row))
 
 
 class Maintenance:

@@ -9,7 +9,9 @@ from typing import Any
 
 import jwt
 import pytest
+from chassis.encryption import Keyring
 from chassis.request import Reply
+from chassis.settings import parse_encryption_keys
 from contracts import tenants as calls
 from contracts.ids import new_id
 from contracts.secrets import digest
@@ -19,7 +21,7 @@ from edge.auth.credentials import Credentials
 from projects.rpc import HANDLERS
 from projects.tokens import token_keys
 from service.edge.test_credentials import answering, authenticate, code_of, edge, projects
-from support.owner import Owner
+from support.owner import ENCRYPTION_KEYS, Owner
 from tenantry.servers import Servers
 
 __all__ = ["edge", "projects"]
@@ -160,3 +162,32 @@ async def test_a_token_that_was_verified_ends_with_its_key(
     await authenticate(edge, token)
     await edge.tokens.keys.refresh()
     assert await code_of(edge, token) == "unauthenticated"
+
+
+async def test_beside_processes_of_version_0_1_their_tokens_are_taken_for_a_day(
+    edge: Credentials, projects: Owner, minter: Minter
+) -> None:
+    """Their tokens name no type, audience and version of the secret."""
+    hash_key = bytes(range(32))
+    keyring = Keyring(parse_encryption_keys(ENCRYPTION_KEYS), [("", hash_key)])
+    await projects.pool.execute("DELETE FROM token_keys")
+    await token_keys.maintain(projects.pool, keyring)
+    seed = hmac.new(hash_key, b"derive\0access-token", hashlib.sha256).digest()
+    key = Ed25519PrivateKey.from_private_bytes(seed)
+    kid = hashlib.sha256(key.public_key().public_bytes_raw()).hexdigest()[:16]
+    of_0_1 = Minter(kid, key, minter.issued).token({"typ": "JWT"}, aud=None, ver=None)
+    await authenticate(edge, of_0_1)
+    foreign = Minter(kid, Ed25519PrivateKey.generate(), minter.issued)
+    assert await code_of(edge, foreign.token()) == "unauthenticated"
+    operators = Minter(kid, key, minter.issued).token(sub="operator", operator_key="0" * 64)
+    assert await code_of(edge, operators) == "unauthenticated"
+    a_day_later = "UPDATE token_keys SET activated_at = activated_at - interval '25 hours'"
+    await projects.pool.execute(f"{a_day_later} WHERE status = 'active'")
+    await projects.pool.execute("UPDATE token_keys SET created_at = now() - interval '25 hours'")
+    await token_keys.maintain(projects.pool, projects.keyring)
+    signing = await projects.pool.fetchval("SELECT id FROM token_keys WHERE status = 'active'")
+    assert signing != kid
+    await projects.pool.execute("DELETE FROM token_keys")
+    await token_keys.maintain(projects.pool, projects.keyring)
+    await edge.tokens.keys.refresh()
+    assert await code_of(edge, of_0_1) == "unauthenticated"
