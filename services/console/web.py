@@ -236,7 +236,11 @@ async def signed_in(request: Request) -> Visit:
 
 
 async def _renew_token(visit: Visit) -> None:
-    """Before it ends, while somebody is there. A tenant that is gone is left."""
+    """Before it ends, while somebody is there. A tenant that is gone is left.
+
+    Raises TenantryError where the old one has ended and there is no new one now: the tenant stays
+    open, for when there is.
+    """
     tenant = visit.session.open
     if tenant is None or tenant.expires_at - time.time() > RENEW_SECONDS:
         return
@@ -247,7 +251,8 @@ async def _renew_token(visit: Visit) -> None:
     except UnauthenticatedError:
         raise SignInRequiredError from None
     except TenantryError:
-        return  # the page says what is wrong
+        if tenant.expires_at <= time.time():
+            raise
 
 
 SignedIn = Annotated[Visit, Depends(signed_in)]
