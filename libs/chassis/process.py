@@ -10,6 +10,7 @@ import gc
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any
 
 import structlog
@@ -61,16 +62,27 @@ class Process:
         """Runs `step` again and again, first after `seconds` or `at_once`; a step that fails is
         logged and the next one goes on.
         """
+        self.repeat(name, step, partial(asyncio.sleep, seconds), at_once=at_once)
+
+    def repeat(
+        self,
+        name: str,
+        step: Callable[[], Awaitable[object]],
+        pause: Callable[[], Awaitable[object]],
+        *,
+        at_once: bool = False,
+    ) -> None:
+        """The same with any `pause` between two steps."""
 
         async def repeat() -> None:
             if not at_once:
-                await asyncio.sleep(seconds)
+                await pause()
             while True:
                 try:
                     await step()
                 except Exception as error:  # noqa: BLE001 - the next round does it
                     log.warning("step_failed", task=name, error=type(error).__name__)
-                await asyncio.sleep(seconds)
+                await pause()
 
         self.background(name, repeat)
 

@@ -1,5 +1,7 @@
 """A service: a process with its own database that answers calls."""
 
+import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -20,6 +22,8 @@ from chassis.unit_of_work import Handler, UnitOfWork
 
 RESERVED_CONNECTIONS = 4
 """Beside those of the pool, for handlers that never wait for others."""
+BUSY_SECONDS = 0.2
+IDLE_SECONDS = 2.0
 
 
 class Service(App):
@@ -30,18 +34,51 @@ class Service(App):
         self.settings = settings
         self.pool = pool
         self._pools = [pool]
+        self._on_commit: list[Callable[[], None]] = []
         self.keyring = Keyring.of(settings)
         self.health.add("database", self._check_database)
         POOL_SIZE.set(pool.get_max_size())
         POOL_USED.set_function(lambda: pool.get_size() - pool.get_idle_size())
 
-    async def serve_calls(
-        self, handlers: Mapping[Call, Handler], after_commit: Callable[[], None]
+    def on_commit(self, wake: Callable[[], None]) -> None:
+        """`wake` is called whenever something was `committed` that may be work for somebody."""
+        self._on_commit.append(wake)
+
+    def committed(self) -> None:
+        """Called after every commit of a write in this process."""
+        for wake in self._on_commit:
+            wake()
+
+    def after_commits(
+        self, name: str, step: Callable[[], Awaitable[object]], seconds: float = BUSY_SECONDS
     ) -> None:
+        """Runs `step` soon after a commit, but not again within so many `seconds`. Without a commit
+        it runs every IDLE_SECONDS: another replica may have left work, and died. A step that fails
+        is tried again as soon as after a commit.
+        """
+        woken = asyncio.Event()
+        self.on_commit(woken.set)
+
+        async def run() -> None:
+            woken.clear()
+            try:
+                await step()
+            except BaseException:
+                woken.set()
+                raise
+
+        async def pause() -> None:
+            await asyncio.sleep(seconds)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(woken.wait(), IDLE_SECONDS)
+
+        self.repeat(name, run, pause)
+
+    async def serve_calls(self, handlers: Mapping[Call, Handler]) -> None:
         """Answers these calls from now on."""
         reserved = await open_pool(self.settings.database_url, RESERVED_CONNECTIONS)
         self._pools.append(reserved)
-        unit_of_work = UnitOfWork(self.pool, self.keyring, after_commit, reserved)
+        unit_of_work = UnitOfWork(self.pool, self.keyring, self.committed, reserved)
         server = Server(self.name, unit_of_work, self.keyring)
         await server.start(self.nats, handlers, self.health)
         self.on_stop(server.stop)

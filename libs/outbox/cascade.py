@@ -26,7 +26,6 @@ log = structlog.get_logger()
 BATCH = 500
 """Rows in one transaction, each with an event: others wait no longer for what it has locked."""
 STEP_SECONDS = 4.0
-RUN_SECONDS = 0.2
 """How often a service looks for cascades."""
 
 

@@ -3,7 +3,6 @@
 Both are shown in its health, its readiness and its metrics.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 from chassis.purge import purge
@@ -27,24 +26,19 @@ WATCH_SECONDS = 5
 PURGE_SECONDS = 3600
 
 
-def register(
-    service: Service,
-    router: NatsRouter,
-    consumer: Consumer,
-    *,
-    after_commit: Callable[[], None] | None = None,
-) -> Relay:
+def register(service: Service, router: NatsRouter, consumer: Consumer) -> None:
     """Publishes the outbox of the service and runs its consumer, whose subscriber `router` has.
 
-    `after_commit` is called when a batch is committed; without it the relay is woken, to publish
-    what was recorded. Not ready when the durable consumer is gone; degraded with late events, dead
-    letters, or transactions that took too long.
+    Not ready when the durable consumer is gone; degraded with late events, dead letters, or
+    transactions that took too long.
     """
     relay = Relay(service.settings.database_url, service.settings.nats_url, EVENTS_PUBLISHED.inc)
 
+    service.on_commit(relay.wake)
+
     def on_commit(count: int) -> None:
         EVENTS_CONSUMED.inc(count)
-        (after_commit or relay.wake)()
+        service.committed()
 
     consumer.connect(service.broker, router, service.pool, on_commit)
 
@@ -76,7 +70,6 @@ def register(
     for check in (check_pending, check_outbox, check_dead_letters):
         service.every(WATCH_SECONDS, check.__name__, check)
     service.every(PURGE_SECONDS, "purge_inbox", lambda: purge(service.pool, inbox.PURGE))
-    return relay
 
 
 def _degraded(is_so: bool) -> dict[str, str]:

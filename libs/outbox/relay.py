@@ -1,8 +1,8 @@
 """The relay: publishes the outbox in order, and marks what the stream has acknowledged.
 
-One replica of a service publishes at a time (advisory lock). It is woken after each commit, and
-polls as a fallback. The message id is the event id: the stream drops a repeat within two minutes,
-the consumers' inbox drops later ones. Rows stay a day after the ack.
+One replica of a service publishes at a time (advisory lock). It is woken after each commit of its
+own process, and polls for those of others. The message id is the event id: the stream drops a
+repeat within two minutes, the consumers' inbox drops later ones. Rows stay a day after the ack.
 
 Its connection to NATS does not outlive a break: one that reconnects sends what it has buffered
 before what the break swallowed, and events of one resource change places. Many publishes are under
@@ -36,6 +36,9 @@ USER_DELETED = UserDeleted.subject()
 
 BATCH = 500
 POLL_SECONDS = 0.2
+IDLE_SECONDS = 0.8
+"""So long a poll becomes, POLL_STEP by POLL_STEP, where nothing is recorded."""
+POLL_STEP = 0.02
 GATHER_SECONDS = 0.01
 """Between two batches under load: each costs a commit, whatever its size."""
 STANDBY_SECONDS = 1.0
@@ -113,23 +116,24 @@ class Relay:
             ack.cancel()
 
     async def _publish_on(self, conn: asyncpg.Connection, nats: NatsClient) -> None:
-        purge_at = time.monotonic()
+        purge_at, poll = time.monotonic(), POLL_SECONDS
         while True:
             self._woken.clear()
-            more = await self._publish_next(conn, nats)
+            count = await self._publish_next(conn, nats)
+            poll = POLL_SECONDS if count else min(poll + POLL_STEP, IDLE_SECONDS)
             if time.monotonic() >= purge_at:
                 more_to_purge = await conn.execute(_PURGE) == f"DELETE {PURGED}"
                 purge_at = time.monotonic() + (0 if more_to_purge else PURGE_SECONDS)
-            if not more:
+            if count < BATCH:
                 await asyncio.sleep(GATHER_SECONDS)
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._woken.wait(), POLL_SECONDS)
+                    await asyncio.wait_for(self._woken.wait(), poll)
 
-    async def _publish_next(self, conn: asyncpg.Connection, nats: NatsClient) -> bool:
-        """Publishes a batch; returns whether there may be more. Raises when not all was acked."""
+    async def _publish_next(self, conn: asyncpg.Connection, nats: NatsClient) -> int:
+        """Publishes a batch; returns how many events it had. Raises when not all was acked."""
         rows = await conn.fetch(_LIST, BATCH)
         if not rows:
-            return False
+            return 0
         began = time.monotonic()
         self._acks = [await _send(nats, row) for row in rows]
         await asyncio.wait(self._acks, timeout=ACK_SECONDS)
@@ -147,7 +151,7 @@ class Relay:
         if failed:
             self._cancel_acks()
             raise ConnectionClosedError
-        return len(rows) == BATCH
+        return len(rows)
 
 
 def _trace(rows: Sequence[asyncpg.Record], seconds: float) -> None:

@@ -19,7 +19,6 @@ from outbox.inbox import ReceivedEvent
 from outbox.record import create_message, record
 from outbox.tables import OUTBOX
 
-ERASE_SECONDS = 0.2
 """How often a service looks for a tenant to erase."""
 
 Step = Callable[[Connection, str], Awaitable[int]]

@@ -1,10 +1,11 @@
 """Audit: every event of a tenant, in one chained log that is only appended to."""
 
+from functools import partial
+
 import structlog
 from chassis.database import open_pool
 from chassis.service import Service, run_service
 from outbox.register import register
-from outbox.tenant_erasure import ERASE_SECONDS
 
 from audit import partitions, tenant_erasure
 from audit.checkpoints import Checkpoints
@@ -24,15 +25,15 @@ async def start(service: Service) -> None:
     """Records and signs events, answers calls, creates and drops months, and erases tenants."""
     settings, pool = service.settings, service.pool
     assert isinstance(settings, AuditSettings)
-    relay = register(service, router, consumer)
+    register(service, router, consumer)
     days = settings.audit_retention_days
-    erasure = tenant_erasure.TENANT_ERASURE
-    service.every(ERASE_SECONDS, "erase_tenants", lambda: erasure.run(pool, relay.wake))
+    erase = partial(tenant_erasure.TENANT_ERASURE.run, pool, service.committed)
+    service.after_commits("erase_tenants", erase)
     service.every(60, "create_partitions", lambda: partitions.create_ahead(pool))
     if days is not None:
         service.every(3600, "drop_partitions", lambda: partitions.drop_expired(pool, days))
     if settings.seeds():
-        checkpoints = Checkpoints(pool, settings, relay.wake)
+        checkpoints = Checkpoints(pool, settings, service.committed)
         service.health.add("checkpoints", checkpoints.check, needed=False)
         service.every(
             settings.audit_checkpoint_seconds, "sign_checkpoints", checkpoints.sign_pending
@@ -47,9 +48,7 @@ async def start(service: Service) -> None:
         proofs.terminate()
 
     service.on_stop(close)
-    await service.serve_calls(
-        handlers(exports=exports, proofs=proofs, settings=settings), relay.wake
-    )
+    await service.serve_calls(handlers(exports=exports, proofs=proofs, settings=settings))
 
 
 def main() -> None:

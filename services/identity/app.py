@@ -4,9 +4,8 @@ from functools import partial
 
 from chassis.rpc.client import call_service
 from chassis.service import Service, run_service
-from outbox.cascade import RUN_SECONDS, Cascades
+from outbox.cascade import Cascades
 from outbox.register import register
-from outbox.tenant_erasure import ERASE_SECONDS
 
 from identity import counters, retention, tenant_erasure
 from identity.cascade_steps import STEPS
@@ -18,20 +17,20 @@ from identity.subscribers import consumer, router
 
 async def start(service: Service) -> None:
     """Answers calls, consumes events and publishes what is recorded."""
-    relay = register(service, router, consumer)
-    erase = partial(tenant_erasure.TENANT_ERASURE.run, service.pool, relay.wake)
-    service.every(ERASE_SECONDS, "erase_tenants", erase)
-    cascades = Cascades(service.pool, STEPS, relay.wake)
-    service.every(RUN_SECONDS, "cascades", cascades.run)
+    register(service, router, consumer)
+    erase = partial(tenant_erasure.TENANT_ERASURE.run, service.pool, service.committed)
+    service.after_commits("erase_tenants", erase)
+    service.after_commits("cascades", Cascades(service.pool, STEPS, service.committed).run)
     last_active = LastActive()
     flush = partial(last_active.flush, service.pool)
     service.on_stop(flush)
     service.every(FLUSH_SECONDS, "flush_last_active", flush)
-    service.every(counters.FOLD_SECONDS, "fold_counters", partial(counters.fold, service.pool))
+    fold = partial(counters.fold, service.pool)
+    service.after_commits("fold_counters", fold, counters.FOLD_SECONDS)
     purge = partial(retention.purge_sessions, service.pool)
     service.every(retention.PURGE_SECONDS, "purge_sessions", purge)
     projects = ProjectsClient(partial(call_service, service.nats))
-    await service.serve_calls(handlers(projects, last_active), relay.wake)
+    await service.serve_calls(handlers(projects, last_active))
 
 
 def main() -> None:

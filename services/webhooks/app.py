@@ -1,17 +1,17 @@
 """Webhooks: endpoints of a tenant, and every event delivered to those that want it."""
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import structlog
 from chassis.service import Service, run_service
-from outbox.cascade import RUN_SECONDS, Cascades
+from outbox.cascade import Cascades
 from outbox.register import register
-from outbox.tenant_erasure import ERASE_SECONDS
 
 from webhooks.cascade_steps import STEPS
 from webhooks.fanout_steps import FanOut
-from webhooks.person_erasure import STEP_SECONDS, PersonErasure
+from webhooks.person_erasure import PersonErasure
 from webhooks.retention import apply_retention
 from webhooks.rpc import handlers
 from webhooks.settings import WebhooksSettings
@@ -36,21 +36,18 @@ async def start(service: Service) -> None:
     if allow_private:
         log.warning("private_addresses_allowed", meaning="for development only")
 
-    def after_commit() -> None:
-        relay.wake()
-        dispatcher.wake()
-        fan_out.wake()
-
-    relay = register(service, router, consumer, after_commit=after_commit)
+    register(service, router, consumer)
     dispatcher = Dispatcher(
         service.pool,
         service.keyring,
         HttpClient(allow_private=allow_private),
         allow_private=allow_private,
-        on_recorded=relay.wake,
+        on_recorded=service.committed,
     )
 
     fan_out = FanOut(service.pool, dispatcher.wake)
+    service.on_commit(dispatcher.wake)
+    service.on_commit(fan_out.wake)
 
     async def check_fan_out() -> dict[str, Any]:
         seconds = await fan_out.oldest_seconds()
@@ -71,14 +68,14 @@ async def start(service: Service) -> None:
     service.background("dispatch", dispatcher.run)
     service.background("fan_out", fan_out.run)
     service.background("retention", run_retention)
-    service.every(ERASE_SECONDS, "erase", lambda: erase_tenants(service.pool, relay.wake))
-    erasure = PersonErasure(service.pool, relay.wake)
+    erase = partial(erase_tenants, service.pool, service.committed)
+    service.after_commits("erase_tenants", erase)
+    erasure = PersonErasure(service.pool, service.committed)
     service.health.add("erasure", erasure.check, needed=False)
-    service.every(STEP_SECONDS, "erase_people", erasure.run)
-    cascades = Cascades(service.pool, STEPS, after_commit)
-    service.every(RUN_SECONDS, "cascades", cascades.run)
+    service.after_commits("erase_people", erasure.run)
+    service.after_commits("cascades", Cascades(service.pool, STEPS, service.committed).run)
     service.on_stop(dispatcher.stop)
-    await service.serve_calls(handlers(allow_private=allow_private), after_commit)
+    await service.serve_calls(handlers(allow_private=allow_private))
 
 
 def main() -> None:

@@ -35,7 +35,6 @@ from sqlalchemy.dialects.postgresql import insert
 
 from webhooks.tables import ATTEMPTS, ERASED_PEOPLE, EVENTS, ErasedPersonRow, EventRow
 
-STEP_SECONDS = 0.5
 BATCH = 200
 SECOND_ROUND = timedelta(seconds=30)
 """After twice the time of an attempt nobody writes an answer to what was sent before."""
