@@ -13,6 +13,8 @@ from chassis.process import Process, run_main
 from chassis.redis_client import open_redis
 from chassis.settings import load, parse_encryption_keys
 from fastapi import FastAPI
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from starlette.applications import Starlette
 from starlette.staticfiles import StaticFiles
 
@@ -21,7 +23,7 @@ from console.errors import add_error_pages, late_page
 from console.observation import Observation
 from console.pages import ROUTERS
 from console.security_headers import SecurityHeaders
-from console.settings import CALL_SECONDS, PAGE_SECONDS, ConsoleSettings
+from console.settings import CALL_SECONDS, PAGE_SECONDS, REDIS_SECONDS, ConsoleSettings
 from console.sign_in import Sessions
 from console.web import Edge
 
@@ -57,7 +59,12 @@ async def serve(settings: ConsoleSettings) -> int:
     redis = None
     if settings.redis_url:
         url = settings.redis_url.get_secret_value()
-        redis = open_redis(url, socket_timeout=1, socket_connect_timeout=1)
+        redis = open_redis(
+            url,
+            socket_timeout=REDIS_SECONDS,
+            socket_connect_timeout=REDIS_SECONDS,
+            retry=Retry(NoBackoff(), 1),  # for a connection that has gone stale
+        )
     transport = httpx.AsyncHTTPTransport()
     headers = {}
     if settings.proxy_key:

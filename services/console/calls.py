@@ -12,7 +12,8 @@ from tenantry_client.requests import Request
 
 from console.forms import Errors, UnreadableFormError
 from console.place import Place
-from console.web import IDEMPOTENCY_KEY, Visit
+from console.sent_forms import IDEMPOTENCY_KEY
+from console.web import Visit
 
 Q = TypeVar("Q", bound=ListQuery)
 

@@ -18,9 +18,15 @@ from tenantry_client.errors import (
     UnavailableError,
 )
 
-from console.kept_forms import keep_form
-from console.refusals import said
-from console.web import ForeignFormError, SignInRequiredError, Visit, delete_cookie, render
+from console.refusals import NO_ANSWER, said
+from console.web import (
+    ForeignFormError,
+    SignInRequiredError,
+    Visit,
+    delete_cookie,
+    kept_of,
+    render,
+)
 
 log = structlog.get_logger()
 
@@ -47,7 +53,7 @@ async def _to_sign_in(request: Request, error: Exception) -> Response:
     if visit and visit.session.open and isinstance(error, UnauthenticatedError):
         await visit.open(None)  # the tenant is gone, not the operator
         return visit.go("/tenants")
-    if kept := await keep_form(request):
+    if kept := kept_of(request):
         response = render(
             request, "sign_in.html", 401, error=ENDED, next=kept.path, kept=kept.model_dump_json()
         )
@@ -66,7 +72,7 @@ async def _to_sign_in(request: Request, error: Exception) -> Response:
 async def _foreign_form(request: Request, _: Exception) -> Response:
     visit: Visit | None = getattr(request.state, "visit", None)
     is_in_one_tenant = visit and visit.session.kind == "tenant"
-    if visit and is_in_one_tenant and (kept := await keep_form(request)):
+    if visit and is_in_one_tenant and (kept := kept_of(request)):
         return visit.page("resend.html", 403, kept=kept)
     return _page(request, 403, "Nothing was changed",
                  "The form is older than your session, or another site has sent it. "
@@ -75,20 +81,24 @@ async def _foreign_form(request: Request, _: Exception) -> Response:
 
 async def _no_sessions(request: Request, error: Exception) -> Response:
     log.warning("sessions_unavailable", error=type(error).__name__)
-    return _page(request, 503, "Sign-in is not available",
-                 "The console cannot read its sessions. Try again in a minute.")  # fmt: skip
+    return _page(request, 503, "Not now",
+                 "Nothing was changed: the console cannot read who is signed in. "
+                 "Try again in a minute.", again=True)  # fmt: skip
 
 
 async def _problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, ProblemError)
-    title, headers = "It was refused", {}
+    title, headers, is_for_now = "It was refused", {}, False
     if isinstance(error, NotFoundError):
         title = "There is no such thing"
     elif isinstance(error, ForbiddenError):
         title = "Your key may not do this"
     elif isinstance(error, (RateLimitedError, UnavailableError)):
-        title, headers = "Not now", {"Retry-After": f"{error.retry_after or 1:.0f}"}
-    response = _page(request, error.status, title, said(error), error.request_id)
+        title, is_for_now = "Not now", True
+        headers = {"Retry-After": f"{error.retry_after or 1:.0f}"}
+    response = _page(
+        request, error.status, title, said(error), request_id=error.request_id, again=is_for_now
+    )
     response.headers.update(headers)
     return response
 
@@ -97,16 +107,18 @@ async def _no_answer(request: Request, error: Exception) -> Response:
     log.warning("api_unavailable", error=type(error).__name__)
     return _page(request, 503, "The API does not answer",
                  "Nothing is known of what you asked for. `tenantry doctor` says what is wrong; "
-                 "try again in a moment.")  # fmt: skip
+                 "try again in a moment.", again=True)  # fmt: skip
 
 
 async def late_page(request: Request) -> Response:
     """In the place of a page that was not made in time."""
     log.warning("page_late", path=request.url.path)
-    detail = "Try again in a moment."
+    kept, detail = kept_of(request), "Try again in a moment."
     if request.method == "POST":
         detail = "It may have been done: look at what there is now, before you try again."
-    return _page(request, 503, "That took too long", detail)
+    if kept and kept.is_done_once:
+        detail = NO_ANSWER
+    return _page(request, 503, "That took too long", detail, again=True)
 
 
 async def _unrouted(request: Request, error: Exception) -> Response:
@@ -118,14 +130,21 @@ async def _unrouted(request: Request, error: Exception) -> Response:
 
 async def _unforeseen(request: Request, error: Exception) -> Response:
     log.error("page_failed", path=request.url.path, exc_info=error)
-    return _page(request, 500, "That was our fault", "The page failed. The log says why.")
+    return _page(request, 500, "That was our fault", "The page failed. The log says why.",
+                 again=True)  # fmt: skip
 
 
 def _page(
-    request: Request, status: int, title: str, detail: str, request_id: str | None = None
+    request: Request,
+    status: int,
+    title: str,
+    detail: str,
+    *,
+    request_id: str | None = None,
+    again: bool = False,
 ) -> Response:
+    """With what was typed; `again`: sending the same once more may help."""
     visit: Visit | None = getattr(request.state, "visit", None)
-    is_page = request.method == "GET"
     return render(
         request,
         "error.html",
@@ -134,5 +153,7 @@ def _page(
         title=title,
         detail=detail,
         request_id=request_id,
-        back=request.url.path if is_page else "/",
+        kept=kept_of(request),
+        again=again,
+        back=request.url.path if request.method == "GET" else "/",
     )

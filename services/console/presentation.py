@@ -23,6 +23,8 @@ _LABELS = {
 }
 _GOOD = frozenset({"active", "succeeded", "accepted", "ok", "valid", "erased"})
 _BAD = frozenset({"failed", "down", "disabled", "revoked", "suspended", "deleting", "broken"})
+API = "/v1/admin"
+_MORE = "more"
 SECRETS = frozenset({"secret", "token"})
 BADGES = frozenset({"status", "environment", "role", "type", "circuit"})
 
@@ -103,12 +105,23 @@ def summary_of(value: Any) -> str:
 
 def facts_of(item: BaseModel) -> list[tuple[str, Any]]:
     """The fields of a resource that are no lists of others and no secret."""
-    return [(name, value) for name, value in item if not _is_table(value) and name not in SECRETS]
+    return [
+        (name, value)
+        for name, value in item
+        if not _is_table(value) and name not in SECRETS and name != _MORE
+    ]
 
 
-def lists_of(item: BaseModel) -> list[tuple[str, list[BaseModel]]]:
-    """The fields that are lists of others, where there are any."""
-    return [(name, value) for name, value in item if _is_table(value)]
+def lists_of(item: BaseModel) -> list[tuple[str, list[BaseModel], str | None]]:
+    """The fields that are lists of others, where there are any, and the page of those that are
+    left out: pages have the paths of the API.
+    """
+    more: Mapping[str, str] = getattr(item, _MORE, {})
+    return [
+        (name, value, more[name].removeprefix(API) if name in more else None)
+        for name, value in item
+        if _is_table(value)
+    ]
 
 
 def secrets_of(item: BaseModel) -> list[tuple[str, str]]:

@@ -20,7 +20,7 @@ from tenantry_client.errors import (
 )
 
 from console.forms import Errors, UnreadableFormError
-from console.web import IDEMPOTENCY_KEY
+from console.sent_forms import IDEMPOTENCY_KEY
 
 REFUSALS = (
     UnreadableFormError,

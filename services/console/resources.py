@@ -13,6 +13,7 @@ from contracts.members import AddMember, MembersQuery, UpdateMember
 from contracts.models import Body, ListQuery
 from contracts.organizations import CreateOrganization, OrganizationsQuery, UpdateOrganization
 from contracts.projects import CreateProject, ProjectsQuery, UpdateProject
+from contracts.sessions import SessionsQuery
 from contracts.signing_keys import RotateSigningKey
 from contracts.tenants import CreateTenant, TenantsQuery, UpdateTenant
 from contracts.users import CreateUser, DeleteUserQuery, UpdateUser, UsersQuery
@@ -114,6 +115,16 @@ PROJECTS = Resource(
     delete=api.delete_project,
     parts=(API_KEYS, SIGNING_KEYS),
 )  # fmt: skip
+SESSIONS = Resource(
+    "sessions", "Sessions", "session", "users",
+    api.list_sessions, SessionsQuery,
+    ("id", "status", "ip_address", "user_agent", "project_id", "created_at", "last_active_at",
+     "expires_at"),
+    actions=(
+        Action("revoke", "Revoke", api.revoke_session, when=("active",),
+               warning="Whoever uses it has to sign in again."),
+    ),
+)  # fmt: skip
 USERS = Resource(
     "users", "Users", "user", "users",
     api.list_users, UsersQuery,
@@ -131,6 +142,7 @@ USERS = Resource(
         Action("sign-out", "Sign out everywhere", api.revoke_sessions,
                warning="Every session of the user ends at once."),
     ),
+    parts=(SESSIONS,),
 )  # fmt: skip
 MEMBERS = Resource(
     "members", "Members", "member", "organizations",

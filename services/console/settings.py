@@ -9,6 +9,9 @@ PAGE_SECONDS = 2.8
 CALL_SECONDS = 2.2
 """Within which a call of the API has to be answered. The edge answers within 2."""
 
+REDIS_SECONDS = 0.6
+"""Within which Redis has to answer, twice at most: a page that says so comes in time."""
+
 
 class ConsoleSettings(RedisSettings):
     """`console_edge_url`: the API. `proxy_key`: the edge's, which believes by it whose request it

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import httpx
 from fastapi import Depends, Request
@@ -20,17 +20,15 @@ from tenantry_client.errors import NotFoundError, TenantryError, Unauthenticated
 
 from console.presentation import FILTERS, place_of
 from console.resources import TOP, Resource
+from console.sent_forms import FORM_TOKEN, MAX_FIELDS, KeptForm, came_from_here, keep_form
 from console.sign_in import OpenTenant, Session, Sessions
 
 COOKIE = "tenantry_console"
 _HOST_PREFIX = "__Host-"
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
-FORM_TOKEN = "form_token"
-IDEMPOTENCY_KEY = "idempotency_key"
 PATIENT_SECONDS = 60.0
 RENEW_SECONDS = 5 * 60
 """So long before its end the operator's token for a tenant is replaced."""
-_MAX_FORM_FIELDS = 500
 
 OPERATOR = "operator"
 MENU = (
@@ -143,7 +141,7 @@ class Visit:
 
     async def form(self) -> FormData:
         """The form that was sent. Raises ForeignFormError."""
-        form = await self.request.form(max_fields=_MAX_FORM_FIELDS)
+        form = await self.request.form(max_fields=MAX_FIELDS)
         if form.get(FORM_TOKEN) != self.session.form_token or not came_from_here(self.request):
             raise ForeignFormError
         return form
@@ -220,7 +218,11 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
 
 
 async def signed_in(request: Request) -> Visit:
-    """The visit of whoever sends the request. Raises SignInRequiredError, RedisError."""
+    """The visit of whoever sends the request. Raises SignInRequiredError, RedisError.
+
+    A form is read first: whatever fails from here on, what was typed is shown again.
+    """
+    request.state.kept = await keep_form(request)
     sessions: Sessions = request.app.state.sessions
     found = await sessions.find(request.cookies.get(cookie_name(request), ""))
     if found is None:
@@ -234,7 +236,11 @@ async def signed_in(request: Request) -> Visit:
 
 
 async def _renew_token(visit: Visit) -> None:
-    """Before it ends, while somebody is there. A tenant that is gone is left."""
+    """Before it ends, while somebody is there. A tenant that is gone is left.
+
+    Raises TenantryError where the old one has ended and there is no new one now: the tenant stays
+    open, for when there is.
+    """
     tenant = visit.session.open
     if tenant is None or tenant.expires_at - time.time() > RENEW_SECONDS:
         return
@@ -245,24 +251,22 @@ async def _renew_token(visit: Visit) -> None:
     except UnauthenticatedError:
         raise SignInRequiredError from None
     except TenantryError:
-        return  # the page says what is wrong
+        if tenant.expires_at <= time.time():
+            raise
 
 
 SignedIn = Annotated[Visit, Depends(signed_in)]
 
 
+def kept_of(request: Request) -> KeptForm | None:
+    """The form that came with a request, as far as it was read."""
+    kept: KeptForm | None = getattr(request.state, "kept", None)
+    return kept
+
+
 def client_of(request: Request) -> str:
     """The person's address, as the audit trail will have it."""
     return request.client.host if request.client else ""
-
-
-def came_from_here(request: Request) -> bool:
-    """Whether a browser says that a page of this host has sent the request."""
-    site = request.headers.get("sec-fetch-site")
-    if site is not None:
-        return site == "same-origin"
-    origin = request.headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == request.headers.get("host")
 
 
 def cookie_name(request: Request) -> str:
@@ -284,17 +288,6 @@ def delete_cookie(request: Request, response: Response) -> None:
     response.delete_cookie(
         cookie_name(request), secure=not _is_loopback(request), httponly=True, samesite="strict"
     )
-
-
-def local_path(target: object) -> str:
-    """A path of the console to go on to; the overview for everything else."""
-    is_local = (
-        isinstance(target, str)
-        and target.startswith("/")
-        and not target.startswith(("//", "/\\"))
-        and target.isprintable()
-    )
-    return str(target) if is_local else "/"
 
 
 def _is_loopback(request: Request) -> bool:

@@ -97,10 +97,20 @@ async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
     await context.close()
 
 
+@pytest.fixture(scope="session")
+async def cookie(console: str, stack: Stack) -> tuple[str, str]:
+    """Name and value, of a session as the demo tenant that all tests share who need no other."""
+    async with httpx.AsyncClient(base_url=console) as client:
+        signed_in = await client.post("/sign-in", data={"key": stack.ready["api_key"]})
+        assert signed_in.status_code == 303, signed_in.text
+        return next(iter(client.cookies.items()))
+
+
 @pytest.fixture
-async def page(context: BrowserContext, stack: Stack, console: str) -> Page:
-    """Signed in as the demo tenant."""
-    return await sign_in(context, console, stack.ready["api_key"])
+async def page(context: BrowserContext, console: str, cookie: tuple[str, str]) -> Page:
+    """Signed in as the demo tenant; nothing is open yet."""
+    await context.add_cookies([{"name": cookie[0], "value": cookie[1], "url": console}])
+    return await context.new_page()
 
 
 async def sign_in(context: BrowserContext, console: str, key: str, path: str = "/") -> Page:
@@ -114,7 +124,7 @@ async def sign_in(context: BrowserContext, console: str, key: str, path: str = "
 
 @pytest.fixture
 async def http(console: str, stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
-    """What a program sends that is signed in as the demo tenant."""
+    """What a program sends that is signed in as the demo tenant, in a session of its own."""
     async with httpx.AsyncClient(base_url=console) as client:
         signed_in = await client.post("/sign-in", data={"key": stack.ready["api_key"]})
         assert signed_in.status_code == 303, signed_in.text

@@ -1,14 +1,22 @@
 """The operator in the console: a view into each tenant, and the deletion of one."""
 
+import asyncio
 import re
 import signal
+import time
 from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import httpx
+import psutil
 import pytest
+from chassis.encryption import Keyring
+from chassis.settings import parse_encryption_keys
+from console.sign_in import Sessions
 from console_pages.conftest import Shown, sign_in
+from console_pages.test_refusals import hidden_of, kept_of
 from playwright.async_api import Browser
+from redis.asyncio import Redis
 from support.stack import Stack
 from support.waiting import until
 
@@ -71,6 +79,70 @@ async def test_the_operator_opens_a_tenant_and_leaves_it(
 
     await until(actors)
     assert await actors() == ["operator"]
+
+
+async def end_token(stack: Stack, client: httpx.AsyncClient) -> None:
+    """As if its minutes were over: what the session has for the tenant that is open is refused."""
+    environment = psutil.Process(stack.ready["processes"]["console"]).environ()
+    keyring = Keyring(parse_encryption_keys(environment["TENANTRY_CONSOLE_KEYS"]))
+    async with Redis.from_url(environment["TENANTRY_REDIS_URL"]) as redis:
+        sessions = Sessions(keyring, redis)
+        found = await sessions.find(next(iter(client.cookies.values())))
+        assert found is not None
+        session = found[0]
+        assert session.open is not None
+        ended = session.open.model_copy(update={"token": "ended", "expires_at": time.time() - 1})
+        await sessions.change(session.model_copy(update={"open": ended}))
+
+
+async def test_a_token_that_has_ended_is_replaced_and_no_write_is_sent_twice(
+    operator: httpx.AsyncClient, operator_api: httpx.AsyncClient, stack: Stack
+) -> None:
+    tenant, key = await new_tenant(operator_api, "Long")
+    await post(operator, f"/tenants/{tenant}/open")
+    form = hidden_of(await operator.get("/users/new")) | {"email": "once@example.com"}
+    await end_token(stack, operator)
+    pages = await asyncio.gather(
+        operator.post("/users/new", data=form),
+        operator.get("/users"),
+        operator.post("/users/new", data=form),
+        operator.get("/audit"),
+    )
+    assert [page.status_code for page in pages] == [200] * 4
+    assert all("Viewing" in page.text for page in pages)
+    assert pages[0].url.path == pages[2].url.path
+    user = pages[0].url.path.removeprefix("/users/")
+    own = {"Authorization": f"Bearer {key}"}
+    users = (await operator_api.get("/v1/admin/users", headers=own)).json()["users"]
+    assert [each["id"] for each in users] == [user]
+
+    async def actors() -> list[str]:
+        found = await operator_api.get("/v1/admin/audit", params={"resource_id": user}, headers=own)
+        return [each["actor_type"] for each in found.json()["events"]]
+
+    await until(actors)
+    assert await actors() == ["operator"]
+
+
+async def test_a_token_that_cannot_be_replaced_now_loses_neither_the_tenant_nor_the_form(
+    operator: httpx.AsyncClient, operator_api: httpx.AsyncClient, stack: Stack
+) -> None:
+    tenant, _ = await new_tenant(operator_api, "Waiting")
+    await post(operator, f"/tenants/{tenant}/open")
+    form = hidden_of(await operator.get("/users/new")) | {"email": "waits@example.com"}
+    await end_token(stack, operator)
+    stack.hang("projects", signal.SIGSTOP)
+    try:
+        page, sent = await asyncio.gather(
+            operator.get("/users"), operator.post("/users/new", data=form)
+        )
+    finally:
+        stack.hang("projects", signal.SIGCONT)
+    assert {page.status_code, sent.status_code} <= {503, 504}
+    assert "Viewing" in page.text
+    assert "waits@example.com" in sent.text
+    done = await operator.post("/users/new", data=kept_of(sent))
+    assert ("Viewing" in done.text, done.url.path.startswith("/users/usr_")) == (True, True)
 
 
 async def test_another_site_opens_no_tenant(

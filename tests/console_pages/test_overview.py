@@ -6,7 +6,7 @@ import signal
 from typing import Any
 
 import httpx
-from axe_playwright_python.async_playwright import Axe
+from console_pages.accessibility import add_axe, violations_of
 from console_pages.conftest import HOSTILE, Shown, sign_in
 from playwright.async_api import Browser, Page
 from support.stack import Stack
@@ -47,7 +47,8 @@ async def test_the_overview_shows_counts_plots_and_failing_webhooks(
         assert re.match(r"[\d,]+ (events|succeeded)", figure["text"])
     failing = page.locator("section", has=page.get_by_role("heading", name="Webhooks that fail"))
     assert "http://127.0.0.1:9/in" in await failing.inner_text()
-    assert (await Axe().run(page)).response["violations"] == []
+    await add_axe(page)
+    assert await violations_of(page) == []
 
 
 async def test_a_webhook_shows_its_success_over_a_day_a_week_and_a_month(

@@ -6,7 +6,7 @@ import re
 from typing import Literal
 
 import httpx
-from axe_playwright_python.async_playwright import Axe
+from console_pages.accessibility import add_axe, violations_of
 from console_pages.conftest import HOSTILE, PARTS, Shown, sign_in
 from playwright.async_api import Browser, Page
 from support.stack import Stack
@@ -20,7 +20,7 @@ SCREENS: tuple[tuple[Screen, ...], ...] = (
 )
 """The screens on which a page is looked at; the next page gets the other two."""
 FILES = ("/audit/export", "/audit/checkpoint")
-WIDTHS = (360, 2560)
+LARGEST_WIDTH = 2560
 ID = re.compile(r"[a-z]{2,4}_[0-9a-z]{26}")
 START = (
     "/",
@@ -31,7 +31,7 @@ START = (
     "/audit",
     "/event-types",
     "/search?q=user1",
-    "/users?status=nonsense&created_after=never",
+    "/users?status=nonsense&created_after=never&q=user1",
     "/no-such-page",
 )
 
@@ -43,15 +43,19 @@ def kind_of(path: str) -> str:
 
 async def check(page: Page, screens: tuple[Screen, ...]) -> None:
     """The page that is open has no violation, and is not wider than the screen."""
+    await add_axe(page)
     for scheme, width in screens:
         await page.emulate_media(color_scheme=scheme)
-        await page.set_viewport_size({"width": width, "height": 800})
-        violations = (await Axe().run(page)).response["violations"]
+        await resize(page, width)
+        violations = await violations_of(page)
         assert violations == [], (page.url, scheme, width, violations)
-    for width in WIDTHS:
-        await page.set_viewport_size({"width": width, "height": 800})
-        wide = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
-        assert not await page.evaluate(wide), f"{page.url} is wider than {width} pixels"
+    await resize(page, LARGEST_WIDTH)
+
+
+async def resize(page: Page, width: int) -> None:
+    await page.set_viewport_size({"width": width, "height": 800})
+    wide = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+    assert not await page.evaluate(wide), f"{page.url} is wider than {width} pixels"
 
 
 async def crawl(page: Page, console: str, start: tuple[str, ...]) -> set[str]:

@@ -7,7 +7,14 @@ import signal
 
 import httpx
 import pytest
+from chassis.encryption import Keyring
+from chassis.health import Health
+from console.app import make_app
+from console.deadline import Deadline
+from console.errors import late_page
 from console.refusals import REFUSALS, errors_of, next_key, status_of
+from console.sign_in import Sessions
+from console.web import COOKIE, Edge
 from console_pages.conftest import Shown, sign_in
 from playwright.async_api import Browser
 from starlette.datastructures import FormData
@@ -22,11 +29,18 @@ from tenantry_client.errors import (
 )
 
 HIDDEN = re.compile(r'<input type="hidden" name="([^"]+)" value="([^"]*)"')
+KEPT = re.compile(r'<textarea name="([^"]+)" hidden>\n([^<]*)</textarea>')
 
 
 def hidden_of(page: httpx.Response) -> dict[str, str]:
     """The hidden fields of a page; the last form has the last word."""
     return {name: html.unescape(value) for name, value in HIDDEN.findall(page.text)}
+
+
+def kept_of(page: httpx.Response) -> dict[str, str]:
+    """What a page sends again that shows what was typed."""
+    kept = {name: html.unescape(value) for name, value in KEPT.findall(page.text)}
+    return {**hidden_of(page), **kept}
 
 
 async def count_users(api: httpx.AsyncClient, email: str) -> int:
@@ -85,13 +99,75 @@ async def test_a_page_and_a_form_are_answered_in_time_whatever_hangs(
         assert answer.elapsed.total_seconds() < 3.5, answer.text  # and what this machine adds
         assert answer.status_code in (200, 303, 503, 504), answer.text
         assert "Traceback" not in answer.text
-    if sent.status_code in (503, 504) and name != "redis":
+    if sent.status_code in (503, 504):
         assert f"{name}@hangs.example" in sent.text
 
     async def is_well() -> bool:
         return (await http.get("/users")).status_code == 200
 
     await until(is_well, 20)
+
+
+async def test_a_form_that_comes_while_redis_hangs_is_kept_and_done_by_sending_it_again(
+    http: httpx.AsyncClient, api: httpx.AsyncClient, stack: Stack
+) -> None:
+    """Nobody knows then who sends it: its token is checked when it is sent again."""
+    form = {**hidden_of(await http.get("/users/new")), "name": "<b>Ada</b>"}
+    own = {**form, "email": "hung@example.com"}
+    forged = {**form, "email": "forged-hung@example.com", "form_token": "x"}
+    cross = {"Sec-Fetch-Site": "cross-site"}
+    stack.hang("redis", signal.SIGSTOP)
+    try:
+        refused, of_another, of_a_site = await asyncio.gather(
+            http.post("/users/new", data=own),
+            http.post("/users/new", data=forged),
+            http.post("/users/new", data=forged, headers=cross),
+        )
+    finally:
+        stack.hang("redis", signal.SIGCONT)
+    for answer in (refused, of_another, of_a_site):
+        assert (answer.status_code, "Nothing was changed" in answer.text) == (503, True)
+    assert ("hung@example.com" in refused.text, "<b>Ada" in refused.text) == (True, False)
+    assert "forged-hung@example.com" not in of_a_site.text
+    done = await http.post("/users/new", data=kept_of(refused))
+    assert done.status_code == 303, done.text
+    assert (await http.post("/users/new", data=kept_of(of_another))).status_code == 403
+    assert await count_users(api, "hung@example.com") == 1
+    assert await count_users(api, "forged-hung@example.com") == 0
+
+
+async def test_a_form_that_takes_too_long_is_kept_with_its_key() -> None:
+    async def hang(_: httpx.Request) -> httpx.Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    sessions = Sessions(Keyring({"k": bytes(32)}), None)
+    _, cookie = await sessions.begin("key", "key_1", ("ten_1", "Acme"), ["*"])
+    edge = Edge("http://edge", httpx.MockTransport(hang), 60, {})
+    app = Deadline(make_app(sessions, edge, Health()), 0.3, late_page)
+    transport, cookies = httpx.ASGITransport(app), {COOKIE: cookie}
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://localhost", cookies=cookies
+    ) as client:
+        form = {**hidden_of(await client.get("/users/new")), "email": "late@example.com"}
+        late = await client.post("/users/new", data=form)
+    assert (late.status_code, "it is done once" in late.text) == (503, True)
+    assert kept_of(late) == form
+
+
+async def test_a_sign_in_that_cannot_be_done_now_keeps_what_was_typed(
+    console: str, stack: Stack
+) -> None:
+    kept = '{"path": "/users/new", "fields": [["email", "still@example.com"]]}'
+    data = {"key": stack.ready["api_key"], "kept": kept}
+    async with httpx.AsyncClient(base_url=console) as client:
+        for name in ("edge", "redis"):
+            stack.hang(name, signal.SIGSTOP)
+            try:
+                refused = await client.post("/sign-in", data=data)
+            finally:
+                stack.hang(name, signal.SIGCONT)
+            assert (refused.status_code, "still@example.com" in refused.text) == (503, True), name
 
 
 def test_a_refusal_for_now_says_when_and_one_of_unknown_outcome_keeps_its_key() -> None:

@@ -8,9 +8,9 @@ from pydantic import ValidationError
 from starlette.responses import Response
 from tenantry_client import api
 
+from console.presentation import API
 from console.web import SignedIn
 
-_API = "/v1/admin"
 _WITHOUT_PAGE = "/tenant"
 """Where the API shows root keys; the console does not."""
 
@@ -37,5 +37,5 @@ async def search(visit: SignedIn, q: str = "") -> Response:
 
 def place_of_result(result: SearchResult) -> str | None:
     """The page that shows it: pages have the paths of the API."""
-    path = result.path.removeprefix(_API)
+    path = result.path.removeprefix(API)
     return None if path == _WITHOUT_PAGE else path

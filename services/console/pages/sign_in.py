@@ -2,26 +2,31 @@
 
 from contracts.tenants import TenantsQuery
 from fastapi import APIRouter, Request
+from redis.exceptions import RedisError
 from starlette.responses import RedirectResponse, Response
 from tenantry_client import AsyncClient, api
-from tenantry_client.errors import ForbiddenError, NotSentError, UnauthenticatedError
+from tenantry_client.errors import (
+    ForbiddenError,
+    NotSentError,
+    TenantryError,
+    UnauthenticatedError,
+)
 
-from console.kept_forms import KeptForm, read_kept
+from console.sent_forms import KeptForm, came_from_here, local_path, read_kept
 from console.sign_in import Sessions
 from console.web import (
     Edge,
     ForeignFormError,
     SignedIn,
     Visit,
-    came_from_here,
     delete_cookie,
-    local_path,
     render,
     set_cookie,
 )
 
 WRONG = "This key does not work. Check that it is a secret key that is neither revoked nor expired."
 USED_LINK = "This link was used before, or is older than ten minutes. Sign in with a key."
+NOT_NOW = "Nobody can be signed in now. Try again in a minute; what you typed is kept."
 
 router = APIRouter()
 
@@ -63,9 +68,13 @@ async def _begin(request: Request, key: str, target: str, kept: KeptForm | None 
     try:
         client = edge.client(key, request)
         credential_id, tenant, scopes = await _look_up(client)
+        session, cookie = await _sessions(request).begin(key, credential_id, tenant, scopes)
     except (UnauthenticatedError, ForbiddenError, NotSentError):
         return _form(request, target, WRONG, 401, kept)
-    session, cookie = await _sessions(request).begin(key, credential_id, tenant, scopes)
+    except (TenantryError, RedisError):
+        if kept is None:
+            raise
+        return _form(request, target, NOT_NOW, 503, kept)
     if kept is not None:
         return Visit(request, session, cookie, client).page("resend.html", kept=kept)
     response = RedirectResponse(local_path(target), 303)
