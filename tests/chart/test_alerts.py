@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
-from chart.conftest import CHART, HERE, read
+from chart.conftest import CHART, HERE, ROOT, read
 from support.tools import run
 
 pytestmark = pytest.mark.tools("go")
@@ -171,3 +171,17 @@ def test_every_alert_has_a_fault() -> None:
 
 def test_the_rules_are_well_formed(promtool: Path) -> None:
     run(promtool, "check", "rules", CHART / "alerts.yaml", cwd=CHART)
+
+
+def test_the_queries_of_the_dashboard_are_well_formed(promtool: Path, tmp_path: Path) -> None:
+    panels = json.loads((ROOT / "deploy" / "observability" / "dashboard.json").read_text())[
+        "panels"
+    ]
+    queries = [target["expr"] for panel in panels for target in panel["targets"]]
+    rules = [
+        {"record": f"query:{number}", "expr": each.replace("$__rate_interval", "1m")}
+        for number, each in enumerate(queries)
+    ]
+    file = tmp_path / "rules.yaml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}))
+    run(promtool, "check", "rules", file, cwd=tmp_path)
