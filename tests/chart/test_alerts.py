@@ -1,8 +1,8 @@
 """The alerts, by Prometheus' own evaluator, over what a real stack has shown of itself.
 
 Recordings (`record_metrics.py`) are of a stack that is well and of one under each fault. What they
-counted goes on at the same rate, what they measured stays; beside the installation under the fault
-are a healthy one, and pods of others.
+counted goes on at the same rate, what they measured stays. Of two replicas one has the fault, and
+beside that installation are a healthy one and pods of others.
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
-from chart.conftest import CHART, HERE, read
+from chart.conftest import CHART, HERE, ROOT, read
 from support.tools import run
 
 pytestmark = pytest.mark.tools("go")
@@ -25,6 +25,8 @@ DOWN_AT = 40
 AT = "29m"
 FIRING = 'count by (alertname, namespace, service) (ALERTS{alertstate="firing"})'
 RULES = [rule for group in read(CHART / "alerts.yaml")["groups"] for rule in group["rules"]]
+SHARED = ("tenantry_outbox_oldest_seconds", "tenantry_events_pending", "tenantry_dead_letters")
+"""Measured of the database and the stream of a service, by each replica."""
 FIRED: dict[str, set[tuple[str, str | None]]] = {
     "healthy": set(),
     "process-down": {("TenantryProcessDown", None)},
@@ -54,12 +56,12 @@ class Scraped:
     job: str
     pod_labels: tuple[str, ...] = ()
 
-    def labels(self, namespace: str, process: str) -> dict[str, str]:
+    def labels(self, namespace: str, process: str, replica: str) -> dict[str, str]:
         given = {
             "job": self.job.format(process=process, namespace=namespace),
-            "instance": f"{namespace}.{process}:8080",
+            "instance": f"{namespace}.{process}-{replica}:8080",
             "namespace": namespace,
-            "pod": f"tenantry-{process}-6d5f4-x2x4z",
+            "pod": f"tenantry-{process}-6d5f4-{replica}",
             "container": process,
             "endpoint": "management",
         }
@@ -89,23 +91,36 @@ def values(name: str, recorded: list[float], seconds: float) -> str:
     return f"{last}+0x{STEPS}"
 
 
+def read_recording(fault: str) -> Any:
+    return json.loads((RECORDINGS / f"{fault}.json").read_text())
+
+
 def installation(fault: str, namespace: str, scraped: Scraped) -> Iterator[dict[str, str]]:
-    recording = json.loads((RECORDINGS / f"{fault}.json").read_text())
-    is_up: dict[str, bool] = {}
-    for process, name, recorded in recording["series"]:
-        is_up[process] = len(recorded) == 2
-        series = text(name, scraped.labels(namespace, process))
-        yield {"series": series, "values": values(name, recorded, recording["seconds"])}
-    for process, up in is_up.items():
-        series = text("up", scraped.labels(namespace, process))
-        shown = f"1+0x{STEPS}" if up else f"1+0x{DOWN_AT} 0+0x{STEPS}"
-        yield {"series": series, "values": shown}
+    """Both replicas say of what they share what the one with the fault says."""
+    faulty, well = read_recording(fault), read_recording("healthy")
+    measured = {
+        (process, name): recorded
+        for process, name, recorded in faulty["series"]
+        if name in SHARED and len(recorded) == 2
+    }
+    for each in well["series"]:
+        each[2] = measured.get((each[0], each[1]), each[2])
+    for replica, recording in (("faulty", faulty), ("well", well)):
+        is_up: dict[str, bool] = {}
+        for process, name, recorded in recording["series"]:
+            is_up[process] = len(recorded) == 2
+            series = text(name, scraped.labels(namespace, process, replica))
+            yield {"series": series, "values": values(name, recorded, recording["seconds"])}
+        for process, up in is_up.items():
+            series = text("up", scraped.labels(namespace, process, replica))
+            shown = f"1+0x{STEPS}" if up else f"1+0x{DOWN_AT} 0+0x{STEPS}"
+            yield {"series": series, "values": shown}
 
 
 def others(scraped: Scraped) -> Iterator[dict[str, str]]:
     """What is not ours is down, beside us and elsewhere."""
     for namespace in ("prod", "elsewhere"):
-        series = text("up", scraped.labels(namespace, "postgres"))
+        series = text("up", scraped.labels(namespace, "postgres", "0"))
         yield {"series": series, "values": f"0+0x{STEPS}"}
 
 
@@ -156,3 +171,17 @@ def test_every_alert_has_a_fault() -> None:
 
 def test_the_rules_are_well_formed(promtool: Path) -> None:
     run(promtool, "check", "rules", CHART / "alerts.yaml", cwd=CHART)
+
+
+def test_the_queries_of_the_dashboard_are_well_formed(promtool: Path, tmp_path: Path) -> None:
+    panels = json.loads((ROOT / "deploy" / "observability" / "dashboard.json").read_text())[
+        "panels"
+    ]
+    queries = [target["expr"] for panel in panels for target in panel["targets"]]
+    rules = [
+        {"record": f"query:{number}", "expr": each.replace("$__rate_interval", "1m")}
+        for number, each in enumerate(queries)
+    ]
+    file = tmp_path / "rules.yaml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}))
+    run(promtool, "check", "rules", file, cwd=tmp_path)
