@@ -55,6 +55,8 @@ def _fresh_values(existing: dict[str, str]) -> dict[str, str]:
 CHECKPOINT_SEEDS = "TENANTRY_AUDIT_CHECKPOINT_SEEDS"
 """What the keys of the audit trail's checkpoints are derived from: for audit alone."""
 _KEYS = ("HASH_KEY", "HASH_KEYS", "ENCRYPTION_KEYS")
+_SECOND_KEYS = ("TENANTRY_OPERATOR_KEY_2", "TENANTRY_PROXY_KEY_2")
+"""The edge accepts them as well, while one is rotated."""
 _HASHED_SECRETS = ("identity", "projects")
 """They still verify what version 0.1 has hashed, with the one key that it had for all."""
 
@@ -88,6 +90,7 @@ def _files(values: dict[str, str]) -> Iterator[tuple[str, str, str]]:
         yield container, "TENANTRY_REDIS_URL", redis_url
     for container in ("edge", "tenantry", "api"):
         yield container, "TENANTRY_OPERATOR_KEY", values["TENANTRY_OPERATOR_KEY"]
+    yield from (("edge", each, values[each]) for each in _SECOND_KEYS if values.get(each))
     for variable, value in values.items():
         if variable.startswith("TENANTRY_") and variable.endswith(_KEYS):
             yield "tenantry", variable, value

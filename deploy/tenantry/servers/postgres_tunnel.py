@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from chassis.tls import Tls, tls_of, without_tls
 
+from tenantry.errors import CommandFailed
 from tenantry.servers.postgres_url import libpq_environment
 
 DEFAULT_PORT = 5432
@@ -32,11 +33,23 @@ async def reachable(url: str) -> AsyncIterator[dict[str, str]]:
         return
     parts = urlsplit(url)
     tunnel = _Tunnel(parts.hostname or "localhost", parts.port or DEFAULT_PORT, tls)
-    with TemporaryDirectory(prefix="tenantry-") as folder:  # mode 0700
+    with _folder() as folder:
         socket = Path(folder, f".s.PGSQL.{DEFAULT_PORT}")
         async with await asyncio.start_unix_server(tunnel.serve, socket):
             here = {"PGHOST": folder, "PGPORT": str(DEFAULT_PORT)}
             yield libpq_environment(without_tls(url)) | here
+
+
+def _folder() -> TemporaryDirectory[str]:
+    """Of mode 0700."""
+    try:
+        return TemporaryDirectory(prefix="tenantry-")
+    except FileNotFoundError:
+        raise CommandFailed(
+            "PostgreSQL with TLS is reached through a socket, and no folder for it can be written",
+            "Set TMPDIR to a folder that this user can write.",
+            code="no_folder",
+        ) from None
 
 
 class _Tunnel:
