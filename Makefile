@@ -5,6 +5,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RUN := $(VENV)/installed-run
 TESTS := $(VENV)/installed-dev
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+REGISTRY ?= tenantry
 PIN := $(BIN)/uv pip compile --universal --generate-hashes --no-header --no-annotate --quiet --python-version 3.11
 
 .PHONY: help
@@ -104,9 +106,10 @@ env: ## Write an .env with new secrets for docker compose, or add missing settin
 	@python=$$(deploy/install.sh python $(PYTHON)) && exec $$python deploy/make_env.py
 
 .PHONY: images
-images: ## Build the images: tenantry/tenantry, tenantry/edge, and one for each service
+images: ## Build the images, by version and as latest: tenantry/edge, ...; REGISTRY=registry.example.com/tenantry
 	@for name in tenantry $(notdir $(wildcard services/*)); do \
-		docker build --file deploy/Dockerfile --build-arg SERVICE=$$name --tag tenantry/$$name . || exit 1; done
+		docker build --file deploy/Dockerfile --build-arg SERVICE=$$name \
+			--tag $(REGISTRY)/$$name --tag $(REGISTRY)/$$name:$(VERSION) . || exit 1; done
 
 .PHONY: compose-test
 compose-test: install ## Run docker-compose.yml for real, and test it: needs a Docker engine
@@ -115,6 +118,10 @@ compose-test: install ## Run docker-compose.yml for real, and test it: needs a D
 .PHONY: sdk-test
 sdk-test: install ## Generate clients in TypeScript, Go and Java and compile them: with Node, Go and a JDK with Maven
 	@TENANTRY_SDK_TEST=1 $(BIN)/python -m pytest -v -rs tests/sdk $(ARGS)
+
+.PHONY: chart-test
+chart-test: install ## Render the chart with helm, and test the alerts with promtool: with Go, which builds both
+	@PATH="$$PATH:/usr/local/go/bin" TENANTRY_CHART_TEST=1 $(BIN)/python -m pytest -v -rs tests/chart $(ARGS)
 
 .PHONY: clean
 clean: ## Remove .venv and the data of `make run`

@@ -1,14 +1,14 @@
 """Writes what follows from `contracts.topology` into the files that need it (`make topology`).
 
 In a file that people write, the generated part stands between `<topology NAME>` and `</topology>`
-in comments; the manifest of a service is generated whole.
+in comments; JSON has none, so the names in the schema of the chart's values are set.
 """
 
+import json
 import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from string import Template
 
 from contracts.topology import (
     EDGE_LISTENS,
@@ -16,11 +16,10 @@ from contracts.topology import (
     SERVICES,
     STREAM,
     TOKEN_KEYS_CHANGED,
-    Service,
 )
 
 ROOT = Path(__file__).parents[1]
-MANIFESTS = "deploy/kubernetes"
+CHART = "deploy/helm/tenantry"
 _REGION = re.compile(
     r"(?P<begin>^.*<topology (?P<name>[\w-]+)>.*\n)(?P<body>(?:.*\n)*?)(?P<end>^.*</topology>)",
     re.MULTILINE,
@@ -149,28 +148,22 @@ def compose_healthy() -> Iterator[str]:
 
 
 @region
-def kubernetes_resources() -> Iterator[str]:
-    yield from (f"  - {each.name}.yaml" for each in SERVICES)
-
-
-@region
-def kubernetes_images() -> Iterator[str]:
+def helm_version() -> Iterator[str]:
     version = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
     assert version is not None
+    yield f'appVersion: "{version[1]}"'
+
+
+@region
+def helm_services() -> Iterator[str]:
     for each in SERVICES:
-        yield f'  - {{ name: tenantry/{each.name}, newTag: "{version[1]}" }}'
+        yield f"  {each.name}: {{ autoscaling: {{ maxReplicas: {each.max_replicas} }} }}"
 
 
 @region
-def kubernetes_nats() -> Iterator[str]:
-    names = ", ".join(each.name for each in SERVICES)
-    yield f"        values: [edge, {names}, streams]"
-
-
-@region
-def kubernetes_databases() -> Iterator[str]:
-    names = ", ".join(each.name for each in SERVICES)
-    yield f"        values: [{names}, migrate]"
+def helm_internet() -> Iterator[str]:
+    names = ", ".join(each.name for each in SERVICES if each.reaches_internet)
+    yield f"        values: [{names}]"
 
 
 @region
@@ -202,18 +195,20 @@ FILES = (
     "deploy/nats/nats.conf",
     "deploy/postgres/init.sql",
     "docker-compose.yml",
-    "deploy/kubernetes/kustomization.yaml",
-    "deploy/kubernetes/network.yaml",
+    f"{CHART}/Chart.yaml",
+    f"{CHART}/values.yaml",
+    f"{CHART}/templates/network.yaml",
     "pyproject.toml",
     "docs/architecture.md",
 )
 """The files that have such parts."""
 
 
-def render_manifest(template: Template, service: Service) -> str:
-    return template.substitute(
-        name=service.name, summary=service.summary, max_replicas=service.max_replicas
-    )
+def render_schema(text: str) -> str:
+    """The schema of the chart's values: a service that is not one is refused."""
+    schema = json.loads(text)
+    schema["properties"]["services"]["propertyNames"]["enum"] = [each.name for each in SERVICES]
+    return json.dumps(schema, indent=2) + "\n"
 
 
 def render(root: Path) -> dict[Path, str]:
@@ -224,10 +219,8 @@ def render(root: Path) -> dict[Path, str]:
         return f"{found['begin']}{body}{found['end']}"
 
     texts = {root / name: _REGION.sub(replaced, (root / name).read_text()) for name in FILES}
-    template = Template((root / MANIFESTS / "service.yaml.template").read_text())
-    for each in SERVICES:
-        texts[root / MANIFESTS / f"{each.name}.yaml"] = render_manifest(template, each)
-    return texts
+    schema = root / CHART / "values.schema.json"
+    return {**texts, schema: render_schema(schema.read_text())}
 
 
 def main() -> int:

@@ -1,5 +1,6 @@
-"""Servers that all tests of one process share (real PostgreSQL, NATS and Redis), and what several
-processes of one run (`make test JOBS=2`) share out.
+"""What all tests of one process share: servers (real PostgreSQL, NATS and Redis), and one running
+product with a tenant for each test; and what several processes of one run (`make test JOBS=2`)
+share out.
 """
 
 import os
@@ -9,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import ClientSession, ClientTimeout, DummyCookieJar
 from hypothesis import HealthCheck, settings
+from support.api import Api, new_tenant
 from support.figures import FIGURES
 from support.servers import servers_on
+from support.stack import Stack, running_stack
 from tenantry.servers import Servers
 
 # How long examples take says how busy the machine is.
@@ -49,3 +53,35 @@ async def servers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ser
     folder: Path = tmp_path_factory.mktemp("servers")
     async with servers_on(folder) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+    """For tests that leave it as it was: what they kill is there again."""
+    folder = tmp_path_factory.mktemp("stack")
+    async with running_stack(folder, "--no-demo", TENANTRY_RATE_LIMIT="100000/second") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+async def http() -> AsyncIterator[ClientSession]:
+    timeout = ClientTimeout(total=60)
+    async with ClientSession(cookie_jar=DummyCookieJar(), timeout=timeout) as session:
+        yield session
+
+
+@pytest.fixture
+def operator(stack: Stack, http: ClientSession) -> Api:
+    return Api(http, stack.url, stack.ready["operator_key"])
+
+
+@pytest.fixture
+async def api(stack: Stack, http: ClientSession) -> Api:
+    """Called as the root key of a fresh tenant."""
+    return await new_tenant(http, stack.url, stack.ready["operator_key"])
+
+
+@pytest.fixture
+def anyone(stack: Stack, http: ClientSession) -> Api:
+    """Called without a credential."""
+    return Api(http, stack.url)

@@ -1,6 +1,6 @@
 """The topology: which services there are, what each may call and hear, and the locks they take.
 
-NATS permissions, databases, docker-compose.yml, the Kubernetes manifests and tables of the
+NATS permissions, databases, docker-compose.yml, the chart for Kubernetes and tables of the
 documentation are generated from it (`make topology`); a test compares them. A new service is one
 entry here and a folder of its own (docs/adding-a-service.md). Standard library only.
 """

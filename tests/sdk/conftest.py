@@ -5,9 +5,7 @@ folder. A test whose tools are not there is skipped, and says that nothing was r
 """
 
 import json
-import os
 import shutil
-import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,9 +13,10 @@ import pytest
 from chassis.health import Health
 from edge import asyncapi
 from edge.app import make_app
+from support.tools import cache_folder, run, skip_without_tools
 
 HERE = Path(__file__).parent
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tenantry" / "sdk-test"
+CACHE = cache_folder("sdk-test")
 GENERATOR = "org.openapitools:openapi-generator-cli:7.25.0"
 COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy"
 JAVA = ("java", "javac", "mvn")
@@ -25,32 +24,7 @@ NODE = ("node", "npm")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if not item.path.is_relative_to(HERE):
-            continue
-        if "TENANTRY_SDK_TEST" not in os.environ:
-            item.add_marker(pytest.mark.skip(reason="`make sdk-test` runs it"))
-        for marker in item.iter_markers("tools"):
-            missing = [each for each in marker.args if shutil.which(each) is None]
-            if missing:
-                reason = f"NOTHING WAS RUN: no {', '.join(missing)}"
-                item.add_marker(pytest.mark.skip(reason=reason))
-
-
-def run(*command: str | Path, cwd: Path, seconds: int = 600) -> str:
-    """What the command says; it must succeed."""
-    done = subprocess.run(
-        [str(each) for each in command],
-        cwd=cwd,
-        env={**os.environ, "REDOCLY_TELEMETRY": "off", "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=seconds,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-12_000:]
-    return done.stdout
+    skip_without_tools(items, HERE, "sdk-test")
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,8 @@ from chassis.database import open_pool
 from contracts import audit as calls
 from contracts.ids import new_id
 from outbox.inbox import process_once
-from sdk.conftest import run
 from support.owner import Owner, audit_settings, heard, owner_of
+from support.tools import run
 from tenantry.servers import Servers
 
 SOURCE = Path(__file__).parent / "verify_checkpoints"

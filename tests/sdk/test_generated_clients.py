@@ -7,7 +7,8 @@ and one of Maven.
 from pathlib import Path
 
 import pytest
-from sdk.conftest import HERE, JAVA, NODE, run
+from sdk.conftest import HERE, JAVA, NODE
+from support.tools import run
 
 STRICT = ("--noEmit", "--strict", "--target", "es2022", "--module", "preserve")
 

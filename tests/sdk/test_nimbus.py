@@ -12,9 +12,10 @@ import jwt
 import pytest
 from aiohttp import ClientSession
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sdk.conftest import JAVA, run
+from sdk.conftest import JAVA
 from support.api import Api
 from support.stack import running_stack
+from support.tools import run
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "nimbus"
 pytestmark = pytest.mark.tools(*JAVA)

@@ -93,7 +93,7 @@ async def running(project: Path, folder: Path) -> AsyncIterator[Api]:
 async def test_the_service_of_the_page_runs_with_the_others(project: Path, tmp_path: Path) -> None:
     await run(project, "deploy/render_topology.py")
     assert "signups" in (project / "deploy/nats/nats.conf").read_text()
-    assert (project / "deploy/kubernetes/signups.yaml").exists()
+    assert "  signups:" in (project / "deploy/helm/tenantry/values.yaml").read_text()
     await run(project, "-m", "tenantry", "draft-migration", "signups", "initial")
     async with running(project, tmp_path) as api:
         health = await api("GET", "/health")

@@ -5,18 +5,16 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from aiohttp import ClientSession
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
-from support.api import Api, new_tenant
-from support.stack import Ran, Stack, running_stack, tenantry
+from support.api import Api
+from support.stack import Ran, Stack, tenantry
 from support.waiting import until
 from tenantry.access import Access
 from tenantry.cli.output import to_yaml
@@ -26,7 +24,6 @@ from tenantry.configuration.plan import make_plan
 from tenantry.configuration.secrets_file import open_secrets_file
 from tenantry.configuration.state import PATHS, export_state, read_state
 from tenantry.connection import Api as CommandApi
-from tenantry.data_folder.secrets import load_or_create
 
 FILE = """\
 tenantry: 1
@@ -53,24 +50,6 @@ webhooks:
     events: [user.*]
     status: disabled
 """
-
-
-@pytest.fixture(scope="module")
-async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
-    folder = tmp_path_factory.mktemp("apply")
-    async with running_stack(folder, "--no-demo", TENANTRY_RATE_LIMIT="100000/second") as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def operator_key(stack: Stack) -> str:
-    return load_or_create(stack.data / "secrets.json").operator_key
-
-
-@pytest.fixture
-async def api(stack: Stack, operator_key: str) -> AsyncIterator[Api]:
-    async with ClientSession() as http:
-        yield await new_tenant(http, stack.url, operator_key)
 
 
 @pytest.fixture
@@ -310,11 +289,11 @@ def apply_content(url: str, key: str, content: dict[str, Any], folder: Path) -> 
 
 
 async def test_an_export_applied_to_an_empty_tenant_is_the_same(
-    stack: Stack, operator_key: str, tmp_path: Path
+    stack: Stack, operator: Api, tmp_path: Path
 ) -> None:
     def new_key() -> str:
-        with CommandApi(Access(stack.url, operator_key)) as operator:
-            made = operator(
+        with CommandApi(Access(stack.url, str(operator.key))) as commands:
+            made = commands(
                 "POST", "/v1/admin/tenants", None, {"name": "T", "slug": f"t-{uuid4().hex}"}
             )
             return str(made["api_key"]["secret"])

@@ -7,25 +7,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
-import pytest
-from aiohttp import ClientResponse, ClientSession, ClientTimeout
-from support.api import Api, new_tenant
-from support.stack import Stack, running_stack
+from aiohttp import ClientResponse
+from support.api import Api
+from support.stack import Stack
 
 PATH = "/v1/admin/events"
-
-
-@pytest.fixture(scope="module")
-async def followed_stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
-    folder = tmp_path_factory.mktemp("following")
-    async with running_stack(folder, "--no-demo", TENANTRY_RATE_LIMIT="100000/second") as running:
-        yield running
-
-
-@pytest.fixture
-async def caller(followed_stack: Stack) -> AsyncIterator[Api]:
-    async with ClientSession(timeout=ClientTimeout(total=60)) as http:
-        yield await new_tenant(http, followed_stack.url, followed_stack.ready["operator_key"])
 
 
 @asynccontextmanager
@@ -74,51 +60,49 @@ async def recorded(api: Api) -> list[dict[str, Any]]:
     return list((await api("GET", f"{PATH}?limit=200")).body["events"])
 
 
-async def test_who_breaks_off_goes_on_where_it_was(caller: Api) -> None:
-    await make(caller, 3)
-    async with following(caller) as stream:
+async def test_who_breaks_off_goes_on_where_it_was(api: Api) -> None:
+    await make(api, 3)
+    async with following(api) as stream:
         seen = await events(stream, 3)
-    await make(caller, 2)
-    async with following(caller, last_event_id=str(seen[-1]["sequence"])) as stream:
+    await make(api, 2)
+    async with following(api, last_event_id=str(seen[-1]["sequence"])) as stream:
         seen += await events(stream, 4)
-        await make(caller, 1)
+        await make(api, 1)
         seen += await events(stream, 1)
-    assert seen == await recorded(caller)
+    assert seen == await recorded(api)
     assert [each["sequence"] for each in seen] == list(range(1, 9))
 
 
-async def test_a_senseless_place_to_resume_at_is_refused(caller: Api) -> None:
+async def test_a_senseless_place_to_resume_at_is_refused(api: Api) -> None:
     for place in ("x", "-1", "1.5", "1" * 19, ""):
-        refused = await caller("GET", PATH, accept="text/event-stream", last_event_id=place)
+        refused = await api("GET", PATH, accept="text/event-stream", last_event_id=place)
         assert (refused.status, refused.body["errors"][0]["field"]) == (422, "Last-Event-ID")
 
 
-async def test_a_quiet_stream_is_kept_alive_by_comments(caller: Api) -> None:
-    async with following(caller, last_event_id="1000") as stream:
+async def test_a_quiet_stream_is_kept_alive_by_comments(api: Api) -> None:
+    async with following(api, last_event_id="1000") as stream:
         assert set(await part(stream)) == {""}
 
 
-async def test_the_stream_ends_with_its_key(caller: Api) -> None:
-    project = await caller("POST", "/v1/admin/projects", {"name": "P"})
+async def test_the_stream_ends_with_its_key(api: Api) -> None:
+    project = await api("POST", "/v1/admin/projects", {"name": "P"})
     keys = f"/v1/admin/projects/{project.body['id']}/api-keys"
-    key = await caller("POST", keys, {"name": "k", "scopes": ["audit:read"]})
-    async with following(caller.as_key(key.body["secret"])) as stream:
+    key = await api("POST", keys, {"name": "k", "scopes": ["audit:read"]})
+    async with following(api.as_key(key.body["secret"])) as stream:
         await events(stream, 1)
-        assert (await caller("DELETE", f"{keys}/{key.body['id']}")).status == 204
+        assert (await api("DELETE", f"{keys}/{key.body['id']}")).status == 204
         async with asyncio.timeout(5):
             while await part(stream):
                 pass
         assert stream.content.at_eof()
 
 
-async def test_while_audit_is_away_nothing_is_sent_twice(
-    followed_stack: Stack, caller: Api
-) -> None:
-    await make(caller, 3)
-    async with following(caller) as stream:
+async def test_while_audit_is_away_nothing_is_sent_twice(stack: Stack, api: Api) -> None:
+    await make(api, 3)
+    async with following(api) as stream:
         seen = await events(stream, 5)
-        pid = followed_stack.kill("audit")
-        await make(caller, 2)
-        await followed_stack.restarted("audit", pid)
+        pid = stack.kill("audit")
+        await make(api, 2)
+        await stack.restarted("audit", pid)
         seen += await events(stream, 2)
     assert [each["sequence"] for each in seen] == list(range(1, 8))

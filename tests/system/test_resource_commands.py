@@ -7,38 +7,16 @@ import pty
 import re
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from aiohttp import ClientSession
 from ruamel.yaml import YAML
-from support.api import Api, new_tenant
-from support.stack import Ran, Stack, running_stack, tenantry
-from tenantry.data_folder.secrets import load_or_create
+from support.api import Api
+from support.stack import Ran, Stack, tenantry
 
 HELP_SECONDS, LIST_SECONDS = 0.25, 0.5
-
-
-@pytest.fixture(scope="module")
-async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
-    folder = tmp_path_factory.mktemp("resources")
-    async with running_stack(folder, "--no-demo", TENANTRY_RATE_LIMIT="100000/second") as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def operator_key(stack: Stack) -> str:
-    return load_or_create(stack.data / "secrets.json").operator_key
-
-
-@pytest.fixture
-async def api(stack: Stack, operator_key: str) -> AsyncIterator[Api]:
-    """A tenant that nobody else uses."""
-    async with ClientSession() as http:
-        yield await new_tenant(http, stack.url, operator_key)
 
 
 async def run(api: Api, *arguments: str, **environment: str) -> Ran:
@@ -227,13 +205,13 @@ def log_in(key: str, *arguments: str, **environment: str) -> subprocess.Complete
 
 
 async def test_a_profile_is_kept_for_its_owner_alone(
-    api: Api, operator_key: str, profiles: dict[str, str]
+    api: Api, operator: Api, profiles: dict[str, str]
 ) -> None:
     wrong = await asyncio.to_thread(log_in, "nonsense", "--url", api.url, **profiles)
     assert wrong.returncode == 1
     file = Path(profiles["TENANTRY_PROFILES"])
     assert not await asyncio.to_thread(file.exists)
-    for key in (str(api.key), operator_key):
+    for key in (str(api.key), str(operator.key)):
         kept = await asyncio.to_thread(log_in, key, **profiles, TENANTRY_URL=api.url)
         assert (kept.returncode, kept.stderr) == (0, "")
         assert key not in kept.stdout
@@ -259,12 +237,12 @@ async def test_a_profile_is_kept_for_its_owner_alone(
 
 
 async def test_old_forms_work_and_say_how_they_are_written_now(
-    api: Api, stack: Stack, operator_key: str
+    api: Api, stack: Stack, operator: Api
 ) -> None:
     slug = f"t-{uuid4().hex}"
     made = await tenantry(
         *("tenant", "create", "--slug", slug, "Acme", "--json", "--url", stack.url),
-        TENANTRY_OPERATOR_KEY=operator_key,
+        TENANTRY_OPERATOR_KEY=str(operator.key),
     )
     assert (made.code, made.json["tenant"]["slug"]) == (0, slug), made.err
     assert f"tenantry tenants create --slug {slug} --name Acme" in made.err

@@ -5,40 +5,25 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import ClientSession
 from support.api import Api, new_tenant
-from support.stack import Ran, Stack, running_stack, tenantry
+from support.stack import Ran, Stack, tenantry
 from support.waiting import until
 
 
-@pytest.fixture(scope="module")
-async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
-    folder = tmp_path_factory.mktemp("import")
-    async with running_stack(folder, "--no-demo", TENANTRY_RATE_LIMIT="100000/second") as running:
-        yield running
+def access(api: Api) -> dict[str, str]:
+    return {"TENANTRY_URL": api.url, "TENANTRY_API_KEY": str(api.key)}
 
 
-@pytest.fixture
-async def caller(stack: Stack) -> AsyncIterator[Api]:
-    async with ClientSession() as http:
-        yield await new_tenant(http, stack.url, stack.ready["operator_key"])
+async def imported(api: Api, file: Path, *options: str) -> Ran:
+    return await tenantry("users", "import", str(file), "--json", *options, **access(api))
 
 
-def access(caller: Api) -> dict[str, str]:
-    return {"TENANTRY_URL": caller.url, "TENANTRY_API_KEY": str(caller.key)}
-
-
-async def imported(caller: Api, file: Path, *options: str) -> Ran:
-    return await tenantry("users", "import", str(file), "--json", *options, **access(caller))
-
-
-async def total(caller: Api) -> int:
-    answer = await caller("GET", "/v1/admin/users?limit=1")
+async def total(api: Api) -> int:
+    answer = await api("GET", "/v1/admin/users?limit=1")
     count: int = answer.body["pagination"]["total"]
     return count
 
@@ -54,7 +39,7 @@ def rejected(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
-async def test_bad_lines_fail_alone_with_their_reason(caller: Api, tmp_path: Path) -> None:
+async def test_bad_lines_fail_alone_with_their_reason(api: Api, tmp_path: Path) -> None:
     file = tmp_path / "users.ndjson"
     file.write_text(
         '{"email": "ada@example.com", "metadata": {"plan": "pro"}}\n'
@@ -63,7 +48,7 @@ async def test_bad_lines_fail_alone_with_their_reason(caller: Api, tmp_path: Pat
         "no json\n"
         '{"email": "bob@example.com"}\n'
     )
-    ran = await imported(caller, file)
+    ran = await imported(api, file)
     assert ran.code == 1
     told = {"created": 2, "rejected": 2, "replayed": 0, "rejected_file": f"{file}.rejected.ndjson"}
     assert ran.json == told
@@ -72,14 +57,14 @@ async def test_bad_lines_fail_alone_with_their_reason(caller: Api, tmp_path: Pat
         (3, "email_taken", {"email": "ADA@example.com"}),
         (4, "malformed_json", "no json"),
     ]
-    assert await total(caller) == 2
+    assert await total(api) == 2
     assert {path.name for path in os.scandir(tmp_path)} == {
         file.name,
         f"{file.name}.rejected.ndjson",
     }
 
 
-async def test_csv_with_a_header_is_read_as_users(caller: Api, tmp_path: Path) -> None:
+async def test_csv_with_a_header_is_read_as_users(api: Api, tmp_path: Path) -> None:
     file = tmp_path / "users.csv"
     file.write_text(
         "\ufeffemail,name,email_verified,external_id,metadata.plan\n"
@@ -87,9 +72,9 @@ async def test_csv_with_a_header_is_read_as_users(caller: Api, tmp_path: Path) -
         "bob@example.com,,,,\n"
         "eve@example.com,,perhaps,,\n"
     )
-    ran = await imported(caller, file)
+    ran = await imported(api, file)
     assert (ran.code, ran.json["created"]) == (1, 2)
-    answer = await caller("GET", "/v1/admin/users?email=ada@example.com")
+    answer = await api("GET", "/v1/admin/users?email=ada@example.com")
     (ada,) = answer.body["users"]
     assert (ada["name"], ada["email_verified"]) == ("Lovelace, Ada", True)
     assert (ada["external_id"], ada["metadata"]) == ("7", {"plan": "pro"})
@@ -106,18 +91,18 @@ async def test_csv_with_a_header_is_read_as_users(caller: Api, tmp_path: Path) -
     ],
 )
 async def test_a_csv_that_cannot_be_meant_is_not_begun(
-    caller: Api, tmp_path: Path, content: str, said: str
+    api: Api, tmp_path: Path, content: str, said: str
 ) -> None:
     file = tmp_path / "users.csv"
     file.write_text(content)
-    ran = await imported(caller, file)
+    ran = await imported(api, file)
     assert ran.code == 2
     assert said in ran.error["message"]
-    assert await total(caller) == 0
+    assert await total(api) == 0
 
 
 async def test_rows_of_a_csv_that_cannot_be_read_are_refused_alone(
-    caller: Api, tmp_path: Path
+    api: Api, tmp_path: Path
 ) -> None:
     file = tmp_path / "users.csv"
     rows = [f"u{number}@example.com,U".encode() for number in range(6_000)]
@@ -128,17 +113,17 @@ async def test_rows_of_a_csv_that_cannot_be_read_are_refused_alone(
         b"z@x.test,Z",
     ]
     file.write_bytes(b"\xef\xbb\xbfemail,name\n" + b"\n".join(rows) + b"\n")
-    ran = await imported(caller, file)
+    ran = await imported(api, file)
     assert (ran.code, ran.json["created"], ran.json["rejected"]) == (1, 6_001, 3)
     assert [(each["line"], each["code"]) for each in rejected(file)] == [
         (number, "validation_failed") for number in (6_002, 6_003, 6_004)
     ]
     assert "UTF-8" in rejected(file)[1]["errors"][0]["message"]
-    again = await imported(caller, file)
-    assert (again.json["replayed"], await total(caller)) == (6_001, 6_001)
+    again = await imported(api, file)
+    assert (again.json["replayed"], await total(api)) == (6_001, 6_001)
 
 
-async def test_hostile_lines_are_refused_alone(caller: Api, tmp_path: Path) -> None:
+async def test_hostile_lines_are_refused_alone(api: Api, tmp_path: Path) -> None:
     file = tmp_path / "users.ndjson"
     lines = [
         b'\xef\xbb\xbf{"email": "bom@example.com"}',
@@ -149,27 +134,27 @@ async def test_hostile_lines_are_refused_alone(caller: Api, tmp_path: Path) -> N
         b'{"email": "last@example.com"}',
     ]
     file.write_bytes(b"\n".join(lines))
-    ran = await imported(caller, file)
+    ran = await imported(api, file)
     assert (ran.code, ran.json["created"]) == (1, 2), ran.err
     assert [each["line"] for each in rejected(file)] == [2, 3, 4, 5]
     assert all(each["errors"] for each in rejected(file))
     assert file.with_name(f"{file.name}.rejected.ndjson").stat().st_size < 64 * 1024
-    assert await total(caller) == 2
+    assert await total(api) == 2
 
 
-async def test_a_second_import_of_a_file_does_nothing_twice(caller: Api, tmp_path: Path) -> None:
+async def test_a_second_import_of_a_file_does_nothing_twice(api: Api, tmp_path: Path) -> None:
     file = many(tmp_path, 10)
-    assert (await imported(caller, file)).json["replayed"] == 0
-    again = await imported(caller, file)
+    assert (await imported(api, file)).json["replayed"] == 0
+    again = await imported(api, file)
     assert (again.code, again.json["created"], again.json["replayed"]) == (0, 10, 10)
-    assert await total(caller) == 10
+    assert await total(api) == 10
 
 
-async def begun(caller: Api, file: Path) -> asyncio.subprocess.Process:
+async def begun(api: Api, file: Path) -> asyncio.subprocess.Process:
     """An import that has some lines behind it and some before it."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tenantry", "users", "import", str(file)),
-        env={**os.environ, **access(caller)},
+        env={**os.environ, **access(api)},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -182,11 +167,11 @@ async def begun(caller: Api, file: Path) -> asyncio.subprocess.Process:
     return process
 
 
-async def test_an_interrupted_import_goes_on(stack: Stack, caller: Api, tmp_path: Path) -> None:
+async def test_an_interrupted_import_goes_on(stack: Stack, api: Api, tmp_path: Path) -> None:
     file = many(tmp_path, 20_000)
     with file.open("a") as end:
         end.write("no json\n")
-    process = await begun(caller, file)
+    process = await begun(api, file)
     progress = tmp_path / "users.ndjson.progress"
     process.send_signal(signal.SIGINT)
     _, said = await process.communicate()
@@ -195,29 +180,29 @@ async def test_an_interrupted_import_goes_on(stack: Stack, caller: Api, tmp_path
     so_far = json.loads(progress.read_text())["created"]
     assert 0 < so_far < 20_000
 
-    other = await new_tenant(caller.http, stack.url, stack.ready["operator_key"])
+    other = await new_tenant(api.http, stack.url, stack.ready["operator_key"])
     refused = await imported(other, file)
     assert (refused.code, "was started for" in refused.error["message"]) == (2, True)
     whole = file.read_bytes()
     file.write_bytes(whole + b"{}\n")
-    changed = await imported(caller, file)
+    changed = await imported(api, file)
     assert (changed.code, "was changed" in changed.error["message"]) == (2, True)
     file.write_bytes(whole)
 
-    done = await imported(caller, file)
+    done = await imported(api, file)
     assert (done.code, done.json["created"], done.json["rejected"]) == (1, 20_000, 1)
     assert [each["line"] for each in rejected(file)] == [20_001]
-    assert await total(caller) == 20_000
+    assert await total(api) == 20_000
     assert not progress.exists()
 
 
 async def test_an_import_outlives_the_death_of_the_edge(
-    stack: Stack, caller: Api, tmp_path: Path
+    stack: Stack, api: Api, tmp_path: Path
 ) -> None:
-    process = await begun(caller, many(tmp_path, 20_000))
+    process = await begun(api, many(tmp_path, 20_000))
     pid = stack.kill("edge")
     out, err = await asyncio.wait_for(process.communicate(), 120)
     assert process.returncode == 0, err
     assert b"20,000 created" in out
     await stack.restarted("edge", pid)
-    assert await total(caller) == 20_000
+    assert await total(api) == 20_000

@@ -10,31 +10,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
-from aiohttp import ClientSession, web
+from aiohttp import web
 from contracts.events import Event
 from contracts.users import UserCreated, UserUpdated
 from standardwebhooks import Webhook
-from support.api import Api, new_tenant
-from support.stack import Stack, running_stack, tenantry
+from support.api import Api
+from support.stack import Stack, tenantry
 from support.waiting import until
 from support.webhook_receiver import Receiver, webhook_receiver
-from tenantry.data_folder.secrets import load_or_create
 from tenantry.servers.ports import free_ports
-
-
-@pytest.fixture(scope="module")
-async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
-    folder = tmp_path_factory.mktemp("listen")
-    async with running_stack(folder, "--no-demo", TENANTRY_RATE_LIMIT="100000/second") as running:
-        yield running
-
-
-@pytest.fixture
-async def api(stack: Stack) -> AsyncIterator[Api]:
-    operator_key = load_or_create(stack.data / "secrets.json").operator_key
-    async with ClientSession() as http:
-        yield await new_tenant(http, stack.url, operator_key)
 
 
 class Listening:

@@ -151,7 +151,7 @@ def _read_secret_files() -> None:
     if not folder:
         return
     for name in sorted(os.listdir(folder)):  # noqa: PTH208 - raises if it cannot be read
-        if not name.startswith("tenantry_"):
+        if not name.upper().startswith("TENANTRY_"):
             continue
         file = Path(folder, name)
         os.environ.setdefault(file.name.upper(), read_text(file).strip())
