@@ -83,7 +83,7 @@ class Customer:
 
     async def _work(self, stop: asyncio.Event) -> None:
         steps = (self._use_keys, self._use_tokens, self._refresh, self._sign_in, self._make_key)
-        for number in count():
+        for number in count(self.done):
             if stop.is_set():
                 break
             await steps[number % len(steps)](number)

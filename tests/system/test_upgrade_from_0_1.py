@@ -46,7 +46,7 @@ async def replace_all(
     for name in order:
         await run.stack.replace(name, release)
         await load_goes_on(run, customer)
-        assert customer.refused == [], run.stack.log
+        assert customer.refused == [], "\n".join([*customer.refused, *run.stack.log])
         assert set(run.load.answers) <= ANSWERED, run.stack.log
 
 
@@ -66,12 +66,12 @@ def failures_of_0_1(run: ChaosRun) -> Counter[str]:
     return found
 
 
-def forgive_refused_plans(run: ChaosRun, customer: Customer) -> None:
-    """Those of the moment in which the type of columns has changed."""
-    answered = [each for each in customer.refused if ": 500 " in each]
-    failed = failures_of_0_1(run)
-    assert run.load.answers.pop("500", 0) + len(answered) == failed["plan"] <= MOST_REFUSED
-    customer.refused = [each for each in customer.refused if each not in answered]
+def forgive_the_migration(run: ChaosRun) -> None:
+    """Plans of the moment in which the type of columns has changed, and who waited for tables for
+    longer than a request may take: on a busy machine.
+    """
+    assert run.load.answers.pop("500", 0) == failures_of_0_1(run)["plan"] <= MOST_REFUSED
+    assert run.load.answers.pop("504", 0) <= MOST_REFUSED
 
 
 async def send_to(receiver: Receiver, api: Api, has: dict[str, Any]) -> None:
@@ -124,19 +124,21 @@ async def test_a_rolling_upgrade_from_0_1_and_back_fails_no_request_and_loses_no
             observer = Api(http, stack.client_url, idle["root_key"])
             await send_to(receiver, observer, idle)
             before = await view(observer)
-            async with run.under_load(), customer.working():
-                await load_goes_on(run, customer)
+            async with run.under_load():
+                async with customer.working():
+                    await load_goes_on(run, customer)
                 await stack.run("this", "migrate")
-                await load_goes_on(run, customer)
-                forgive_refused_plans(run, customer)
-                await stack.run("this", "bootstrap")
-                await replace_all(run, customer, FORTH, "this")
-                assert not (gone := lost(before, await view(observer))), "\n".join(gone)
-                await replace_all(run, customer, BACK, "0.1")
-                assert not (gone := lost(before, await view(observer))), "\n".join(gone)
-                # What runs now knows the rights of 0.1 alone, and works by those of this release.
-                await stack.servers.reconfigure()
-                await load_goes_on(run, customer)
+                async with customer.working():
+                    await load_goes_on(run, customer)
+                    forgive_the_migration(run)
+                    await stack.run("this", "bootstrap")
+                    await replace_all(run, customer, FORTH, "this")
+                    assert not (gone := lost(before, await view(observer))), "\n".join(gone)
+                    await replace_all(run, customer, BACK, "0.1")
+                    assert not (gone := lost(before, await view(observer))), "\n".join(gone)
+                    # It knows the rights of 0.1 alone, and works by those of this release.
+                    await stack.servers.reconfigure()
+                    await load_goes_on(run, customer)
             await check_webhooks(receiver, observer, idle)
             for token in idle["invitations"]:
                 answer = await observer("POST", "/v1/invitations/accept", {"token": token})
