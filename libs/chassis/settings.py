@@ -8,7 +8,6 @@ import binascii
 import os
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
@@ -36,9 +35,9 @@ class ProcessSettings(HttpSettings):
     `nats_ca_file` and the other two: see `with_files`.
     """
 
-    nats_ca_file: Path | None = None
-    nats_cert_file: Path | None = None
-    nats_key_file: Path | None = None
+    nats_ca_file: str | None = None
+    nats_cert_file: str | None = None
+    nats_key_file: str | None = None
     nats_url: str = Field(default="nats://127.0.0.1:4222", validate_default=True)
 
     @field_validator("nats_url")
@@ -54,9 +53,9 @@ class ProcessSettings(HttpSettings):
 class RedisSettings(HttpSettings):
     """What a process needs that may use Redis."""
 
-    redis_ca_file: Path | None = None
-    redis_cert_file: Path | None = None
-    redis_key_file: Path | None = None
+    redis_ca_file: str | None = None
+    redis_cert_file: str | None = None
+    redis_key_file: str | None = None
     redis_url: SecretStr | None = None
 
     @field_validator("redis_url")
@@ -78,9 +77,9 @@ class ServiceSettings(ProcessSettings):
 
     encrypts: ClassVar[bool] = True
 
-    database_ca_file: Path | None = None
-    database_cert_file: Path | None = None
-    database_key_file: Path | None = None
+    database_ca_file: str | None = None
+    database_cert_file: str | None = None
+    database_key_file: str | None = None
     database_url: str
     database_pool: int = 10
     hash_key: SecretStr | None = None
@@ -139,6 +138,8 @@ def with_files(url: str, server: str, given: Mapping[str, Any]) -> str:
     Raises ValueError for files that do not fit.
     """
     settings = {name: f"{server}_{kind}_file" for name, kind in _FILES.items()}
+    if given.get(settings[tls.KEY]) and not given.get(settings[tls.CERTIFICATE]):
+        raise ValueError(f"needs TENANTRY_{settings[tls.CERTIFICATE].upper()} with its key")
     # Of several servers of a cluster the last one carries them for all.
     others, comma, last = url.rpartition(",") if server == "nats" else ("", "", url)
     last = tls.add_files(last, {name: given.get(each) for name, each in settings.items()})

@@ -8,8 +8,7 @@ import os
 import ssl
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
 import structlog
 
@@ -69,17 +68,25 @@ def _tls(ca: str | None, certificate: str | None, key: str | None, *, checks_nam
     return Tls(ca, certificate, key, checks_name=checks_name)
 
 
-def add_files(url: str, files: dict[str, Path | None]) -> str:
+def add_files(url: str, files: dict[str, str | None]) -> str:
     """The URL with the paths of `FILES` that are given; it asks for TLS then."""
-    given = {name: str(path) for name, path in files.items() if path is not None}
-    parts = urlsplit(url)
+    given = {name: path for name, path in files.items() if path}
+    parts = _split(url)
     query = urlencode({**dict(parse_qsl(parts.query)), **given})
     return parts._replace(query=query).geturl() if given else url
 
 
+def _split(url: str) -> SplitResult:
+    """What is no URL stays as it is: whoever connects to it says what is wrong."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return SplitResult("", "", url, "", "")
+
+
 def tls_of(url: str) -> Tls | None:
     """None for a URL that asks for no TLS: by its scheme, `sslmode`, or a file."""
-    parts = urlsplit(url)
+    parts = _split(url)
     query = dict(parse_qsl(parts.query))
     mode = query.get(MODE)
     if parts.scheme not in _SCHEMES and mode not in _MODES and not query.keys() & set(FILES):
@@ -90,7 +97,7 @@ def tls_of(url: str) -> Tls | None:
 
 def without_tls(url: str) -> str:
     """The URL without what `tls_of` reads of its parameters."""
-    parts = urlsplit(url)
+    parts = _split(url)
     query = [(name, value) for name, value in parse_qsl(parts.query) if name not in (*FILES, MODE)]
     return parts._replace(query=urlencode(query)).geturl()
 

@@ -60,7 +60,7 @@ class TlsServers(Servers):
 
     def with_files(self, url: str) -> str:
         parameters = {CA: "ca_file", CERTIFICATE: "cert_file", KEY: "key_file"}
-        return add_files(url, {each: self.files[name] for each, name in parameters.items()})
+        return add_files(url, {each: str(self.files[name]) for each, name in parameters.items()})
 
     def install(self, authority: Authority) -> None:
         """New certificates for clients and servers; those read them when they start."""
