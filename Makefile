@@ -57,9 +57,9 @@ bench: install ## Measure speed and growth against yardsticks: ARGS="read write"
 	@$(BIN)/python -m bench $(ARGS)
 
 .PHONY: screenshots
-screenshots: install ## Make the pictures of the console in docs/images, with Chromium
+screenshots: install ## Make the pictures of the console in docs/images, with Chromium: ARGS=all for every screen, in screenshots/
 	@$(BIN)/python -c 'import PIL' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
-	@$(BIN)/python -m bench.screenshots
+	@$(BIN)/python -m bench.screenshots $(ARGS)
 
 .PHONY: docs
 docs: install ## Build the documentation into site/ and check every link

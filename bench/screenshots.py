@@ -1,5 +1,5 @@
 """`make screenshots`: the pictures of the console in docs/images, of a product with data as of one
-day in a company. Needs Chromium.
+day in a company; with `ARGS=all` every screen, in screenshots/. Needs Chromium.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from aiohttp import web
 from PIL import Image
 from playwright.async_api import Browser, Page, async_playwright
 
+from bench.every_page import take_answers, take_kinds, take_operator, take_pictures
 from bench.product import Product, running, until
 
 FOLDER = Path(__file__).parent.parent / "docs" / "images"
@@ -80,6 +81,7 @@ class Seeder:
             "users": "/users",
             "user": f"/users/{users[0]['id']}",
             "organization": f"/organizations/{organization['id']}",
+            "project": f"/projects/{project['id']}",
             "signing-keys": f"/projects/{project['id']}/signing-keys",
             "webhook": f"/webhooks/{webhook['id']}",
             "audit": "/audit",
@@ -156,6 +158,34 @@ async def _receiver() -> AsyncIterator[str]:
         await runner.cleanup()
 
 
+async def _take_shown(browser: Browser, product: Product, paths: dict[str, str]) -> None:
+    for name, scheme, width in SHOWN:
+        page = await _sign_in(browser, product, product.ready["api_key"], scheme, width)
+        await page.goto(f"{product.ready['console']['url']}{paths[name]}")
+        await _picture(page, name)
+        await page.context.close()
+    page = await _sign_in(browser, product, product.ready["operator_key"], "light", 360)
+    await page.click("body > nav >> text=Tenants")
+    await page.click("main th a")
+    await page.click("main button:text-is('Open')")
+    await _picture(page, "operator")
+
+
+async def _take_every_page(browser: Browser, product: Product, paths: dict[str, str]) -> None:
+    console = product.ready["console"]["url"]
+    page = await (await browser.new_context()).new_page()
+    await page.goto(f"{console}/sign-in")
+    await take_pictures(page, "sign-in")
+    await page.fill("#key", "wrong")
+    await page.click("main button")
+    await take_pictures(page, "sign-in-refused")
+    page = await _sign_in(browser, product, product.ready["api_key"], "light", 1280)
+    await take_kinds(page, console, [*paths.values()], "tenant")
+    await take_answers(page, console, paths)
+    page = await _sign_in(browser, product, product.ready["operator_key"], "light", 1280)
+    await take_operator(page, console)
+
+
 async def run() -> None:
     if CHROMIUM is None:
         raise SystemExit("There is no Chromium. Install the package chromium.")
@@ -165,22 +195,12 @@ async def run() -> None:
             _receiver() as receiver,
             async_playwright() as playwright,
         ):
-            key = product.ready["api_key"]
-            headers = {"Authorization": f"Bearer {key}"}
+            headers = {"Authorization": f"Bearer {product.ready['api_key']}"}
             async with httpx.AsyncClient(base_url=product.url, headers=headers) as http:
                 paths = await Seeder(http).seed(receiver)
             browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-            for name, scheme, width in SHOWN:
-                page = await _sign_in(browser, product, key, scheme, width)
-                await page.goto(f"{product.ready['console']['url']}{paths[name]}")
-                await _picture(page, name)
-                await page.context.close()
-            operator_key = product.ready["operator_key"]
-            page = await _sign_in(browser, product, operator_key, "light", 360)
-            await page.click("body > nav >> text=Tenants")
-            await page.click("main th a")
-            await page.click("main button:text-is('Open')")
-            await _picture(page, "operator")
+            take = _take_every_page if sys.argv[1:] == ["all"] else _take_shown
+            await take(browser, product, paths)
             await browser.close()
 
 

@@ -30,7 +30,7 @@ from console.web import (
 
 log = structlog.get_logger()
 
-HTTP_TOO_LARGE = 413
+HTTP_NOT_FOUND, HTTP_TOO_LARGE = 404, 413
 ENDED = "Your session has ended. Nothing was changed; what you typed is kept until you sign in."
 
 
@@ -155,5 +155,5 @@ def _page(
         request_id=request_id,
         kept=kept_of(request),
         again=again,
-        back=request.url.path if request.method == "GET" else "/",
+        back=request.url.path if request.method == "GET" and status != HTTP_NOT_FOUND else "/",
     )

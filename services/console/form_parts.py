@@ -4,7 +4,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Kind = Literal["text", "email", "number", "time", "flag", "choice", "choices", "lines", "json"]
+Kind = Literal[
+    "text", "email", "number", "time", "flag", "choice", "choices", "lines", "json", "left_out"
+]
 _SEPARATOR = "."
 
 
@@ -41,7 +43,7 @@ def parts_of(
             default=declared.get("default", inner.get("default")),
             required=name in schema.get("required", ()) and kind not in ("flag", "choices"),
             nullable=nullable,
-            hint=_hint(kind, examples[0]),
+            hint=_hint(name, kind, examples[0]),
             choices=choices,
             attributes=_attributes(inner),
         )
@@ -84,9 +86,16 @@ def _kind(
     return _KINDS.get((schema.get("type"), schema.get("format")), "json"), ()
 
 
-def _hint(kind: Kind, example: Any) -> str:
+_SECONDS = ("_ttl", "_timeout", "_period", "overlap", "expires_in")
+"""How the names of numbers end that are seconds."""
+
+
+def _hint(name: str, kind: Kind, example: Any) -> str:
     if kind == "time":
-        return "UTC, such as 2026-01-15T10:00:00Z; empty for never"
+        empty = "; empty for never" if name == "expires_at" else ""
+        return f"UTC, such as 2026-01-15T10:00:00Z{empty}"
+    if kind == "number" and name.endswith(_SECONDS):
+        return "In seconds"
     if kind == "lines":
         return f"One a line, such as {example[0]}" if example else "One a line"
     if kind == "json":

@@ -4,7 +4,7 @@ The schema is that of the API's own model, so that a form has each field that th
 """
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from starlette.datastructures import FormData
 
 from console.form_parts import Kind, Part, parts_of
-from console.presentation import as_json, label_of
+from console.presentation import as_json, in_element, label_of
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,11 @@ class Field:
     nullable: bool = False
     attributes: Mapping[str, Any] = field(default_factory=dict)
     error: str | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes in a page, at least."""
+        return len(in_element(str(self.value)).encode())
 
 
 @dataclass(frozen=True)
@@ -79,13 +84,20 @@ class Form:
             if names is None or part.path[0] in names
         ]
 
-    def fields(self, values: Mapping[str, Any], errors: Errors | None = None) -> list[Field]:
-        """The inputs, with values of a resource in JSON's types, or what was typed before."""
+    def fields(
+        self,
+        values: Mapping[str, Any],
+        errors: Errors | None = None,
+        left_out: Collection[str] = (),
+    ) -> list[Field]:
+        """The inputs, with values of a resource in JSON's types, or what was typed before. There is
+        no input for those that are `left_out`, and `read` says nothing of them.
+        """
         errors = errors or Errors()
         return [
             Field(
                 name=part.name,
-                kind=part.kind,
+                kind="left_out" if part.name in left_out else part.kind,
                 value=_shown(part, _look_up(values, part.path, part.default)),
                 label=label_of(part.path[-1]),
                 hint=part.hint,
@@ -102,7 +114,10 @@ class Form:
         """The body that was typed. Raises UnreadableFormError."""
         body: dict[str, Any] = {}
         errors: dict[str, str] = {}
+        absent = self.absent(form)
         for part in self._parts:
+            if part.name in absent:
+                continue
             try:
                 value = _typed(part, form)
             except ValueError as error:
@@ -117,6 +132,23 @@ class Form:
         if errors:
             raise UnreadableFormError(errors)
         return body
+
+    def too_long(self, fields: Sequence[Field], room: int) -> list[str]:
+        """The names of the longest fields, without which the others have room."""
+        names = []
+        for each in sorted(fields, key=lambda field: field.size, reverse=True):
+            if sum(field.size for field in fields if field.name not in names) <= room:
+                break
+            names.append(each.name)
+        return names
+
+    def absent(self, form: FormData) -> list[str]:
+        """The names of the inputs that the form did not have: an empty one is sent too."""
+        return [
+            part.name
+            for part in self._parts
+            if part.kind not in ("flag", "choices") and part.name not in form
+        ]
 
     def typed(self, form: FormData) -> dict[str, Any]:
         """The texts as they were typed, to show them again."""

@@ -15,6 +15,8 @@ _ID = re.compile(r"([a-z]{2,4})_[0-9a-hjkmnp-tv-z]{26}")
 _LABELS = {
     "q": "search",
     "id": "ID",
+    "ids": "IDs",
+    "api": "API",
     "url": "URL",
     "mfa": "MFA",
     "jwk": "JWK",
@@ -24,6 +26,8 @@ _LABELS = {
 _GOOD = frozenset({"active", "succeeded", "accepted", "ok", "valid", "erased"})
 _BAD = frozenset({"failed", "down", "disabled", "revoked", "suspended", "deleting", "broken"})
 API = "/v1/admin"
+INDENTED = 20 * 1024
+"""Characters of indented JSON at most: nested arrays of 16 KiB may have twenty times as many."""
 _MORE = "more"
 SECRETS = frozenset({"secret", "token"})
 BADGES = frozenset({"status", "environment", "role", "type", "circuit"})
@@ -70,10 +74,10 @@ def tone_of(status: str) -> str:
 
 
 def as_json(value: Any) -> str:
-    """Indented, as a person edits it."""
-    if isinstance(value, BaseModel):
-        return value.model_dump_json(indent=2, by_alias=True)
-    return json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    """Indented, as a person edits it; on one line where indenting would make much of little."""
+    data = value.model_dump(mode="json", by_alias=True) if isinstance(value, BaseModel) else value
+    text = json.dumps(data, indent=2, ensure_ascii=False, default=str)
+    return text if len(text) <= INDENTED else json.dumps(data, ensure_ascii=False, default=str)
 
 
 def as_time(value: datetime) -> str:
@@ -84,6 +88,13 @@ def as_time(value: datetime) -> str:
 def in_element(text: str) -> Markup:
     """Text for the inside of an element, where quotes are text: JSON stays as long as it is."""
     return Markup(text.replace("&", "&amp;").replace("<", "&lt;"))  # noqa: S704 - escaped here
+
+
+def order_of(sort: str) -> str:
+    """`-created_at` as a person chooses it: `Created, last first`."""
+    return (
+        f"{label_of(sort.removeprefix('-'))}, {'last' if sort.startswith('-') else 'first'} first"
+    )
 
 
 def grouped(number: int) -> str:
@@ -169,6 +180,7 @@ FILTERS = {
     "combined": combined,
     "lower_first": lower_first,
     "label": label_of,
+    "order": order_of,
     "kind": kind_of,
     "place": place_of,
     "tone": tone_of,

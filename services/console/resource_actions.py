@@ -43,7 +43,9 @@ class ActionPages:
             key, status = next_key(form, error), status_of(error)
             return self._page(visit, fields, status, errors=errors, key=key, now=now)
         if self.action.shows_result:
-            return visit.page("result.html", place=place, result=result, label=self.action.label)
+            return visit.page(
+                "result.html", place=place, result=result, label=f"{self.action.label}: done"
+            )
         return visit.go(place.back, done="done")
 
     async def _now(self, visit: Visit) -> Any:

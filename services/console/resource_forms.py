@@ -23,6 +23,10 @@ from console.web import SignedIn, Visit
 
 CHANGED = "Somebody has changed it meanwhile. Save again to add your changes."
 _BEFORE_BYTES = 256 * 1024
+_FIELDS_BYTES = 44 * 1024
+"""Of all fields of an edit form: with what it was before, and the rest, a page of 100 KB. Two JSON
+objects of 16 KiB have room, unless most of them is `&` and `<`.
+"""
 
 
 class CreatePages:
@@ -51,7 +55,9 @@ class CreatePages:
                 visit, fields, status_of(error), errors=errors, key=next_key(form, error)
             )
         if self.resource.shows_secret:
-            return visit.page("result.html", place=place, result=created, label="created")
+            return visit.page(
+                "result.html", place=place, result=created, label=f"New {self.resource.one}: done"
+            )
         target = place.path_of(getattr(created, self.resource.key))
         return visit.go(target if self.resource.get else place.list_path, done="created")
 
@@ -77,12 +83,18 @@ class UpdatePages:
 
     async def show(self, visit: SignedIn) -> Response:
         current = await self._current(visit)
-        return self._page(visit, self._form.fields(current), current, current.get("version"))
+        fields = self._form.fields(current)
+        left_out = self._form.too_long(fields, _FIELDS_BYTES)
+        if left_out:
+            fields = self._form.fields(current, left_out=left_out)
+        before = {name: value for name, value in current.items() if name not in left_out}
+        return self._page(visit, fields, before, current.get("version"))
 
     async def send(self, visit: SignedIn) -> Response:
         place = place_of_request(visit.request, self.resource, self.parents)
         form = await visit.form()
         before, version, patch = _unpacked(form), _version(form), {}
+        left_out = self._form.absent(form)
         try:
             patch = merge_patch(before, self._form.read(form))
             request = self._call(*place.own_ids, validated(self._model, patch))
@@ -91,8 +103,8 @@ class UpdatePages:
             current = await self._current(visit)
             return self._page(
                 visit,
-                self._form.fields(merge(current, patch)),
-                current,
+                self._form.fields(merge(current, patch), left_out=left_out),
+                {name: value for name, value in current.items() if name not in left_out},
                 current.get("version"),
                 status=412,
                 errors=Errors(whole=CHANGED),
@@ -100,7 +112,7 @@ class UpdatePages:
             )
         except REFUSALS as error:
             errors = errors_of(error)
-            fields = self._form.fields(self._form.typed(form), errors)
+            fields = self._form.fields(self._form.typed(form), errors, left_out)
             key, status = next_key(form, error), status_of(error)
             return self._page(visit, fields, before, version, status=status, errors=errors, key=key)
         return visit.go(place.back, done="updated")
@@ -122,7 +134,7 @@ class UpdatePages:
         return visit.page(
             "form.html",
             place=place,
-            title="Edit",
+            title=f"Edit {self.resource.one}",
             fields=fields,
             version=version,
             before=_packed(before),

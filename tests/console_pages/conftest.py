@@ -17,6 +17,8 @@ FLAGS = (
     "--disable-background-networking", "--disable-component-update",
 )  # fmt: skip
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)> {{ 7*7 }}"
+LARGEST = 100 * 1024
+"""Bytes of a page."""
 PARTS = ("users", "organizations", "projects", "webhooks")
 """Kinds whose pages show parts."""
 

@@ -1,10 +1,12 @@
 """Forms: each field of a model, and what was typed as the body that the model takes."""
 
+import json
 from typing import Any
 
 import pytest
 from console.changes import merge_patch
 from console.forms import Form, UnreadableFormError
+from console.presentation import as_json
 from contracts.json_objects import merge
 from contracts.projects import CreateProject
 from contracts.users import CreateUser, UpdateUser
@@ -76,3 +78,22 @@ def test_what_is_not_of_its_kind_is_named(name: str, text: str) -> None:
     with pytest.raises(UnreadableFormError) as refused:
         Form(CreateProject).read(FormData([("name", "x"), (name, text)]))
     assert set(refused.value.errors.fields) == {name}
+
+
+def test_a_field_that_the_form_does_not_have_is_left_as_it_is() -> None:
+    form = Form(CreateProject)
+    values = {"name": "Web", "allowed_origins": ["https://a.example"], "metadata": {"a": "&" * 999}}
+    assert form.too_long(form.fields(values), 2000) == ["metadata"]
+    fields = form.fields(values, left_out=["metadata"])
+    assert {each.name for each in fields if each.kind == "left_out"} == {"metadata"}
+    sent = FormData([("name", "New"), ("allowed_origins", "")])
+    assert form.read(sent).get("allowed_origins") == []
+    assert "metadata" not in form.read(sent)
+    assert "metadata" in form.absent(sent)
+
+
+@pytest.mark.parametrize("inner", [1, [1], []], ids=str)
+def test_nested_json_is_as_long_as_it_was(inner: Any) -> None:
+    value = {"a": {"a": {"a": {"a": [inner] * 5000}}}}
+    text = as_json(value)
+    assert (json.loads(text), len(text) < 50_000) == (value, True)

@@ -5,8 +5,7 @@ import re
 
 import httpx
 import pytest
-from console_pages.conftest import HOSTILE
-from console_pages.test_pages import LARGEST
+from console_pages.conftest import HOSTILE, LARGEST
 from console_pages.test_refusals import hidden_of
 
 MANY = 101
