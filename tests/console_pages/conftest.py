@@ -30,7 +30,7 @@ class Shown:
     ids: dict[str, str] = field(default_factory=dict)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
     folder: Path = tmp_path_factory.mktemp("console")
     settings = {"TENANTRY_RATE_LIMIT": "1000/second", "TENANTRY_AUDIT_CHECKPOINT_SECONDS": "1"}
@@ -38,13 +38,13 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def console(stack: Stack) -> str:
     """The console's URL."""
     return str(stack.ready["console"]["url"])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def api(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
     """The API as the demo tenant."""
     headers = {"Authorization": f"Bearer {stack.ready['api_key']}"}
@@ -52,7 +52,7 @@ async def api(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def shown(api: httpx.AsyncClient) -> Shown:
     """One of each kind with hostile text in every field that takes it, and 60 users."""
     shown = Shown()
@@ -82,7 +82,7 @@ async def shown(api: httpx.AsyncClient) -> Shown:
     return shown
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def browser() -> AsyncIterator[Browser]:
     if CHROMIUM is None:
         pytest.skip("NOTHING WAS RUN: there is no Chromium. Install the package chromium.")
@@ -99,7 +99,7 @@ async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
     await context.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def cookie(console: str, stack: Stack) -> tuple[str, str]:
     """Name and value, of a session as the demo tenant that all tests share who need no other."""
     async with httpx.AsyncClient(base_url=console) as client:

@@ -23,7 +23,7 @@ from support.waiting import until
 TOKEN = re.compile(r'name="form_token" value="([^"]+)"')
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def operator_api(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
     headers = {"Authorization": f"Bearer {stack.ready['operator_key']}"}
     async with httpx.AsyncClient(base_url=stack.url, headers=headers) as client:

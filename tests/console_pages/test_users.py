@@ -14,7 +14,7 @@ SESSION = re.compile(r"ses_[0-9a-z]{26}")
 NEXT = re.compile(r'rel="next" href="([^"]+)"')
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def user(api: httpx.AsyncClient) -> str:
     """The id of one with that many of each."""
     body = {"email": "many@example.com"}
