@@ -163,6 +163,31 @@ async def test_a_table_in_use_is_waited_for_a_while_and_then_nothing_has_changed
     assert await columns(url) != before
 
 
+async def test_a_transaction_that_goes_from_table_to_table_ends_before_the_migration(
+    bare: Servers, tmp_path: Path
+) -> None:
+    """Neither of them is ended as one of a deadlock."""
+    url = bare.migration_url("identity")
+    await asyncio.to_thread(migrations.upgrade, "identity", url)
+    before = await columns(url)
+    conn, observer = await asyncpg.connect(url), await asyncpg.connect(url)
+
+    async def migration_waits() -> bool:
+        return await observer.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted") > 0
+
+    with later_release(tmp_path):
+        async with conn.transaction():
+            await conn.execute("LOCK TABLE users IN ROW EXCLUSIVE MODE")
+            migration = asyncio.create_task(asyncio.to_thread(migrations.upgrade, "identity", url))
+            for table in ("invitations", "members", "organizations", "sessions"):
+                await until(migration_waits)
+                await conn.execute(f"LOCK TABLE {table} IN ROW EXCLUSIVE MODE")
+        assert await migration
+    assert await columns(url) != before
+    await conn.close()
+    await observer.close()
+
+
 async def test_the_release_before_leaves_a_newer_schema_alone(
     bare: Servers, tmp_path: Path
 ) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 from aiohttp import ClientSession
 from release_0_1.dev import dev_of_0_1
 from release_0_1.rolling import unpacked
@@ -168,6 +169,16 @@ async def check_installation(tenantry: Operator, data: str, before: Api, stack: 
     before.url = stack.url
     answer = await before("GET", "/v1/admin/users")
     assert [each["email"] for each in answer.body["users"]] == ["early@example.com"]
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [("explode",), ("projects", "explode"), ("projects", "list", "--explode")],
+    ids=" ".join,
+)
+async def test_what_no_help_names_is_not_typed(tmp_path: Path, typed: tuple[str, ...]) -> None:
+    with pytest.raises(AssertionError, match="explode"):
+        await Operator(tmp_path).look_up(typed)
 
 
 async def test_help_alone_is_enough_to_operate_it(tmp_path: Path) -> None:
