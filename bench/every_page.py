@@ -114,6 +114,7 @@ async def take_operator(page: Page, console: str) -> None:
     await page.goto(f"{console}/tenants?q=demo")
     await page.click("main th a")
     await page.click("main button:text-is('Open')")
+    await page.wait_for_selector(".viewing")
     await take_pictures(page, "operator-in-a-tenant")
     await page.click("text=Leave")
     await page.goto(f"{console}/tenants?q=short")

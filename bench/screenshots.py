@@ -168,6 +168,7 @@ async def _take_shown(browser: Browser, product: Product, paths: dict[str, str])
     await page.click("body > nav >> text=Tenants")
     await page.click("main th a")
     await page.click("main button:text-is('Open')")
+    await page.wait_for_selector(".viewing")
     await _picture(page, "operator")
 
 
