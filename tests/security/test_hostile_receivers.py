@@ -104,18 +104,18 @@ FLOODS = {
 HOLDERS = {"a drip": drip, "silence": say_nothing, "a broken answer": break_off}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 async def bystander(stack: Stack, http: ClientSession) -> Api:
     return await new_tenant(http, stack.url, stack.ready["operator_key"])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 async def honest() -> AsyncIterator[Receiver]:
     async with webhook_receiver() as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 async def webhook(bystander: Api, honest: Receiver) -> str:
     return await create_webhook(bystander, honest.url)
 
@@ -176,12 +176,12 @@ class Bystander:
         assert answer.status == 200, answer.raw
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def neighbour(bystander: Api, webhook: str, honest: Receiver) -> Bystander:
     return Bystander(bystander, webhook, honest)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 async def quiet(neighbour: Bystander) -> tuple[float, float]:
     """The p95 of a delivery and of a call while nothing else happens, in seconds."""
     await neighbour.deliver()

@@ -108,7 +108,7 @@ def spellings(secret: str) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 async def handed_out(
-    stack: Stack, operator: Api, here: SampleTenant, there: SampleTenant
+    stack: Stack, here: SampleTenant, there: SampleTenant
 ) -> AsyncIterator[dict[str, str]]:
     """Every kind of secret there is, after each was used, misused, and died."""
     async with webhook_receiver() as receiver:
@@ -141,7 +141,7 @@ async def handed_out(
             "POST", "/v1/sessions/refresh", {"refresh_token": there.secrets["refresh token"]}
         )
         secrets |= {name: fresh.body[name] for name in ("access_token", "refresh_token")}
-        secrets["operator's key"] = str(operator.key)
+        secrets["operator's key"] = str(stack.ready["operator_key"])
         for secret in list(secrets.values()):
             await misused(api, secret)
 
