@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from chassis.settings import with_files
+from chassis.tls import with_files
 from contracts.topology import ENCRYPTING_SERVICES, SERVICE_NAMES
 
 from tenantry.data_folder.running import find_running

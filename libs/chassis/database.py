@@ -19,6 +19,7 @@ UNAVAILABLE = (
     asyncpg.CrashShutdownError,
     asyncpg.QueryCanceledError,
     asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.ObjectNotInPrerequisiteStateError,  # a database that accepts no connections
 )
 """The database cannot be reached or gave up: nothing was committed by us, or nobody can tell."""
 

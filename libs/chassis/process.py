@@ -23,6 +23,10 @@ from chassis.tracing import configure_tracing
 
 log = structlog.get_logger()
 
+CANCEL_SECONDS = 1.0
+"""After so long a task is cancelled again: `asyncio.wait_for` of Python 3.11, in libraries too, can
+lose a cancellation that comes at the moment in which what it waits for is there.
+"""
 LAG_SECONDS = 1.0
 """How often the loop's lag is measured."""
 
@@ -149,9 +153,11 @@ class Process:
         await serving
         for stop in reversed(self._on_stop):
             await stop()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        running = set(self._tasks)
+        while running:
+            for task in running:
+                task.cancel()
+            _, running = await asyncio.wait(running, timeout=CANCEL_SECONDS)
         await self.disconnect()
 
 

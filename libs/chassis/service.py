@@ -70,7 +70,8 @@ class Service(App):
         async def pause() -> None:
             await asyncio.sleep(seconds)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(woken.wait(), IDLE_SECONDS)
+                async with asyncio.timeout(IDLE_SECONDS):
+                    await woken.wait()
 
         self.repeat(name, run, pause)
 

@@ -7,13 +7,12 @@ import base64
 import binascii
 import os
 import sys
-from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from chassis import tls
+from chassis.tls import with_files
 
 SECRETS_DIR = "TENANTRY_SECRETS_DIR"
 """A folder of files named like the variables, in lower case, for what the environment lacks."""
@@ -130,29 +129,6 @@ class ServiceSettings(ProcessSettings):
         return keys
 
 
-def with_files(url: str, server: str, given: Mapping[str, Any]) -> str:
-    """The URL with the files that verify its server, which `given` names as `<server>_ca_file`, and
-    as `_cert_file` and `_key_file` where the server wants a certificate too. Any of them asks for
-    TLS; without CAs of one's own, those of the system are trusted.
-
-    Raises ValueError for files that do not fit.
-    """
-    settings = {name: f"{server}_{kind}_file" for name, kind in _FILES.items()}
-    if given.get(settings[tls.KEY]) and not given.get(settings[tls.CERTIFICATE]):
-        raise ValueError(f"needs TENANTRY_{settings[tls.CERTIFICATE].upper()} with its key")
-    # Of several servers of a cluster the last one carries them for all.
-    others, comma, last = url.rpartition(",") if server == "nats" else ("", "", url)
-    last = tls.add_files(last, {name: given.get(each) for name, each in settings.items()})
-    try:
-        if (wanted := tls.tls_of(last)) is not None:
-            wanted.context()
-    except OSError as error:
-        names = ", ".join(f"TENANTRY_{each.upper()}" for each in settings.values())
-        raise ValueError(f"needs TLS, and its files cannot be used: {error} ({names})") from None
-    return others + comma + last
-
-
-_FILES = {tls.CA: "ca", tls.CERTIFICATE: "cert", tls.KEY: "key"}
 KEYS_FORM = "id:base64 of 32 random bytes, separated by commas"
 
 

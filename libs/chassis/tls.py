@@ -6,16 +6,14 @@ that are made from then on. A URL carries their paths in the parameters that lib
 
 import os
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
+from typing import Any
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
-import structlog
-
-log = structlog.get_logger()
-
 CA, CERTIFICATE, KEY, MODE = "sslrootcert", "sslcert", "sslkey", "sslmode"
-FILES = (CA, CERTIFICATE, KEY)
+_SETTINGS = {CA: "ca", CERTIFICATE: "cert", KEY: "key"}
+FILES = tuple(_SETTINGS)
 _MODES = ("require", "verify-ca", "verify-full")
 _SCHEMES = ("tls", "rediss")
 
@@ -44,7 +42,9 @@ class Tls:
         except OSError as error:
             if self._read is None:
                 raise
-            log.warning("tls_files_unreadable", detail=str(error))
+            import structlog  # it brings much, and commands that start no process need none
+
+            structlog.get_logger().warning("tls_files_unreadable", detail=str(error))
         return self._read[1]
 
     def _files(self) -> Iterator[str]:
@@ -66,6 +66,28 @@ def _version(path: str) -> tuple[int, int]:
 @cache
 def _tls(ca: str | None, certificate: str | None, key: str | None, *, checks_name: bool) -> Tls:
     return Tls(ca, certificate, key, checks_name=checks_name)
+
+
+def with_files(url: str, server: str, given: Mapping[str, Any]) -> str:
+    """The URL with the files that verify its server, which `given` names as `<server>_ca_file`, and
+    as `_cert_file` and `_key_file` where the server wants a certificate too. Any of them asks for
+    TLS; without CAs of one's own, those of the system are trusted.
+
+    Raises ValueError for files that do not fit.
+    """
+    settings = {name: f"{server}_{kind}_file" for name, kind in _SETTINGS.items()}
+    if given.get(settings[KEY]) and not given.get(settings[CERTIFICATE]):
+        raise ValueError(f"needs TENANTRY_{settings[CERTIFICATE].upper()} with its key")
+    # Of several servers of a cluster the last one carries them for all.
+    others, comma, last = url.rpartition(",") if server == "nats" else ("", "", url)
+    last = add_files(last, {name: given.get(each) for name, each in settings.items()})
+    try:
+        if (wanted := tls_of(last)) is not None:
+            wanted.context()
+    except OSError as error:
+        names = ", ".join(f"TENANTRY_{each.upper()}" for each in settings.values())
+        raise ValueError(f"needs TLS, and its files cannot be used: {error} ({names})") from None
+    return others + comma + last
 
 
 def add_files(url: str, files: dict[str, str | None]) -> str:

@@ -127,7 +127,8 @@ class Relay:
             if count < BATCH:
                 await asyncio.sleep(GATHER_SECONDS)
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._woken.wait(), poll)
+                    async with asyncio.timeout(poll):
+                        await self._woken.wait()
 
     async def _publish_next(self, conn: asyncpg.Connection, nats: NatsClient) -> int:
         """Publishes a batch; returns how many events it had. Raises when not all was acked."""

@@ -143,7 +143,8 @@ class FanOut:
                 continue
             if not more:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._woken.wait(), POLL_SECONDS)
+                    async with asyncio.timeout(POLL_SECONDS):
+                        await self._woken.wait()
 
     async def step(self) -> bool:
         """One transaction, for the next tenant. Returns whether there may be more to do."""

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from chassis.settings import ServiceSettings, with_files
-from chassis.tls import add_files, tls_of
+from chassis.settings import ServiceSettings
+from chassis.tls import add_files, tls_of, with_files
 from pydantic import ValidationError
 from support.certificates import Authority
 

@@ -85,7 +85,8 @@ class Dispatcher:
         self._stopping = True
         self.wake()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stopped_claiming.wait(), STOP_SECONDS)
+            async with asyncio.timeout(STOP_SECONDS):
+                await self._stopped_claiming.wait()
         if self._attempts:
             await asyncio.wait(self._attempts, timeout=STOP_SECONDS)
         unsent = list(self._attempts.values())
@@ -109,7 +110,8 @@ class Dispatcher:
                 log.warning("dispatch_waits", error=type(error).__name__)
                 wait = IDLE_SECONDS
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), wait)
+                async with asyncio.timeout(wait):
+                    await self._woken.wait()
         self._stopped_claiming.set()
 
     async def _claim_round(self, conn: Connection) -> float:
