@@ -43,6 +43,7 @@ async def measure(product: Product, count: int, times: int) -> list[Row]:
 async def _ingested(
     product: Product, js: JetStreamContext, tenants: list[str], count: int
 ) -> float:
+    before = await _length(product)
     async with product.held("webhooks", "identity", "projects"):
         async with product.held("audit"):
             await streams.publish(js, STREAM, streams.made_events(tenants, count))
@@ -50,7 +51,16 @@ async def _ingested(
         await until(lambda: _is_taken(js), 120)
         took = time.monotonic() - begun
     await until(lambda: streams.is_quiet(product), 120)
+    if await _length(product) - before < count:
+        raise RuntimeError("not every event was taken in")
     return count / took
+
+
+async def _length(product: Product) -> int:
+    """Of all trails together."""
+    async with product.database("audit") as conn:
+        length: int = await conn.fetchval("SELECT coalesce(sum(sequence), 0)::bigint FROM heads")
+    return length
 
 
 async def _is_taken(js: JetStreamContext) -> bool:

@@ -4,10 +4,14 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
 
 import asyncpg
 import nats
+import orjson
 from contracts.context import Context
+from contracts.event_validation import validate_event
 from contracts.events import CONTENT_TYPE
 from contracts.organizations import OrganizationCreated
 from contracts.topology import SERVICE_NAMES, STREAM
@@ -17,6 +21,17 @@ from outbox.record import create_entry
 from bench.product import Product, until
 
 AT_ONCE = 1_000
+_ORGANIZATION: dict[str, Any] = {
+    "name": "Acme Incorporated",
+    "logo_url": None,
+    "settings": {},
+    "metadata": {},
+    "max_members": None,
+    "member_count": 0,
+    "version": 1,
+    "created_at": "2026-01-15T10:00:00Z",
+    "updated_at": "2026-01-15T10:00:00Z",
+}
 
 
 @asynccontextmanager
@@ -31,7 +46,7 @@ async def opened(product: Product) -> AsyncIterator[JetStreamContext]:
 
 def made_events(tenant_ids: list[str], count: int) -> list[tuple[str, str, bytes]]:
     """Subject, identifier and bytes of events as identity records them, of the tenants in turns."""
-    found = []
+    found: list[tuple[str, str, bytes]] = []
     for number in range(count):
         context = Context(
             tenant_id=tenant_ids[number % len(tenant_ids)],
@@ -41,8 +56,10 @@ def made_events(tenant_ids: list[str], count: int) -> list[tuple[str, str, bytes
             traceparent=f"00-{number + 1:032x}-{number + 1:016x}-01",
         )
         identifier = f"org_{number:026}"
-        shown = {"id": identifier, "name": "Acme Incorporated", "member_count": 0}
+        shown = {**_ORGANIZATION, "id": identifier, "slug": f"acme-{number}"}
         each = create_entry(context, OrganizationCreated, identifier, {"organization": shown})
+        if not found:  # those who hear them refuse what is none of ours
+            validate_event(each.subject, orjson.loads(each.payload), datetime.now(UTC))
         found.append((each.subject, each.event_id, each.payload))
     return found
 
