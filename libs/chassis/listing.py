@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, Generic
+from typing import Any, Generic, Literal
 
 import orjson
 from contracts.models import ListQuery
@@ -26,24 +26,30 @@ from sqlalchemy import (
     and_,
     bindparam,
     func,
+    literal_column,
     select,
     true,
     tuple_,
 )
 
 from chassis.database import Connection
-from chassis.request import Request
+from chassis.json_rows import Shown, select_json
+from chassis.request import Request, stored_json
 from chassis.statements import R, Statement
 
 MAX_COUNT = 10_000
 """Totals of searches are counted so far and no further."""
 DEEP_OFFSET = 1_000
 """From this offset on a page is found in an index first, and its rows are looked up then."""
+MAX_LIMIT = 200
+"""Of `contracts.models.ListQuery`."""
 LAST_OFFSET = 2**62
 """Past the end of any list, and still a bigint."""
 _DATE_FILTERS = frozenset({"created_after", "created_before"})
 
 Condition = Callable[[BindParameter[Any]], ColumnElement[bool]]
+Start = Literal["top", "offset", "after"]
+"""Where a page begins: at the first row, at one by number, or after the row of a cursor."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +62,7 @@ class Listing(Generic[R]):
     behind each query parameter; `capped` the filters with which a total stops at 10,000; `totals`
     counts that do not look at every row, by the filters that are given. `created` is the time of
     creation: it sorts instead of the key where filters bound it, so that the scan ends with them.
+    `shown` is what `json_page` shows of a row; what it is sorted by keeps its column's name there.
     """
 
     row: type[R]
@@ -68,6 +75,7 @@ class Listing(Generic[R]):
     capped: frozenset[str] = frozenset({"q"})
     totals: Mapping[tuple[str, ...], Select[int]] = field(default_factory=dict)
     created: ColumnElement[Any] | None = None
+    shown: Shown = field(default_factory=dict)
 
     async def page(
         self,
@@ -77,6 +85,28 @@ class Listing(Generic[R]):
         given: Mapping[str, Any],
     ) -> tuple[list[R], dict[str, Any]]:
         """The rows and the `pagination` object. `given` holds the filters that are not None."""
+        return await self._page(conn, request, scope, given, as_json=False)
+
+    async def json_page(
+        self,
+        conn: Connection,
+        request: Request[Any, Any],
+        scope: Mapping[str, Any],
+        given: Mapping[str, Any],
+    ) -> tuple[list[orjson.Fragment], dict[str, Any]]:
+        """The same, each row as the JSON of what is shown of it, which PostgreSQL has written."""
+        rows, pagination = await self._page(conn, request, scope, given, as_json=True)
+        return [stored_json(vars(row)["json"]) for row in rows], pagination
+
+    async def _page(
+        self,
+        conn: Connection,
+        request: Request[Any, Any],
+        scope: Mapping[str, Any],
+        given: Mapping[str, Any],
+        *,
+        as_json: bool,
+    ) -> tuple[list[R], dict[str, Any]]:
         query: ListQuery = request.query
         sort = getattr(query, "sort", "-created_at")
         binding = cursor_binding(request)
@@ -87,12 +117,13 @@ class Listing(Generic[R]):
         values = {**scope, **given, "limit": query.limit + 1}
         if after is not None:
             values |= {"after_sort": self._sort_value(names, sort, after[0]), "after_key": after[1]}
-        else:
+        elif number > 1:
             values["offset"] = min((number - 1) * query.limit, LAST_OFFSET)
         if values.get("offset", 0) < DEEP_OFFSET:
-            statement = self._rows(names, sort, after is not None)
+            start: Start = "after" if after else "offset" if number > 1 else "top"
+            statement = self._rows(names, sort, start, as_json)
         else:
-            statement = self._deep_page(names, sort)
+            statement = self._deep_page(names, sort, as_json)
         found = await self._fetch(conn, names, statement, values)
         more, rows = len(found) > query.limit, found[: query.limit]
         if after is None and not more and (rows or number == 1):
@@ -103,7 +134,10 @@ class Listing(Generic[R]):
             total, exact = await self._total(conn, names, {**scope, **given})
         cursor = None
         if more:
-            place = [vars(rows[-1])[name] for name in self._position_names(names, sort)]
+            last = vars(rows[-1])
+            if as_json:
+                last = orjson.loads(last["json"]) | last
+            place = [last[name] for name in self._position_names(names, sort)]
             cursor = encode_cursor([number + 1, place], binding)
         return rows, {
             "page": number,
@@ -118,8 +152,8 @@ class Listing(Generic[R]):
     ) -> list[R]:
         """The newest rows, without a total: at the cost of these rows."""
         names = tuple(sorted(given))
-        values = {**scope, **given, "limit": limit, "offset": 0}
-        return await self._fetch(conn, names, self._rows(names, "-created_at", False), values)
+        values = {**scope, **given, "limit": limit}
+        return await self._fetch(conn, names, self._rows(names, "-created_at", "top"), values)
 
     async def _fetch(
         self,
@@ -163,29 +197,37 @@ class Listing(Generic[R]):
         return Statement(select(func.count()).select_from(some))
 
     @lru_cache(maxsize=1024)  # noqa: B019
-    def _rows(self, names: tuple[str, ...], sort: str, continues: bool) -> Statement[R]:
+    def _rows(
+        self, names: tuple[str, ...], sort: str, start: Start, as_json: bool = False
+    ) -> Statement[R]:
         by, order = self._order(names, sort)
         descending = sort.startswith("-")
         where = self._where(names)
-        if continues:
+        if start == "after":
             edge = tuple_(
                 bindparam("after_sort", type_=by.type), bindparam("after_key", type_=self.key.type)
             )
             place = tuple_(by, self.key)
             where.append(place < edge if descending else place > edge)
-        statement = (
-            select(*self.columns, *self._extra_columns(names, sort).values())
-            .select_from(self.source)
-            .where(*where)
-            .order_by(*order)
-            .limit(bindparam("limit"))
-        )
-        if not continues:
+        statement = self._select(names, sort, as_json).where(*where).order_by(*order)
+        if start != "offset" and not names and sort in ("-created_at", "created_at"):
+            # A number that the planner knows, so that one plan serves whatever `limit` is: to plan
+            # takes longer than to read the page.
+            most: ColumnElement[int] = literal_column(str(MAX_LIMIT + 1))
+            statement = select(*statement.limit(most).subquery("page").c)
+        statement = statement.limit(bindparam("limit"))
+        if start == "offset":
             statement = statement.offset(bindparam("offset"))
         return Statement(statement, self.row)
 
+    def _select(self, names: tuple[str, ...], sort: str, as_json: bool) -> Select[Any]:
+        more = self._extra_columns(names, sort).values()
+        if as_json:
+            return select_json(self.source, self.shown, *more)
+        return select(*self.columns, *more).select_from(self.source)
+
     @lru_cache(maxsize=256)  # noqa: B019
-    def _deep_page(self, names: tuple[str, ...], sort: str) -> Statement[R]:
+    def _deep_page(self, names: tuple[str, ...], sort: str, as_json: bool = False) -> Statement[R]:
         _, order = self._order(names, sort)
         page = (
             select(self.key.label("key"))
@@ -197,8 +239,7 @@ class Listing(Generic[R]):
             .subquery("page")
         )
         return Statement(
-            select(*self.columns, *self._extra_columns(names, sort).values())
-            .select_from(self.source)
+            self._select(names, sort, as_json)
             .where(*self._where(()), self.key.in_(select(page.c.key)))
             .order_by(*order),
             self.row,

@@ -12,7 +12,6 @@ from sqlalchemy import exists, func
 from identity.cascades import ORGANIZATION_OF_MEMBER
 from identity.counters import COUNT_MEMBERS, COUNT_USERS, COUNT_USERS_BY_STATUS
 from identity.tables import MEMBERS, USERS, UserRow
-from identity.users.users import CRUD
 
 _WORD_STARTS = ("\n", " ", ".", "@", "-", "\\_", "+")
 """What precedes a word, escaped for LIKE: a line break at the start of a field, the others within
@@ -21,10 +20,12 @@ names and addresses.
 _SEPARATOR = "\x1f"
 """Between patterns that are folded together; no text of a search has control characters."""
 
+_SHOWN = {name: USERS.c[name] for name in User.model_fields}
 LIST = Listing(
     row=UserRow,
     source=USERS,
-    columns=[USERS.c[name] for name in User.model_fields],
+    columns=list(_SHOWN.values()),
+    shown=_SHOWN,
     key=USERS.c.id,
     scope={"tenant_id": USERS.c.tenant_id},
     sorts={"email": USERS.c.email_key, "last_sign_in_at": USERS.c.signed_in_order},
@@ -62,8 +63,8 @@ async def list_users(conn: Connection, request: Request[Body, UsersQuery]) -> Re
     if request.query.q is not None:
         del filters["q"]
         filters |= text_filter(request.query.q)
-    rows, pagination = await LIST.page(conn, request, {"tenant_id": request.tenant}, filters)
-    return reply_to(request, {"users": [CRUD.shown(row) for row in rows], "pagination": pagination})
+    users, pagination = await LIST.json_page(conn, request, {"tenant_id": request.tenant}, filters)
+    return reply_to(request, {"users": users, "pagination": pagination})
 
 
 def text_filter(text: str) -> dict[str, str]:
