@@ -15,7 +15,7 @@ from webhooks.person_erasure import PersonErasure
 from webhooks.retention import apply_retention
 from webhooks.rpc import handlers
 from webhooks.settings import WebhooksSettings
-from webhooks.subscribers import consumer, router
+from webhooks.subscribers import consumer, direct, router
 from webhooks.tenant_erasure import erase_tenants
 from webhooks.worker.dispatcher import Dispatcher
 from webhooks.worker.http_client import HttpClient
@@ -45,6 +45,7 @@ async def start(service: Service) -> None:
         on_recorded=service.committed,
     )
 
+    direct.connect(dispatcher)
     fan_out = FanOut(service.pool, dispatcher.wake)
     service.on_commit(dispatcher.wake)
     service.on_commit(fan_out.wake)

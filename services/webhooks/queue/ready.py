@@ -63,6 +63,8 @@ LOCK_CLAIMING = Statement(
     select(
         # A replica that hangs while it holds the lock loses it.
         func.set_config("idle_in_transaction_session_timeout", LOCK_TIMEOUT, true()),
+        # A claim that a crash of the server takes back is made again.
+        func.set_config("synchronous_commit", "off", true()),
         func.pg_advisory_xact_lock(literal_column(str(int(Lock.CLAIM_DELIVERIES)))),
     )
 )
@@ -169,25 +171,29 @@ class ReadyWebhooks:
         self._tenant_after = ""
         self._webhook_after: dict[str, str] = {}
 
-    async def next(self, conn: Connection) -> tuple[list[ReadyWebhook], bool]:
-        """The next active webhooks, and whether there may be others beside these. What is ready of
-        disabled ones is parked.
-
-        Holds the lock of claiming until the transaction ends, if there are any.
-        """
-        found = await LIST_TENANTS.fetch_all(conn, after=self._tenant_after, limit=TENANTS_AT_ONCE)
+    async def next_tenants(self, conn: Connection) -> tuple[list[str], bool]:
+        """The next tenants with something that is ready, and whether there may be others."""
+        after = self._tenant_after
+        found = await LIST_TENANTS.fetch_all(conn, after=after, limit=TENANTS_AT_ONCE)
         tenants = [row.tenant_id for row in found]
-        from_the_first = not self._tenant_after
         to_the_last = len(tenants) < TENANTS_AT_ONCE
         self._tenant_after = "" if to_the_last else tenants[-1]
-        if not tenants:
-            return [], not from_the_first
+        return tenants, bool(after) or not to_the_last
+
+    async def lock(
+        self, conn: Connection, tenants: Sequence[str]
+    ) -> tuple[list[ReadyWebhook], bool]:
+        """Their next active webhooks, and whether they may have others beside these. What is ready
+        of disabled ones is parked.
+
+        Holds the lock of claiming until the transaction ends.
+        """
         await LOCK_CLAIMING.fetch_one(conn)
         afters = [self._webhook_after.pop(tenant, "") for tenant in tenants]
         webhooks = await LIST_WEBHOOKS.fetch_all(
             conn, tenants=tenants, afters=afters, limit=WEBHOOKS_AT_ONCE
         )
-        more = self._remember(webhooks) or any(afters) or not (from_the_first and to_the_last)
+        more = self._remember(webhooks) or any(afters)
         disabled = [
             (each.tenant_id, each.webhook_id) for each in webhooks if each.status == "disabled"
         ]

@@ -17,7 +17,7 @@ from service.webhooks.runners import run_dispatchers, run_webhooks
 from support.waiting import until
 from support.webhook_receiver import Receiver
 from tenantry.servers import Servers
-from webhooks.queue.claim import LEASE_SECONDS
+from webhooks.queue.leased import LEASE_SECONDS
 from webhooks.queue.ready import LOCK_CLAIMING, WEBHOOK_LIMIT
 from webhooks.worker import dispatcher as dispatcher_module
 from webhooks.worker.dispatcher import Dispatcher
