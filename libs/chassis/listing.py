@@ -26,6 +26,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     func,
+    literal_column,
     select,
     true,
     tuple_,
@@ -33,10 +34,13 @@ from sqlalchemy import (
 
 from chassis.database import Connection
 from chassis.request import Request
+from chassis.search_count import count_found
 from chassis.statements import R, Statement
 
+MAX_FOUND = 1_000
+"""Totals of text searches are counted so far and no further."""
 MAX_COUNT = 10_000
-"""Totals of searches are counted so far and no further."""
+"""The same of other things that no counter covers: live sessions, combinations of filters."""
 DEEP_OFFSET = 1_000
 """From this offset on a page is found in an index first, and its rows are looked up then."""
 LAST_OFFSET = 2**62
@@ -53,9 +57,11 @@ class Listing(Generic[R]):
     `row` types its rows, `columns` are what they have, `source` where these come from; `key` is the
     unique identifier that sorts by creation; `scope` the columns that are always bound, the tenant
     first; `sorts` the expression behind each word of `sort` (never null); `filters` the condition
-    behind each query parameter; `capped` the filters with which a total stops at 10,000; `totals`
+    behind each query parameter; `capped` the filters with which a total stops at 1,000; `totals`
     counts that do not look at every row, by the filters that are given. `created` is the time of
     creation: it sorts instead of the key where filters bound it, so that the scan ends with them.
+    `sample` is the condition of an index for searches that has a part of the rows; a search looks
+    at the first `near` rows for its page before it looks anywhere else.
     """
 
     row: type[R]
@@ -68,6 +74,8 @@ class Listing(Generic[R]):
     capped: frozenset[str] = frozenset({"q"})
     totals: Mapping[tuple[str, ...], Select[int]] = field(default_factory=dict)
     created: ColumnElement[Any] | None = None
+    sample: ColumnElement[bool] | None = None
+    near: int = 0
 
     async def page(
         self,
@@ -89,11 +97,15 @@ class Listing(Generic[R]):
             values |= {"after_sort": self._sort_value(names, sort, after[0]), "after_key": after[1]}
         else:
             values["offset"] = min((number - 1) * query.limit, LAST_OFFSET)
-        if values.get("offset", 0) < DEEP_OFFSET:
-            statement = self._rows(names, sort, after is not None)
-        else:
-            statement = self._deep_page(names, sort)
-        found = await self._fetch(conn, names, statement, values)
+        found: list[R] = []
+        if self.near and not self.capped.isdisjoint(names):
+            found = await self._near(names, sort, after is not None).fetch_all(conn, **values)
+        if len(found) <= query.limit:
+            if values.get("offset", 0) < DEEP_OFFSET:
+                statement = self._rows(names, sort, after is not None)
+            else:
+                statement = self._deep_page(names, sort)
+            found = await self._fetch(conn, names, statement, values)
         more, rows = len(found) > query.limit, found[: query.limit]
         if after is None and not more and (rows or number == 1):
             total, exact = (number - 1) * query.limit + len(rows), True
@@ -141,10 +153,10 @@ class Listing(Generic[R]):
     async def _total(
         self, conn: Connection, names: tuple[str, ...], values: Mapping[str, Any]
     ) -> tuple[int, bool]:
-        counted = await self._count(names).fetch_value(conn, **values) or 0
         if self.capped.isdisjoint(names):
-            return counted, True
-        return min(counted, MAX_COUNT), counted <= MAX_COUNT
+            return await self._count(names).fetch_value(conn, **values) or 0, True
+        ((counted,),) = await self._count(names).fetch_all_planned(conn, **values)
+        return min(counted, MAX_FOUND), counted <= MAX_FOUND
 
     def _where(self, names: tuple[str, ...]) -> list[ColumnElement[bool]]:
         bound = [
@@ -159,30 +171,63 @@ class Listing(Generic[R]):
         where = and_(true(), *self._where(names))
         if self.capped.isdisjoint(names):
             return Statement(select(func.count()).select_from(self.source).where(where))
-        some = select(1).select_from(self.source).where(where).limit(MAX_COUNT + 1).subquery()
-        return Statement(select(func.count()).select_from(some))
+        if self.sample is None:
+            some = select(1).select_from(self.source).where(where).limit(MAX_FOUND + 1).subquery()
+            return Statement(select(func.count()).select_from(some))
+        texts, others = self._split(names)
+        rows = select().select_from(self.source).where(*self._where(others))
+        _, order = self._order(others, "-created_at")
+        return Statement(count_found(rows, order, self._found(texts), self.sample, MAX_FOUND))
 
     @lru_cache(maxsize=1024)  # noqa: B019
     def _rows(self, names: tuple[str, ...], sort: str, continues: bool) -> Statement[R]:
+        statement = self._ordered(names, names, sort, continues).limit(bindparam("limit"))
+        if not continues:
+            statement = statement.offset(bindparam("offset"))
+        return Statement(statement, self.row)
+
+    @lru_cache(maxsize=256)  # noqa: B019
+    def _near(self, names: tuple[str, ...], sort: str, continues: bool) -> Statement[R]:
+        """What a search finds among the first rows: the limit keeps its text out of the scan."""
+        texts, others = self._split(names)
+        looked = self._ordered(names, others, sort, continues).limit(literal_column(str(self.near)))
+        near = looked.add_columns(self._found(texts).label("is_found")).subquery("near")
+        by, key = (near.c[name] for name in self._position_names(names, sort))
+        order = [by.desc(), key.desc()] if sort.startswith("-") else [by.asc(), key.asc()]
+        columns = [column for column in near.c if column is not near.c.is_found]
+        statement = select(*columns).where(near.c.is_found).order_by(*order)
+        statement = statement.limit(bindparam("limit"))
+        if not continues:
+            statement = statement.offset(bindparam("offset"))
+        return Statement(statement, self.row)
+
+    def _ordered(
+        self, names: tuple[str, ...], given: tuple[str, ...], sort: str, continues: bool
+    ) -> Select[Any]:
+        """All rows under the filters `given` of `names`, or those after a cursor."""
         by, order = self._order(names, sort)
         descending = sort.startswith("-")
-        where = self._where(names)
+        where = self._where(given)
         if continues:
             edge = tuple_(
                 bindparam("after_sort", type_=by.type), bindparam("after_key", type_=self.key.type)
             )
             place = tuple_(by, self.key)
             where.append(place < edge if descending else place > edge)
-        statement = (
+        return (
             select(*self.columns, *self._extra_columns(names, sort).values())
             .select_from(self.source)
             .where(*where)
             .order_by(*order)
-            .limit(bindparam("limit"))
         )
-        if not continues:
-            statement = statement.offset(bindparam("offset"))
-        return Statement(statement, self.row)
+
+    def _split(self, names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The searched texts, and the other filters."""
+        texts = tuple(name for name in names if name in self.capped)
+        return texts, tuple(name for name in names if name not in self.capped)
+
+    def _found(self, texts: tuple[str, ...]) -> ColumnElement[bool]:
+        return and_(*(self.filters[name](bindparam(name)) for name in texts))
 
     @lru_cache(maxsize=256)  # noqa: B019
     def _deep_page(self, names: tuple[str, ...], sort: str) -> Statement[R]:

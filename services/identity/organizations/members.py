@@ -113,6 +113,7 @@ LIST = Listing(
         ),
     },
     totals={(): COUNT_MEMBERS},
+    near=2_000,
 )
 
 
