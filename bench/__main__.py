@@ -54,7 +54,7 @@ WHOLE = [part for part in PARTS if part != "guard"]
 async def _footprint(stack: Product) -> list[Row]:
     await footprint.load(stack)
     seconds, idle = await footprint.starts()
-    return [*await footprint.measure(stack, seconds), idle]
+    return [*await footprint.measure(stack, seconds), *idle]
 
 
 async def run(given: argparse.Namespace) -> tuple[list[Row], list[str]]:

@@ -65,6 +65,8 @@ class Health:
         self._checks: list[_Named] = []
         self._all = _SharedLook(self._report)
         self._needed = _SharedLook(self._readiness)
+        self._gauges: list[Check] = []
+        self._measured = _SharedLook(self._measure)
         self.leaving = False
         """Not ready any more, though all is well: the process is about to stop."""
 
@@ -73,6 +75,10 @@ class Health:
     ) -> None:
         """Health is down without what is `needed`; so is readiness, unless `ready` differs."""
         self._checks.append(_Named(name, check, needed, needed if ready is None else ready))
+
+    def add_gauge(self, measure: Check) -> None:
+        """`measure` sets a gauge: whenever metrics are asked for, and at no other time."""
+        self._gauges.append(measure)
 
     async def report(self, max_age: float = 0) -> dict[str, Any]:
         """`{"status": "ok|degraded|down", "version", "checks": {name: {...}}}`."""
@@ -99,7 +105,7 @@ class Health:
 
     def management_routes(self) -> list[Route]:
         """The same and GET /metrics: for a port that strangers do not reach."""
-        return [*self.routes(), Route("/metrics", _metrics)]
+        return [*self.routes(), Route("/metrics", self._metrics)]
 
     async def _health(self, _: Request) -> Response:
         report = await self.report(MAX_AGE)
@@ -119,6 +125,15 @@ class Health:
             if result["status"] == "down"
         ]
         return {"failed": failed}
+
+    async def _metrics(self, _: Request) -> Response:
+        await self._measured.get(MAX_AGE)
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    async def _measure(self) -> dict[str, Any]:
+        """What cannot be measured now keeps its last value."""
+        await asyncio.gather(*map(_run, self._gauges))
+        return {}
 
 
 async def _run(check: Check) -> dict[str, Any]:
@@ -144,7 +159,3 @@ _LIVE = _answer({"status": "ok"}, True)
 
 async def _live(_: Request) -> Response:
     return _LIVE
-
-
-async def _metrics(_: Request) -> Response:
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

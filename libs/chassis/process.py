@@ -149,7 +149,7 @@ class Process:
             self.health.leaving = True
             http.close_connections()
             await asyncio.wait({serving}, timeout=self._drain_seconds)
-        http.should_exit = True
+        http.stop()
         await serving
         for stop in reversed(self._on_stop):
             await stop()

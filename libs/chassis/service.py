@@ -23,7 +23,7 @@ from chassis.unit_of_work import Handler, UnitOfWork
 RESERVED_CONNECTIONS = 4
 """Beside those of the pool, for handlers that never wait for others."""
 BUSY_SECONDS = 0.2
-IDLE_SECONDS = 2.0
+IDLE_SECONDS = 10.0
 
 
 class Service(App):
@@ -52,9 +52,9 @@ class Service(App):
     def after_commits(
         self, name: str, step: Callable[[], Awaitable[object]], seconds: float = BUSY_SECONDS
     ) -> None:
-        """Runs `step` soon after a commit, but not again within so many `seconds`. Without a commit
-        it runs every IDLE_SECONDS: another replica may have left work, and died. A step that fails
-        is tried again as soon as after a commit.
+        """Runs `step` at the start and soon after a commit, but not again within so many `seconds`.
+        Without a commit it runs every IDLE_SECONDS: another replica may have left work, and died. A
+        step that fails is tried again as soon as after a commit.
         """
         woken = asyncio.Event()
         self.on_commit(woken.set)
@@ -73,7 +73,7 @@ class Service(App):
                 async with asyncio.timeout(IDLE_SECONDS):
                     await woken.wait()
 
-        self.repeat(name, run, pause)
+        self.repeat(name, run, pause, at_once=True)
 
     async def serve_calls(self, handlers: Mapping[Call, Handler]) -> None:
         """Answers these calls from now on."""

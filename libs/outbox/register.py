@@ -24,7 +24,6 @@ from outbox.relay import Relay, oldest_unpublished
 
 LATE_SECONDS = 30
 """The age of an unpublished event at which health says degraded."""
-WATCH_SECONDS = 5
 PURGE_SECONDS = 3600
 
 
@@ -72,7 +71,7 @@ def register(service: Service, router: NatsRouter, consumer: Consumer) -> None:
     service.on_reconnect(consumer.expect_redelivery)
     service.on_stop(consumer.stop)
     for check in (check_pending, check_outbox, check_dead_letters):
-        service.every(WATCH_SECONDS, check.__name__, check)
+        service.health.add_gauge(check)
     service.every(PURGE_SECONDS, "purge_inbox", lambda: purge(service.pool, inbox.PURGE))
 
 

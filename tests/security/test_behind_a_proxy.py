@@ -123,7 +123,7 @@ async def test_the_key_speaks_for_its_own_request_alone() -> None:
             assert (await http.get(url, headers=headers)).status == 200
         (connection,) = server.server_state.connections
         assert connection.speaks_for is None
-    server.should_exit = True
+    server.stop()
     await running
     assert [address for address, _ in seen] == ["203.0.113.2", HOST]
     assert all(b"tenantry-proxy-key" not in names for _, names in seen)

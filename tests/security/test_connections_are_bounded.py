@@ -62,7 +62,7 @@ async def served(proxies: str = "", **limits: int) -> AsyncIterator[tuple[HttpSe
         await until(started)
         yield server, f"http://127.0.0.1:{port}"
     finally:
-        server.should_exit = True
+        server.stop()
         await running
 
 

@@ -49,3 +49,14 @@ def test_metrics_are_for_management_alone() -> None:
     paths = {route.path for route in Health().routes()}
     assert paths == {"/health", "/health/ready", "/health/live"}
     assert {route.path for route in Health().management_routes()} - paths == {"/metrics"}
+
+
+async def test_a_gauge_is_measured_when_metrics_are_asked_for_once_a_second() -> None:
+    looks, checked = Looks(), Health()
+    checked.add_gauge(looks)
+    await ask(checked)
+    assert looks.count == 0
+    (metrics,) = (each for each in checked.management_routes() if each.path == "/metrics")
+    for _ in range(10):
+        await metrics.endpoint(None)
+    assert looks.count == 1

@@ -74,6 +74,8 @@ def test_uvicorns_protocol_keeps_what_we_read() -> None:
 
 def test_uvicorns_server_keeps_what_we_read() -> None:
     assert hasattr(Server, "capture_signals")
+    assert "await self.main_loop()" in inspect.getsource(Server)
+    assert list(inspect.signature(Server.on_tick).parameters) == ["self", "counter"]
     state = ServerState()
     assert state.connections == set()
     assert isinstance(state.default_headers, list)

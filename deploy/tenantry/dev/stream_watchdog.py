@@ -13,7 +13,8 @@ from tenantry.dev.health_probe import count_erased_people, failed_checks
 from tenantry.errors import ProgramFailed
 from tenantry.processes.process import Program, run_program
 
-CHECK_SECONDS = 2.0
+CHECK_SECONDS = 10.0
+"""Each look costs every service a round trip to its database and three to NATS."""
 CONFIRM_SECONDS = 0.5
 
 

@@ -38,6 +38,7 @@ def prepare(server: Path, data: DataFolder, secrets: Secrets, port: int) -> Chil
         "appendonly no\n"
         "maxmemory 64mb\n"
         "maxmemory-policy allkeys-lru\n"
+        "hz 1\n"  # how often it looks for what has expired: limits look for themselves
     )
     program = Program(
         name="redis",

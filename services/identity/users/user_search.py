@@ -17,12 +17,13 @@ from identity.cascades import ORGANIZATION_OF_MEMBER, USER_OF_MEMBER
 from identity.counters import COUNT_MEMBERS, COUNT_USERS, COUNT_USERS_BY_STATUS
 from identity.tables import MEMBERS, ORGANIZATIONS, USERS, UserRow
 from identity.users.frequent_trigrams import get_rare_part
-from identity.users.users import CRUD
 
+_SHOWN = {name: USERS.c[name] for name in User.model_fields}
 LIST = Listing(
     row=UserRow,
     source=USERS,
-    columns=[USERS.c[name] for name in User.model_fields],
+    columns=list(_SHOWN.values()),
+    shown=_SHOWN,
     key=USERS.c.id,
     scope={"tenant_id": USERS.c.tenant_id},
     sorts={"email": USERS.c.email_key, "last_sign_in_at": USERS.c.signed_in_order},
@@ -70,8 +71,8 @@ async def list_users(conn: Connection, request: Request[Body, UsersQuery]) -> Re
     if "organization_id" in filters:
         scope["organization_id"] = filters.pop("organization_id")
         listing = LIST_OF_ORGANIZATION
-    rows, pagination = await listing.page(conn, request, scope, filters)
-    return reply_to(request, {"users": [CRUD.shown(row) for row in rows], "pagination": pagination})
+    users, pagination = await listing.json_page(conn, request, scope, filters)
+    return reply_to(request, {"users": users, "pagination": pagination})
 
 
 async def text_filter(conn: Connection, tenant_id: str, text: str) -> dict[str, str]:
