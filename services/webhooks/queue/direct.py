@@ -23,8 +23,8 @@ from sqlalchemy.dialects.postgresql import Insert, insert
 
 from webhooks.queue.enqueue import QUEUE_COLUMNS
 from webhooks.queue.leased import lease_end
-from webhooks.queue.ready import WEBHOOK_LIMIT
 from webhooks.rules.fairness import FIRST
+from webhooks.rules.window import WEBHOOK_LIMIT
 from webhooks.tables import IS_LEASED, IS_READY, QUEUE, WEBHOOKS
 
 

@@ -20,9 +20,10 @@ from chassis.telemetry import DELIVERIES, DELIVERY_WAIT
 from webhooks.endpoints.secrets import secret_id
 from webhooks.queue.claim import MAX_CLAIMED, claim, release, wake
 from webhooks.queue.leased import LeasedDelivery
-from webhooks.queue.ready import WEBHOOK_LIMIT, ReadyWebhook, ReadyWebhooks
+from webhooks.queue.ready import ReadyWebhook, ReadyWebhooks
 from webhooks.rules.circuit_breaker import CircuitBreaker
 from webhooks.rules.fairness import RETRY, Capacity, Shares, WebhookQueue, share_capacity
+from webhooks.rules.window import WEBHOOK_LIMIT, WIDEST, Windows
 from webhooks.worker.attempt import AttemptResult, send
 from webhooks.worker.auto_disable import update_webhooks
 from webhooks.worker.http_client import HttpClient
@@ -31,10 +32,15 @@ from webhooks.worker.results import FinishedAttempt, write_results
 
 log = structlog.get_logger()
 
-PROCESS_LIMIT = 512
+PROCESS_LIMIT = 768
 """Attempts in flight in this process; one that waits costs a socket and little else."""
 RETRY_LIMIT = 384
-TENANT_LIMIT = 64
+TENANT_LIMIT = 96
+RESERVED = 512
+"""Of these, for webhooks with no more in flight than WEBHOOK_LIMIT."""
+RESERVED_OF_TENANT = 56
+FEW_WEBHOOKS = 16
+"""Where no more have something ready, it is worth looking at more of each."""
 DIRECT_LIMIT = 128
 """Besides, of those that are leased as they are queued."""
 DIRECT_TENANT_LIMIT = 32
@@ -66,6 +72,8 @@ class Dispatcher:
         self._stopping = False
         self._stopped_claiming = asyncio.Event()
         self._breaker = CircuitBreaker()
+        self._windows = Windows()
+        self._at_most = WIDEST
         self._ready = ReadyWebhooks()
         self._attempts: dict[asyncio.Task[None], LeasedDelivery] = {}
         self._finished: asyncio.Queue[FinishedAttempt] = asyncio.Queue()
@@ -152,12 +160,16 @@ class Dispatcher:
         shares: Shares = {}
         if tenants:
             async with conn.transaction():
-                webhooks, more_of_these = await self._ready.lock(conn, tenants)
+                webhooks, more_of_these = await self._ready.lock(conn, tenants, self._at_most)
+                self._at_most = WIDEST if len(webhooks) <= FEW_WEBHOOKS else WEBHOOK_LIMIT
+                total = min(free, MAX_CLAIMED)
                 capacity = Capacity(
-                    total=min(free, MAX_CLAIMED),
+                    total=total,
                     retries=RETRY_LIMIT - self._retries_in_flight,
                     per_tenant=TENANT_LIMIT,
                     in_flight=self._in_flight,
+                    reserved=RESERVED - (free - total),
+                    reserved_of_tenant=RESERVED_OF_TENANT,
                 )
                 shares = share_capacity([self._queue(each, now) for each in webhooks], capacity)
                 claimed = await claim(conn, shares) if shares else []
@@ -169,14 +181,17 @@ class Dispatcher:
         return max(0.0, self._wake_at - time.monotonic())
 
     def _queue(self, webhook: ReadyWebhook, now: float) -> WebhookQueue:
-        left = WEBHOOK_LIMIT - webhook.leased
-        capacity = self._breaker.capacity(_receiver(webhook), now, WEBHOOK_LIMIT)
+        receiver = _receiver(webhook)
+        limit = self._windows.size(receiver)
+        left = limit - webhook.leased
+        capacity = min(left, self._breaker.capacity(receiver, now, limit))
         return WebhookQueue(
             webhook.tenant_id,
             webhook.webhook_id,
             ready=[webhook.manual, webhook.first, webhook.retry],
-            capacity=min(left, capacity),
+            capacity=capacity,
             manual_capacity=left,
+            beyond=min(capacity, limit - WEBHOOK_LIMIT),
         )
 
     async def _attempt(self, delivery: LeasedDelivery) -> None:
@@ -198,6 +213,8 @@ class Dispatcher:
             result = AttemptResult(at=datetime.now(UTC), outcome="broke", error=error)
         receiver = _receiver(delivery)
         pause = self._breaker.record_result(receiver, time.monotonic(), result.succeeded)
+        seconds = result.duration_ms / 1000
+        self._windows.record_result(receiver, seconds, succeeded=result.succeeded)
         DELIVERIES.labels(result.outcome).inc()
         DELIVERY_WAIT.observe(delivery.waited)
         self._finished.put_nowait(FinishedAttempt(delivery, result, pause))

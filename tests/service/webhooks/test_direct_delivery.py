@@ -9,7 +9,7 @@ from service.webhooks.client import WebhooksClient, make_event
 from service.webhooks.receivers import hold_responses, wait_for_requests
 from support.waiting import until
 from support.webhook_receiver import Receiver
-from webhooks.queue.ready import WEBHOOK_LIMIT
+from webhooks.rules.window import WEBHOOK_LIMIT
 from webhooks.subscribers import direct, handle_events
 from webhooks.worker.dispatcher import DIRECT_TENANT_LIMIT, Dispatcher
 from webhooks.worker.http_client import HttpClient
