@@ -32,9 +32,10 @@ CONFLICTS = (
 before: the loser may simply try again.
 """
 
-PLANNING = {"jit": "off", "enable_seqscan": "off"}
+PLANNING = {"jit": "off", "enable_seqscan": "off", "max_parallel_workers_per_gather": "0"}
 """Every statement is short and has an index. A plan lives as long as its connection: one that was
-made while a table was empty would read all of it for each row, once there are many.
+made while a table was empty would read all of it for each row, once there are many. To start a
+second process for it takes longer than most of them.
 """
 
 WRITE_TO_LOG = "SELECT pg_logical_emit_message(true, 'tenantry', '')"

@@ -2,17 +2,16 @@
 
 The tables are those of `<service>.tables`, the steps lie in `<service>/migrations`. All that is
 pending is one transaction: wholly there or wholly absent. A database that is further on than this
-release is left alone: the release before runs on it (docs/upgrading.md).
+release is left alone: the release before runs on it (docs/upgrading.md). What only this release
+bears waits until its processes alone run (`after_rollout`), where a schema was there before.
 """
 
 import asyncio
 import time
-from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 
-import orjson
 from alembic import command, op
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -23,7 +22,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from chassis.database import ID, connect
-from chassis.merge_patch import encoded_object
+from chassis.json_columns import columns_left, keep_as_written
 
 PATIENCE_SECONDS = 10.0
 """How long tables that are in use are tried for."""
@@ -47,8 +46,8 @@ def _config(service: str) -> Config:
     return config
 
 
-def upgrade(service: str, url: str) -> list[str]:
-    """Brings the database to the newest revision; answers those that it lacked, oldest first.
+def upgrade(service: str, url: str, *, after_rollout: bool = False) -> list[str]:
+    """Brings the database to the newest revision; answers what it lacked, oldest first.
 
     `url` names the owner role. Of two at once the second finds nothing to do.
     """
@@ -57,12 +56,18 @@ def upgrade(service: str, url: str) -> list[str]:
 
     def work(connection: Connection) -> None:
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": Lock.MIGRATION})
+        is_new = MigrationContext.configure(connection).get_current_revision() is None
         done.extend(_missing(ScriptDirectory.from_config(config), connection))
-        if done:
+        left = columns_left(connection, service) if after_rollout else []
+        if done or left:
             import_module(f"{service}.tables")  # env.py does, for a second: before callers wait
             _lock_tables(connection)
+        if done:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+        for column in columns_left(connection, service) if is_new else left:
+            keep_as_written(connection, column)
+        done.extend(str(column) for column in left)
         connection.commit()
 
     asyncio.run(_with_connection(url, work))
@@ -92,13 +97,15 @@ def _lock_tables(connection: Connection) -> None:
         connection.execute(text(setting))
 
 
-def pending(service: str, url: str) -> list[str]:
-    """The revisions that the database still lacks, oldest first."""
+def pending(service: str, url: str, *, after_rollout: bool = False) -> list[str]:
+    """What `upgrade` would apply: revisions, oldest first, then what waits for the rollout."""
     script = ScriptDirectory.from_config(_config(service))
     found: list[str] = []
 
     def work(connection: Connection) -> None:
         found.extend(_missing(script, connection))
+        if after_rollout:
+            found.extend(map(str, columns_left(connection, service)))
 
     asyncio.run(_with_connection(url, work))
     return found
@@ -156,22 +163,6 @@ def draft(service: str, url: str, message: str) -> None:
         command.revision(config, message, autogenerate=True, rev_id=f"{number:04d}")
 
     asyncio.run(_with_connection(url, work))
-
-
-def keep_json_as_written(table: str, column: str, key: Sequence[str]) -> None:
-    """Makes a jsonb column one of json, in a step. What jsonb has written out gets short again."""
-    op.execute(f"ALTER TABLE {table} ALTER {column} TYPE json USING {column}::text::json")
-    found = op.get_bind().execute(
-        text(f"SELECT {', '.join(key)}, {column}::text FROM {table} WHERE {column}::text ~ :long"),
-        {"long": "[0-9]{20}"},
-    )
-    where = " AND ".join(f"{name} = :{name}" for name in key)
-    for *values, written in found.all():
-        op.get_bind().execute(
-            text(f"UPDATE {table} SET {column} = CAST(:short AS json) WHERE {where}"),
-            {"short": encoded_object(orjson.loads(written), column)}
-            | dict(zip(key, values, strict=True)),
-        )
 
 
 def add_mentions() -> None:

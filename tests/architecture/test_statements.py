@@ -10,13 +10,13 @@ import importlib
 import pkgutil
 from collections.abc import Iterable, Iterator
 from itertools import combinations
-from typing import Any
+from typing import Any, get_args
 
 import asyncpg
 import pytest
 from chassis import idempotency, migrations
 from chassis.key_rotation import KeyRotation
-from chassis.listing import Listing
+from chassis.listing import Listing, Start
 from chassis.statements import Statement
 from identity.tables import MEMBERS, ORGANIZATIONS, USERS
 from outbox.crud import Crud
@@ -188,14 +188,20 @@ def _statements(value: Any) -> Iterator[tuple[str, Statement]]:
         for name, each in vars(value).items():
             yield from ((f":{name}{suffix}", found) for suffix, found in _statements(each))
     elif isinstance(value, Listing):
-        names = sorted(value.filters)
-        sorts = {"-created_at", "created_at", *value.sorts, *(f"-{sort}" for sort in value.sorts)}
-        for given in [(), *combinations(names, 1), tuple(names)]:
-            yield f":count{given}", value._count(given)
-            for sort in sorted(sorts):
-                yield f":deep{given}{sort}", value._deep_page(given, sort)
-                for continues in (False, True):
-                    yield f":rows{given}{sort}{continues}", value._rows(given, sort, continues)
+        yield from _statements_of_listing(value)
+
+
+def _statements_of_listing(value: Listing[Any]) -> Iterator[tuple[str, Statement]]:
+    names = sorted(value.filters)
+    sorts = {"-created_at", "created_at", *value.sorts, *(f"-{sort}" for sort in value.sorts)}
+    for given in [(), *combinations(names, 1), tuple(names)]:
+        yield f":count{given}", value._count(given)
+        for sort in sorted(sorts):
+            for as_json in {False, bool(value.shown)}:
+                yield f":deep{given}{sort}{as_json}", value._deep_page(given, sort, as_json)
+                for start in get_args(Start):
+                    name = f":rows{given}{sort}{start}{as_json}"
+                    yield name, value._rows(given, sort, start, as_json)
 
 
 def untied(statement: Statement) -> list[str]:

@@ -39,6 +39,9 @@ def test_the_job_migrates_and_the_cron_job_backs_up_and_deletes_old_files(
         for name in SERVICE_NAMES
     }
     execute(containers["migrate"], secrets, tmp_path)
+    finished = Rendered({}, helm.render("--set", "migrate.afterRollout=true")).containers()
+    assert finished["migrate"]["command"] == [*containers["migrate"]["command"], "--after-rollout"]
+    execute(finished["migrate"], secrets, tmp_path)
     for name in SERVICE_NAMES:
         secrets[f"TENANTRY_{name.upper()}_HASH_KEYS"] = f"{name}-1:{KEY}"
     for name in ENCRYPTING_SERVICES:

@@ -119,15 +119,14 @@ class RollingStack(ProxiedStack):
         await servers.start_postgres()
         await servers.start_nats()
         await servers.start_redis()
-        await self.run("0.1", "bootstrap")
+        await self.run("0.1", services.bootstrap(servers))
         for name in PROCESSES:
             await self.replace(name, "0.1")
         self.ready = True
 
-    async def run(self, release: Release, step: Literal["bootstrap", "migrate"]) -> None:
+    async def run(self, release: Release, command: Program) -> None:
         """A command of that release."""
-        prepared = {"bootstrap": services.bootstrap, "migrate": services.migrate}[step]
-        await run_program(self._of(prepared(self.servers), release, step))
+        await run_program(self._of(command, release, command.name))
 
     async def replace(self, name: str, release: Release) -> None:
         """Returns when the successor is ready and the predecessor has ended, if there was one."""

@@ -224,7 +224,15 @@ async def test_what_is_there_is_kept_by_the_rules_of_today(bare: Servers) -> Non
         " created_at, updated_at) VALUES ('ten_1', 'usr_1', 'ADA\u0130@x.test', true, 'active',"
         """ '{"n": 1e308, "m": 1e20, "a": [1.50, 7]}', 1, now(), now())"""
     )
-    await asyncio.to_thread(migrations.upgrade, "identity", url)
+    assert "users.metadata" not in await asyncio.to_thread(migrations.upgrade, "identity", url)
+    ran = await tenantry("migrate", **owners(bare))  # processes of before may still run
+    assert ran.code == 0
+    assert "tenantry migrate --after-rollout" in ran.err
+    assert (await tenantry("migrate", "--check", **owners(bare))).code == 0
+    check = await tenantry("migrate", "--check", "--after-rollout", **owners(bare))
+    assert (check.code, check.out.count("users.metadata pending")) == (1, 1)
+    ran = await tenantry("migrate", "--after-rollout", **owners(bare))
+    assert (ran.code, ran.err) == (0, "")
     row = await conn.fetchrow("SELECT email_key, metadata::text AS metadata FROM users")
     await conn.close()
     assert row is not None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from asyncpg import Connection
+from chassis.json_columns import JSONB_COLUMNS, declared_as_json
 from chassis.migrations import pending_after
 from contracts.topology import SERVICE_NAMES
 
@@ -163,6 +164,7 @@ async def _check_schema(installation: Installation, service: str) -> CheckResult
         async with asyncio.timeout(TIMEOUT_SECONDS), connect(service, url, variable) as conn:
             exists = await conn.fetchval(_HAS_REVISION)
             revision = await conn.fetchval(_REVISION) if exists else None
+            jsonb = {tuple(row) for row in await conn.fetch(JSONB_COLUMNS)}
     except TimeoutError:
         return failed("migrations", name, NO_ANSWER, "Look whether a migration holds its lock.")
     except CommandFailed as error:
@@ -170,6 +172,9 @@ async def _check_schema(installation: Installation, service: str) -> CheckResult
     if lacking := await asyncio.to_thread(pending_after, service, revision):
         fix = "Run `tenantry migrate`, then start the services again."
         return failed("migrations", name, f"{', '.join(lacking)} pending", fix)
+    if left := await asyncio.to_thread(declared_as_json, service, jsonb):
+        fix = "When no process of the release before runs: `tenantry migrate --after-rollout`."
+        return warning("migrations", name, f"{', '.join(map(str, left))} waits for it", fix)
     return ok("migrations", name, "up to date")
 
 

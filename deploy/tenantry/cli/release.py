@@ -11,6 +11,13 @@ def migrate(
     check: Annotated[
         bool, typer.Option("--check", help="Change nothing; exit 1 when something is pending.")
     ] = False,
+    after_rollout: Annotated[
+        bool,
+        typer.Option(
+            "--after-rollout",
+            help="Also what has to wait until no process of the release before runs.",
+        ),
+    ] = False,
     audit_retention_days: Annotated[
         int | None,
         typer.Option(
@@ -30,7 +37,6 @@ def migrate(
 
     from contracts.topology import SERVICE_NAMES
 
-    from tenantry.cli import output
     from tenantry.installation import find_installation
     from tenantry.operations.audit_retention import set_retention
     from tenantry.operations.migrations import pending, upgrade
@@ -40,19 +46,31 @@ def migrate(
     urls = {service: installation.migration_url(service) for service in SERVICE_NAMES}
     asyncio.run(refuse_unfinished(urls))
     step = pending if check else upgrade
-    found = {service: step(service, url) for service, url in urls.items()}
-    if not check:
-        asyncio.run(set_retention(urls["audit"], audit_retention_days))
+    found = {
+        service: step(service, url, after_rollout=after_rollout) for service, url in urls.items()
+    }
+    if check:
+        _print_revisions(found, "pending", as_json=as_json)
+        raise typer.Exit(1 if any(found.values()) else 0)
+    asyncio.run(set_retention(urls["audit"], audit_retention_days))
+    _print_revisions(found, "applied", as_json=as_json)
+    if any(pending(service, url, after_rollout=True) for service, url in urls.items()):
+        typer.echo(
+            "When no process of the release before runs: tenantry migrate --after-rollout", err=True
+        )
+
+
+def _print_revisions(found: dict[str, list[str]], outcome: str, *, as_json: bool) -> None:
+    from tenantry.cli import output
+
     if as_json:
-        output.print_json({"pending" if check else "applied": found})
-    else:
-        outcome = "is pending" if check else "applied"
-        for service, revisions in found.items():
-            for revision in revisions:
-                typer.echo(f"{service}: {revision} {outcome}")
-        if not any(found.values()):
-            typer.echo("Every schema is up to date.")
-    raise typer.Exit(1 if check and any(found.values()) else 0)
+        output.print_json({outcome: found})
+        return
+    for service, revisions in found.items():
+        for revision in revisions:
+            typer.echo(f"{service}: {revision} {outcome}")
+    if not any(found.values()):
+        typer.echo("Every schema is up to date.")
 
 
 def bootstrap(

@@ -73,12 +73,13 @@ def console_url(ports: Mapping[str, int]) -> str:
     return f"http://{HOST}:{ports['console']}"
 
 
-def migrate(servers: Servers) -> Program:
+def migrate(servers: Servers, *options: str) -> Program:
     urls = {
         f"TENANTRY_{service.upper()}_MIGRATION_URL": servers.migration_url(service)
         for service in SERVICE_NAMES
     }
-    return _python_program("migrate", ("tenantry", "migrate"), {**_environment(), **urls}, servers)
+    argv = ("tenantry", "migrate", *options)
+    return _python_program("migrate", argv, {**_environment(), **urls}, servers)
 
 
 def bootstrap(servers: Servers) -> Program:

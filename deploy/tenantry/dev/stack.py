@@ -76,7 +76,8 @@ class Stack:
             console.print_servers(servers.data.root)
             return
         await run_all(
-            _timed("schema", run_program(services.migrate(servers))),
+            # No process runs yet, of any release.
+            _timed("schema", run_program(services.migrate(servers, "--after-rollout"))),
             _timed("streams", run_program(services.bootstrap(servers))),
         )
         await run_all(

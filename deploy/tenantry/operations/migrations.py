@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
@@ -18,14 +19,14 @@ from tenantry.servers import backing_servers
 T = TypeVar("T")
 
 
-def upgrade(service: str, url: str) -> list[str]:
-    """Returns the revisions that it applied, oldest first."""
-    return _run(migrations.upgrade, service, url)
+def upgrade(service: str, url: str, *, after_rollout: bool = False) -> list[str]:
+    """Returns what it applied, oldest first: revisions, then what waits for the rollout."""
+    return _run(partial(migrations.upgrade, after_rollout=after_rollout), service, url)
 
 
-def pending(service: str, url: str) -> list[str]:
-    """The revisions that the database still lacks, oldest first."""
-    return _run(migrations.pending, service, url)
+def pending(service: str, url: str, *, after_rollout: bool = False) -> list[str]:
+    """What `upgrade` would apply."""
+    return _run(partial(migrations.pending, after_rollout=after_rollout), service, url)
 
 
 def is_known(service: str, revision: str) -> bool:

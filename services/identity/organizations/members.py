@@ -97,6 +97,13 @@ LIST = Listing(
     row=MemberWithUser,
     source=_WITH_USER,
     columns=_COLUMNS,
+    shown={
+        "user_id": MEMBERS.c.user_id,
+        "role": MEMBERS.c.role,
+        "permissions": MEMBERS.c.permissions,
+        "joined_at": MEMBERS.c.joined_at,
+        "user": {"id": USERS.c.id, "email": USERS.c.email, "name": USERS.c.name},
+    },
     key=MEMBERS.c.user_id,
     scope={"tenant_id": MEMBERS.c.tenant_id, "organization_id": MEMBERS.c.organization_id},
     sorts={"created_at": MEMBERS.c.joined_at},
@@ -113,6 +120,7 @@ LIST = Listing(
         ),
     },
     totals={(): COUNT_MEMBERS},
+    near=2_000,
 )
 
 
@@ -130,10 +138,9 @@ async def organization_exists(conn: Connection, scope: dict[str, str]) -> bool:
 @read_only()
 async def list_members(conn: Connection, request: Request[Body, MembersQuery]) -> Reply:
     scope = {"tenant_id": request.tenant, "organization_id": request.path["id"]}
-    rows, pagination = await LIST.page(conn, request, scope, filters_of(request.query))
-    if not rows and not await organization_exists(conn, scope):
+    members, pagination = await LIST.json_page(conn, request, scope, filters_of(request.query))
+    if not members and not await organization_exists(conn, scope):
         raise not_found()
-    members = [to_member(row) for row in rows]
     return reply_to(request, {"members": members, "pagination": pagination})
 
 

@@ -61,13 +61,14 @@ COUNT_PENDING_INVITATIONS = Statement(
         not_(IS_INVITATION_DELETED),
     )
 )
+_SHOWN = {name: ORGANIZATIONS.c[name] for name in Organization.model_fields} | {
+    "member_count": MEMBER_COUNT
+}
 LIST = Listing(
     row=OrganizationRow,
     source=ORGANIZATIONS,
-    columns=[
-        MEMBER_COUNT if name == "member_count" else ORGANIZATIONS.c[name]
-        for name in Organization.model_fields
-    ],
+    columns=list(_SHOWN.values()),
+    shown=_SHOWN,
     key=ORGANIZATIONS.c.id,
     scope={"tenant_id": ORGANIZATIONS.c.tenant_id},
     sorts={"name": ORGANIZATIONS.c.name.collate("C")},
@@ -140,10 +141,9 @@ async def get_organization(conn: Connection, request: Request) -> Reply:
 
 @read_only()
 async def list_organizations(conn: Connection, request: Request[Body, OrganizationsQuery]) -> Reply:
-    rows, pagination = await LIST.page(
+    organizations, pagination = await LIST.json_page(
         conn, request, {"tenant_id": request.tenant}, filters_of(request.query)
     )
-    organizations = [CRUD.shown(row) for row in rows]
     return reply_to(request, {"organizations": organizations, "pagination": pagination})
 
 

@@ -1,7 +1,9 @@
-"""`metadata` and `settings` are kept as they were written: jsonb writes every number out."""
+"""`metadata` and `settings` are kept as they were written: jsonb writes every number out.
+
+Their type changes after the rollout, or at once in a new database (`chassis.json_columns`).
+"""
 
 from alembic import op
-from chassis.migrations import keep_json_as_written
 
 revision = "0005"
 down_revision = "0004"
@@ -10,8 +12,7 @@ COLUMNS = (("users", "metadata"), ("organizations", "metadata"), ("organizations
 
 
 def upgrade() -> None:
-    for table, column in COLUMNS:
-        keep_json_as_written(table, column, ("tenant_id", "id"))
+    pass
 
 
 def downgrade() -> None:

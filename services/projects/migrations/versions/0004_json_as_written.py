@@ -1,23 +1,24 @@
-"""`metadata` and `settings` are kept as they were written: jsonb writes every number out."""
+"""`metadata` and `settings` are kept as they were written: jsonb writes every number out.
+
+Their type changes after the rollout, or at once in a new database (`chassis.json_columns`).
+"""
 
 from alembic import op
-from chassis.migrations import keep_json_as_written
 
 revision = "0004"
 down_revision = "0003"
 
 COLUMNS = (
-    ("tenants", "settings", ("id",)),
-    ("projects", "metadata", ("tenant_id", "id")),
-    ("projects", "settings", ("tenant_id", "id")),
+    ("tenants", "settings"),
+    ("projects", "metadata"),
+    ("projects", "settings"),
 )
 
 
 def upgrade() -> None:
-    for table, column, key in COLUMNS:
-        keep_json_as_written(table, column, key)
+    pass
 
 
 def downgrade() -> None:
-    for table, column, _ in COLUMNS:
+    for table, column in COLUMNS:
         op.execute(f"ALTER TABLE {table} ALTER {column} TYPE jsonb USING {column}::jsonb")
