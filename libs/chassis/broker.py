@@ -15,19 +15,9 @@ class Broker(NatsBroker):
     """A process has one: routers of subscribers are included in it. `stop` drains the client."""
 
     def __init__(self, client: NatsClient) -> None:
-        logger = logging.getLogger(__name__)
-        logger.addFilter(_is_no_idle_fetch)
-        super().__init__(logger=logger)
+        super().__init__(logger=logging.getLogger(__name__))
         self._client = client
 
     async def _connect(self) -> NatsClient:
         self.config.connect(self._client)
         return self._client
-
-
-def _is_no_idle_fetch(record: logging.LogRecord) -> bool:
-    """A fetch of nats-py may end with the built-in TimeoutError, when there are no messages.
-
-    FastStream knows the one of nats-py alone: it logs the other, and begins to fetch again.
-    """
-    return not (record.exc_info and isinstance(record.exc_info[1], TimeoutError))

@@ -17,6 +17,7 @@ from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError
 from nats.errors import TimeoutError as NatsTimeoutError
 
+from chassis.pull_subscription import JetStream
 from chassis.tls import Tls, tls_of
 
 log = structlog.get_logger()
@@ -80,6 +81,10 @@ class NatsClient(Client):
         if self._tls is not None and not self._server_info.get("tls_required"):
             raise NatsError("nats: the server offers no TLS")
         return super()._connect_command()
+
+    def jetstream(self, **options: Any) -> JetStream:
+        """As nats-py, with pull subscriptions of our own."""
+        return JetStream(self, **options)
 
     async def subscribe(
         self, subject: str, queue: str = "", *args: Any, **options: Any

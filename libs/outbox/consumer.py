@@ -25,14 +25,15 @@ from nats.js.api import ConsumerConfig, ConsumerInfo
 
 from outbox.batch import MAX_EVENTS, BatchProcessor
 from outbox.inbox import TRANSIENT, Handler
+from outbox.pace import Pace
 from outbox.redelivery import Redelivery, give_back
 
 log = structlog.get_logger()
 
 BATCH = MAX_EVENTS
 FETCH_SECONDS = 1.0
-GATHER_SECONDS = 0.02
-"""Between two batches under load: each costs a handful of statements, whatever its size."""
+BATCH_SECONDS = 0.02
+"""For each batch under load: see `Pace`."""
 STANDBY_SECONDS = 1.0
 PAUSE_SECONDS = 0.2
 CHECK_SECONDS = 1.0
@@ -81,6 +82,7 @@ class Consumer:
         self._service = service
         self._handler = handler
         self._processing = asyncio.Lock()
+        self._pace = Pace(BATCH_SECONDS)
         self._leadership: _Leadership | None = None
         self._stopping = False
 
@@ -167,7 +169,7 @@ class Consumer:
         if lead is None or lead.ended.done():
             await asyncio.sleep(PAUSE_SECONDS)  # until FastStream is told to stop
         elif len(batch) < BATCH:
-            await asyncio.sleep(GATHER_SECONDS)
+            await asyncio.sleep(self._pace.pause())
 
     async def _lead(self, conn: Connection) -> None:
         """Waits for the lock, then consumes as long as the connection that holds it lives."""

@@ -33,6 +33,10 @@ TRANSIENT = (*UNAVAILABLE, *CONFLICTS)
 _ADD = """
 INSERT INTO inbox (event_id) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING RETURNING event_id
 """
+_COMMIT_SOON = "SET LOCAL synchronous_commit = off"
+"""What a handler does after the commit need not wait for the disk: after a crash of the server the
+stream delivers the events again.
+"""
 _KEEP = "UPDATE inbox SET heard_at = now() WHERE heard_at >= $1"
 PURGE = delete_batch(INBOX, INBOX.c.heard_at < func.now() - text(f"interval '{KEEP}'"))
 """What the stream cannot deliver again."""
@@ -73,8 +77,10 @@ class ReceivedEvent:
         )
 
 
-Handler = Callable[[Connection, Sequence[ReceivedEvent]], Awaitable[None]]
-"""What a service does with new events, in one transaction."""
+Handler = Callable[[Connection, Sequence[ReceivedEvent]], Awaitable[Callable[[], None] | None]]
+"""What a service does with new events, in one transaction. What it returns is called once that is
+committed, perhaps not on disk yet: after a crash the handler gets the events again.
+"""
 
 
 MAX_BYTES = 2 * 1024 * 1024
@@ -134,6 +140,7 @@ def _is_too_deep(event: Any) -> bool:
 async def process_once(conn: Connection, handler: Handler, events: Sequence[ReceivedEvent]) -> int:
     """Gives the handler the events that are new here, in a transaction; returns how many."""
     began = time.monotonic()
+    after_commit = None
     async with conn.transaction():
         rows = await conn.fetch(_ADD, [each.id for each in events])
         added = {row["event_id"] for row in rows}
@@ -143,9 +150,14 @@ async def process_once(conn: Connection, handler: Handler, events: Sequence[Rece
                 # Of two with one id the older counts: nobody replaces an event by another.
                 new.setdefault(each.id, each)
         if new:
-            await handler(conn, list(new.values()))
+            after_commit = await handler(conn, list(new.values()))
+            if after_commit is not None:
+                await conn.execute(_COMMIT_SOON)
         else:
             await conn.execute(WRITE_TO_LOG)  # the acks must not outrun a standby
+    if after_commit is not None:
+        after_commit()
+        await conn.execute(WRITE_TO_LOG)  # and what was committed before; the acks follow
     seconds = time.monotonic() - began
     for event in new.values():
         traceparent = event.event["traceparent"]

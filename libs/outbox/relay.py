@@ -28,6 +28,7 @@ from nats.aio.msg import Msg
 from nats.errors import ConnectionClosedError
 from nats.errors import Error as NatsError
 
+from outbox.pace import Pace
 from outbox.person_erasure import erase_from_outbox
 
 log = structlog.get_logger()
@@ -39,8 +40,8 @@ POLL_SECONDS = 0.2
 IDLE_SECONDS = 0.8
 """So long a poll becomes, POLL_STEP by POLL_STEP, where nothing is recorded."""
 POLL_STEP = 0.02
-GATHER_SECONDS = 0.01
-"""Between two batches under load: each costs a commit, whatever its size."""
+BATCH_SECONDS = 0.01
+"""For each batch under load: see `Pace`."""
 STANDBY_SECONDS = 1.0
 ACK_SECONDS = 5.0
 KEEP = "1 day"
@@ -80,6 +81,7 @@ class Relay:
         self._nats_url = nats_url
         self._on_published = on_published
         self._woken = asyncio.Event()
+        self._pace = Pace(BATCH_SECONDS)
         self._acks: list[asyncio.Future[Msg]] = []
 
     def wake(self) -> None:
@@ -125,7 +127,7 @@ class Relay:
                 more_to_purge = await conn.execute(_PURGE) == f"DELETE {PURGED}"
                 purge_at = time.monotonic() + (0 if more_to_purge else PURGE_SECONDS)
             if count < BATCH:
-                await asyncio.sleep(GATHER_SECONDS)
+                await asyncio.sleep(self._pace.pause())
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(poll):
                         await self._woken.wait()

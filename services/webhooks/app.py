@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 import structlog
+from chassis.client_limits import connection_limit
 from chassis.service import Service, run_service
 from outbox.cascade import Cascades
 from outbox.register import register
@@ -15,9 +16,10 @@ from webhooks.person_erasure import PersonErasure
 from webhooks.retention import apply_retention
 from webhooks.rpc import handlers
 from webhooks.settings import WebhooksSettings
-from webhooks.subscribers import consumer, router
+from webhooks.subscribers import consumer, direct, router
 from webhooks.tenant_erasure import erase_tenants
-from webhooks.worker.dispatcher import Dispatcher
+from webhooks.worker.connection_pool import MAX_IDLE
+from webhooks.worker.dispatcher import DIRECT_LIMIT, PROCESS_LIMIT, Dispatcher
 from webhooks.worker.http_client import HttpClient
 
 log = structlog.get_logger()
@@ -45,6 +47,8 @@ async def start(service: Service) -> None:
         on_recorded=service.committed,
     )
 
+    direct.connect(dispatcher)
+    connection_limit(PROCESS_LIMIT + DIRECT_LIMIT + MAX_IDLE)
     fan_out = FanOut(service.pool, dispatcher.wake)
     service.on_commit(dispatcher.wake)
     service.on_commit(fan_out.wake)

@@ -5,17 +5,19 @@ webhooks are left to steps (`fanout_steps`). The statement sees a webhook that i
 waits for it, so that nothing is queued for one that is gone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from chassis.database import ID, TIME, Connection
 from chassis.statements import Statement
+from contracts.ids import new_id
 from contracts.personal_data import person_of
 from outbox.inbox import ReceivedEvent
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    Integer,
     Text,
     bindparam,
     column,
@@ -29,10 +31,11 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.types import TypeEngine
 
-from webhooks.queue.enqueue import QUEUE_SOURCE, create_deliveries, enqueue, new_delivery
+from webhooks.queue.direct import enqueue_leasing
+from webhooks.queue.enqueue import QUEUE_SOURCE, create_deliveries, new_delivery
 from webhooks.queue.event_filter import wants
-from webhooks.rules.fairness import FIRST
-from webhooks.tables import ERASED_PEOPLE, ERASURES, EVENTS, FANOUTS, WEBHOOKS
+from webhooks.queue.leased import LeasedDelivery, read_leased
+from webhooks.tables import ERASED_PEOPLE, ERASURES, EVENTS, FANOUTS, QUEUE, WEBHOOKS
 
 FEW_WEBHOOKS = 16
 """A batch of 256 events creates at most that many deliveries of each at once."""
@@ -47,12 +50,11 @@ _COLUMNS: dict[str, TypeEngine[Any]] = {
     "person_id": ID,
     "stream_sequence": BigInteger(),
 }
+_GIVEN = _COLUMNS | {"free": Integer()}
 
 _given = (
-    func.unnest(*(bindparam(name, type_=ARRAY(kind)) for name, kind in _COLUMNS.items()))
-    .table_valued(
-        *(column(name, kind) for name, kind in _COLUMNS.items()), with_ordinality="number"
-    )
+    func.unnest(*(bindparam(name, type_=ARRAY(kind)) for name, kind in _GIVEN.items()))
+    .table_valued(*(column(name, kind) for name, kind in _GIVEN.items()), with_ordinality="number")
     .render_derived()
 )
 _event = (
@@ -120,15 +122,30 @@ _delivery = (
     .returning(*QUEUE_SOURCE)
     .cte("delivery")
 )
+_queued = (
+    enqueue_leasing(_delivery, _event)
+    .returning(*(each for each in QUEUE.c if each.name not in ("state", "wake_at")))
+    .cte("queued")
+)
+_leased = select(_queued).where(_queued.c.lease.is_not(None)).cte("leased")
+_of_leased = (_event.c.tenant_id == _leased.c.tenant_id) & (_event.c.id == _leased.c.event_id)
 # Across tenants: a batch has events of many, each joined to the webhooks of its own tenant.
-FAN_OUT = Statement(enqueue(_delivery, FIRST).add_cte(_stored, _deferred, _late))
+FAN_OUT = Statement(
+    read_leased(_leased, _event, _of_leased, is_direct=True).add_cte(_stored, _deferred, _late),
+    LeasedDelivery,
+)
 
 
-async def fan_out(conn: Connection, events: Sequence[ReceivedEvent]) -> None:
+async def fan_out(
+    conn: Connection, events: Sequence[ReceivedEvent], free: Mapping[str, int]
+) -> list[LeasedDelivery]:
     """Stores the events and queues a delivery for each webhook that wants one, or leaves that to
     the steps of `fanout_steps.FanOut`.
+
+    Returns those that are leased to this process, to be sent after the commit: of each tenant as
+    many as `free` says.
     """
-    await FAN_OUT.execute(
+    return await FAN_OUT.fetch_all(
         conn,
         tenant_id=[each.tenant_id for each in events],
         id=[each.id for each in events],
@@ -140,4 +157,6 @@ async def fan_out(conn: Connection, events: Sequence[ReceivedEvent]) -> None:
             person_of(each.type, each.event["subject"], each.event["data"]) for each in events
         ],
         stream_sequence=[each.stream_sequence for each in events],
+        free=[free.get(each.tenant_id, 0) for each in events],
+        lease=new_id("lease"),
     )

@@ -17,6 +17,7 @@ from chassis.broker import Broker
 from chassis.nats_client import CLOSED_PAUSE_SECONDS, NatsClient, connect
 from faststream import AckPolicy
 from faststream.nats import JStream, NatsBroker, NatsMessage, NatsRouter, PullSub
+from nats.aio.msg import Msg
 from nats.js.api import AckPolicy as ServerAckPolicy
 from nats.js.api import ConsumerConfig, ConsumerInfo
 from support.waiting import until
@@ -104,6 +105,36 @@ async def test_what_waits_comes_in_one_batch(reader: Reader) -> None:
     await reader.start(30)
     await reader.has(100)
     assert max(map(len, reader.batches)) > 50
+
+
+async def test_full_batches_follow_one_another_at_once(reader: Reader) -> None:
+    await reader.publish(*range(1_000))
+    began = time.monotonic()
+    await reader.start(30)
+    await reader.has(1_000)
+    assert time.monotonic() - began < ACK_WAIT
+
+
+async def test_the_late_end_of_a_fetch_holds_no_message_back(reader: Reader) -> None:
+    """The status that ends a fetch may come when the next one has begun."""
+    fetch_seconds = 3.0
+    inboxes: list[str] = []
+
+    async def note(request: Msg) -> None:
+        inboxes.append(request.reply)
+
+    async def second() -> bool:
+        return len(inboxes) == 2
+
+    await reader.nats.subscribe(f"$JS.API.CONSUMER.MSG.NEXT.{STREAM}.reader", cb=note)
+    await reader.start(fetch_seconds)
+    await until(second)
+    await reader.nats.publish(inboxes[0], headers={"Status": "408"})
+    for number in range(4):
+        began = time.monotonic()
+        await reader.publish(number)
+        await reader.has(number + 1)
+        assert time.monotonic() - began < fetch_seconds / 3
 
 
 async def test_it_survives_fetches_that_time_out_and_loses_no_message(reader: Reader) -> None:

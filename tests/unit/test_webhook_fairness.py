@@ -58,6 +58,22 @@ def test_a_manual_delivery_goes_first_and_past_the_circuit_breaker() -> None:
     assert share_capacity([held_back], Capacity(100, 100, 100)) == {("t", "w", MANUAL): 1}
 
 
+def test_what_is_reserved_is_for_webhooks_with_few_in_flight() -> None:
+    """A receiver that answers quickly may have more, as long as others have what they may have."""
+    quick = WebhookQueue("t", "quick", [0, 32, 0], capacity=32, beyond=24)
+    other = queue("t", "other", 0, 8, 0)
+    reserved = Capacity(total=100, retries=100, per_tenant=20, reserved_of_tenant=6)
+    assert share_capacity([quick, other], reserved) == {
+        ("t", "quick", FIRST): 8,
+        ("t", "other", FIRST): 8,
+    }
+    quick = WebhookQueue("t", "quick", [0, 32, 0], capacity=32, beyond=24)
+    assert share_capacity([quick], reserved) == {("t", "quick", FIRST): 14}
+    quick = WebhookQueue("t", "quick", [0, 32, 0], capacity=32, beyond=24)
+    in_all = Capacity(total=100, retries=100, per_tenant=100, reserved=80)
+    assert share_capacity([quick], in_all) == {("t", "quick", FIRST): 20}
+
+
 @given(
     st.lists(
         st.tuples(

@@ -1,10 +1,6 @@
-"""Claiming ready deliveries under a lease, and releasing them: across tenants, each by its own key.
-
-A lease expires by itself, so that another dispatcher sends what a dead one had claimed.
-"""
+"""Claiming ready deliveries under a lease, and releasing them: across tenants, each by its key."""
 
 from collections.abc import Sequence
-from datetime import datetime
 
 from chassis.database import ID, Connection
 from chassis.statements import Statement
@@ -26,42 +22,13 @@ from sqlalchemy import (
     tuple_,
     update,
 )
-from sqlmodel import SQLModel
 
+from webhooks.queue.leased import LeasedDelivery, lease_end, read_leased
 from webhooks.rules.fairness import Shares
-from webhooks.tables import EVENTS, HAS_WAKE_TIME, IS_READY, QUEUE, SECRETS, WEBHOOKS
+from webhooks.tables import EVENTS, HAS_WAKE_TIME, IS_READY, QUEUE, WEBHOOKS
 
 MAX_WOKEN = 2000
 MAX_CLAIMED = 128
-LEASE_SECONDS = 60
-"""Four times what an attempt can take."""
-MAX_SECRETS = 5
-"""The newest that are valid, however often a secret is rotated within a day."""
-
-
-class ClaimedDelivery(SQLModel):
-    """A delivery that is leased to this process, with all that an attempt needs.
-
-    `waited` is in seconds since it was due; `secrets` are encrypted, the newest first.
-    """
-
-    tenant_id: str
-    webhook_id: str
-    delivery_id: str
-    event_id: str
-    created_at: datetime
-    kind: int
-    tries: int
-    lease: str
-    waited: float
-    url: str
-    content_type: str
-    version: int
-    failing_since: datetime | None
-    type: str
-    payload: str
-    secrets: list[str]
-
 
 PLACE: ColumnElement[str] = literal_column("queue.ctid")
 """Where a locked row lies; it cannot move before the end of the statement."""
@@ -135,23 +102,11 @@ _claimed = (
     .where(_picked.c.place == PLACE)
     .values(
         state="leased",
-        wake_at=func.now() + func.make_interval(0, 0, 0, 0, 0, 0, LEASE_SECONDS),
+        wake_at=lease_end(),
         lease=bindparam("lease", type_=Text),
     )
     .returning(QUEUE)
     .cte("claimed")
-)
-_secrets = (
-    select(SECRETS.c.sealed)
-    .where(
-        SECRETS.c.tenant_id == _claimed.c.tenant_id,
-        SECRETS.c.webhook_id == _claimed.c.webhook_id,
-        SECRETS.c.expires_at.is_(None) | (SECRETS.c.expires_at > func.now()),
-    )
-    .correlate(_claimed)
-    .order_by(SECRETS.c.created_at.desc())
-    .limit(MAX_SECRETS)
-    .subquery()
 )
 # Lateral, so that each is looked up by its key in its week, whatever the planner believes of sizes.
 _event = (
@@ -164,36 +119,7 @@ _event = (
     .limit(literal_column("1"))
     .lateral("event")
 )
-CLAIM = Statement(
-    select(
-        _claimed.c.tenant_id,
-        _claimed.c.webhook_id,
-        _claimed.c.delivery_id,
-        _claimed.c.event_id,
-        _claimed.c.created_at,
-        _claimed.c.kind,
-        _claimed.c.tries,
-        _claimed.c.lease,
-        func.extract("epoch", func.clock_timestamp() - _claimed.c.due_at)
-        .cast(Float)
-        .label("waited"),
-        WEBHOOKS.c.url,
-        WEBHOOKS.c.content_type,
-        WEBHOOKS.c.version,
-        WEBHOOKS.c.failing_since,
-        _event.c.type,
-        _event.c.payload,
-        func.array(select(_secrets.c.sealed).scalar_subquery()).label("secrets"),
-    )
-    .select_from(_claimed)
-    .join(
-        WEBHOOKS,
-        (WEBHOOKS.c.tenant_id == _claimed.c.tenant_id) & (WEBHOOKS.c.id == _claimed.c.webhook_id),
-    )
-    .join(_event, true())
-    .order_by(_claimed.c.due_at),
-    ClaimedDelivery,
-)
+CLAIM = Statement(read_leased(_claimed, _event, true(), is_direct=False), LeasedDelivery)
 
 _unsent = (
     func.unnest(
@@ -227,7 +153,7 @@ async def wake(conn: Connection) -> float | None:
     return seconds
 
 
-async def claim(conn: Connection, shares: Shares) -> list[ClaimedDelivery]:
+async def claim(conn: Connection, shares: Shares) -> list[LeasedDelivery]:
     """Claims as many as the shares say, or fewer if others were faster; the oldest first."""
     return await CLAIM.fetch_all(
         conn,
@@ -239,7 +165,7 @@ async def claim(conn: Connection, shares: Shares) -> list[ClaimedDelivery]:
     )
 
 
-async def release(conn: Connection, unsent: Sequence[ClaimedDelivery]) -> None:
+async def release(conn: Connection, unsent: Sequence[LeasedDelivery]) -> None:
     """Makes ready again what was claimed and not sent, at an orderly stop."""
     await RELEASE.execute(
         conn,

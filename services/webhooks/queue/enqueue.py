@@ -20,7 +20,7 @@ from sqlalchemy.dialects.postgresql import Insert, insert
 
 from webhooks.tables import DELIVERIES, IS_LEASED, QUEUE
 
-_QUEUE_COLUMNS = [
+QUEUE_COLUMNS = [
     "tenant_id",
     "webhook_id",
     "delivery_id",
@@ -94,7 +94,7 @@ def enqueue(deliveries: CTE, kind: int) -> Insert:
         literal("ready", Text),
         deliveries.c.next_attempt_at,
     )
-    return insert(QUEUE).from_select(_QUEUE_COLUMNS, rows)
+    return insert(QUEUE).from_select(QUEUE_COLUMNS, rows)
 
 
 def enqueue_again(deliveries: CTE, kind: int) -> Insert:

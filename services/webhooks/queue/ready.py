@@ -14,6 +14,7 @@ from contracts.topology import Lock
 from sqlalchemy import (
     ARRAY,
     ColumnElement,
+    Integer,
     bindparam,
     column,
     func,
@@ -27,8 +28,6 @@ from webhooks.queue.parking import park
 from webhooks.rules.fairness import FIRST, MANUAL, RETRY
 from webhooks.tables import IS_LEASED, IS_READY, QUEUE, WEBHOOKS
 
-WEBHOOK_LIMIT = 8
-"""How many deliveries of one webhook may be in flight, in all replicas together."""
 TENANTS_AT_ONCE = 64
 WEBHOOKS_AT_ONCE = 16
 """Of each tenant."""
@@ -46,7 +45,7 @@ class ReadyTenant(SQLModel):
 class ReadyWebhook(SQLModel):
     """A webhook with ready deliveries: how many of each kind, and how many of it are leased.
 
-    They are counted no further than `WEBHOOK_LIMIT`. A webhook that was deleted has no `version`.
+    They are counted no further than `at_most`. A webhook that was deleted has no `version`.
     """
 
     tenant_id: str
@@ -63,6 +62,8 @@ LOCK_CLAIMING = Statement(
     select(
         # A replica that hangs while it holds the lock loses it.
         func.set_config("idle_in_transaction_session_timeout", LOCK_TIMEOUT, true()),
+        # A claim that a crash of the server takes back is made again.
+        func.set_config("synchronous_commit", "off", true()),
         func.pg_advisory_xact_lock(literal_column(str(int(Lock.CLAIM_DELIVERIES)))),
     )
 )
@@ -120,7 +121,7 @@ _webhook = select(_found.c.webhook_id).limit(bindparam("limit")).lateral("webhoo
 
 
 def _count(where: Any) -> Any:
-    """How many rows of the queue the webhook has, counted no further than its limit."""
+    """How many rows of the queue the webhook has, counted no further than `at_most`."""
     some = (
         select(literal_column("1"))
         .select_from(QUEUE)
@@ -130,7 +131,7 @@ def _count(where: Any) -> Any:
             QUEUE.c.webhook_id == _webhook.c.webhook_id,
         )
         .correlate(_tenant, _webhook)
-        .limit(literal_column(str(WEBHOOK_LIMIT)))
+        .limit(bindparam("at_most", type_=Integer))
         .subquery()
     )
     return select(func.count()).select_from(some).scalar_subquery()
@@ -169,25 +170,29 @@ class ReadyWebhooks:
         self._tenant_after = ""
         self._webhook_after: dict[str, str] = {}
 
-    async def next(self, conn: Connection) -> tuple[list[ReadyWebhook], bool]:
-        """The next active webhooks, and whether there may be others beside these. What is ready of
-        disabled ones is parked.
-
-        Holds the lock of claiming until the transaction ends, if there are any.
-        """
-        found = await LIST_TENANTS.fetch_all(conn, after=self._tenant_after, limit=TENANTS_AT_ONCE)
+    async def next_tenants(self, conn: Connection) -> tuple[list[str], bool]:
+        """The next tenants with something that is ready, and whether there may be others."""
+        after = self._tenant_after
+        found = await LIST_TENANTS.fetch_all(conn, after=after, limit=TENANTS_AT_ONCE)
         tenants = [row.tenant_id for row in found]
-        from_the_first = not self._tenant_after
         to_the_last = len(tenants) < TENANTS_AT_ONCE
         self._tenant_after = "" if to_the_last else tenants[-1]
-        if not tenants:
-            return [], not from_the_first
+        return tenants, bool(after) or not to_the_last
+
+    async def lock(
+        self, conn: Connection, tenants: Sequence[str], at_most: int
+    ) -> tuple[list[ReadyWebhook], bool]:
+        """Their next active webhooks, and whether they may have others beside these. What is ready
+        of disabled ones is parked. `at_most`: so many of each are counted.
+
+        Holds the lock of claiming until the transaction ends.
+        """
         await LOCK_CLAIMING.fetch_one(conn)
         afters = [self._webhook_after.pop(tenant, "") for tenant in tenants]
         webhooks = await LIST_WEBHOOKS.fetch_all(
-            conn, tenants=tenants, afters=afters, limit=WEBHOOKS_AT_ONCE
+            conn, tenants=tenants, afters=afters, limit=WEBHOOKS_AT_ONCE, at_most=at_most
         )
-        more = self._remember(webhooks) or any(afters) or not (from_the_first and to_the_last)
+        more = self._remember(webhooks) or any(afters)
         disabled = [
             (each.tenant_id, each.webhook_id) for each in webhooks if each.status == "disabled"
         ]

@@ -18,7 +18,7 @@ class WebhookQueue:
     """One webhook's ready deliveries, counted by kind, and how many of them may start.
 
     A circuit breaker limits `capacity`, but not `manual_capacity`, which deliveries of kind MANUAL
-    have.
+    have. The last `beyond` of `capacity` are more than any webhook has: see `rules.window`.
     """
 
     tenant_id: str
@@ -26,18 +26,24 @@ class WebhookQueue:
     ready: list[int]
     capacity: int
     manual_capacity: int = 0
+    beyond: int = 0
 
 
 @dataclass
 class Capacity:
     """How many deliveries may start: in total, how many of them retries, and how many of a tenant,
     where those in flight count.
+
+    What is reserved is for webhooks with no more in flight than any may have: so those that have
+    more and then hang leave others as much as without them.
     """
 
     total: int
     retries: int
     per_tenant: int
     in_flight: Mapping[str, int] = field(default_factory=dict)
+    reserved: int = 0
+    reserved_of_tenant: int = 0
 
 
 def share_capacity(queues: Sequence[WebhookQueue], capacity: Capacity) -> Shares:
@@ -53,7 +59,8 @@ def share_capacity(queues: Sequence[WebhookQueue], capacity: Capacity) -> Shares
             kind = None
             while left[tenant] > 0 and by_tenant[tenant] and kind is None:
                 queue = by_tenant[tenant].pop(0)
-                kind = _take_next(queue, retries=retries > 0)
+                spare = total > capacity.reserved and left[tenant] > capacity.reserved_of_tenant
+                kind = _take_next(queue, retries=retries > 0, spare=spare)
             if kind is None or total <= 0:
                 del by_tenant[tenant]
                 continue
@@ -65,11 +72,11 @@ def share_capacity(queues: Sequence[WebhookQueue], capacity: Capacity) -> Shares
     return shares
 
 
-def _take_next(queue: WebhookQueue, *, retries: bool) -> int | None:
+def _take_next(queue: WebhookQueue, *, retries: bool, spare: bool) -> int | None:
     """Takes one delivery and returns its kind; retries alternate with first attempts."""
     if queue.ready[MANUAL] and queue.manual_capacity > 0:
         kind = MANUAL
-    elif queue.capacity <= 0:
+    elif queue.capacity <= (0 if spare else queue.beyond):
         return None
     elif queue.ready[RETRY] and retries and (queue.capacity % 2 == 0 or not queue.ready[FIRST]):
         kind = RETRY

@@ -5,6 +5,7 @@ They are kept for a few seconds, less than receivers commonly keep theirs, and w
 
 import asyncio
 
+from webhooks.rules.window import WIDEST
 from webhooks.worker.connection import Connection
 
 Owner = tuple[str, str, str, int]
@@ -12,7 +13,7 @@ Owner = tuple[str, str, str, int]
 
 IDLE_SECONDS = 4.0
 MAX_IDLE = 512
-MAX_IDLE_OF_OWNER = 8
+MAX_IDLE_OF_OWNER = WIDEST
 
 
 class ConnectionPool:

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 
 import structlog
@@ -18,10 +18,12 @@ from chassis.encryption import Keyring
 from chassis.telemetry import DELIVERIES, DELIVERY_WAIT
 
 from webhooks.endpoints.secrets import secret_id
-from webhooks.queue.claim import MAX_CLAIMED, ClaimedDelivery, claim, release, wake
-from webhooks.queue.ready import WEBHOOK_LIMIT, ReadyWebhook, ReadyWebhooks
+from webhooks.queue.claim import MAX_CLAIMED, claim, release, wake
+from webhooks.queue.leased import LeasedDelivery
+from webhooks.queue.ready import ReadyWebhook, ReadyWebhooks
 from webhooks.rules.circuit_breaker import CircuitBreaker
-from webhooks.rules.fairness import RETRY, Capacity, WebhookQueue, share_capacity
+from webhooks.rules.fairness import RETRY, Capacity, Shares, WebhookQueue, share_capacity
+from webhooks.rules.window import WEBHOOK_LIMIT, WIDEST, Windows
 from webhooks.worker.attempt import AttemptResult, send
 from webhooks.worker.auto_disable import update_webhooks
 from webhooks.worker.http_client import HttpClient
@@ -30,10 +32,18 @@ from webhooks.worker.results import FinishedAttempt, write_results
 
 log = structlog.get_logger()
 
-PROCESS_LIMIT = 512
+PROCESS_LIMIT = 768
 """Attempts in flight in this process; one that waits costs a socket and little else."""
 RETRY_LIMIT = 384
-TENANT_LIMIT = 64
+TENANT_LIMIT = 96
+RESERVED = 512
+"""Of these, for webhooks with no more in flight than WEBHOOK_LIMIT."""
+RESERVED_OF_TENANT = 56
+FEW_WEBHOOKS = 16
+"""Where no more have something ready, it is worth looking at more of each."""
+DIRECT_LIMIT = 128
+"""Besides, of those that are leased as they are queued."""
+DIRECT_TENANT_LIMIT = 32
 WRITE_AT_ONCE = 256
 MAX_EMPTY_ROUNDS = 64
 """Where circuit breakers hold back all that is ready, the search pauses after so many rounds."""
@@ -62,10 +72,13 @@ class Dispatcher:
         self._stopping = False
         self._stopped_claiming = asyncio.Event()
         self._breaker = CircuitBreaker()
+        self._windows = Windows()
+        self._at_most = WIDEST
         self._ready = ReadyWebhooks()
-        self._attempts: dict[asyncio.Task[None], ClaimedDelivery] = {}
+        self._attempts: dict[asyncio.Task[None], LeasedDelivery] = {}
         self._finished: asyncio.Queue[FinishedAttempt] = asyncio.Queue()
         self._in_flight: Counter[str] = Counter()
+        self._direct: Counter[str] = Counter()
         self._retries_in_flight = 0
         self._wake_at = 0.0
         self._empty_rounds = 0
@@ -73,6 +86,25 @@ class Dispatcher:
     def wake(self) -> None:
         """Something may be ready."""
         self._woken.set()
+
+    def free(self, tenants: Collection[str]) -> dict[str, int]:
+        """How many deliveries of each tenant may be leased to be sent directly."""
+        left = 0 if self._stopping else DIRECT_LIMIT - self._direct.total()
+        each = left // max(1, len(tenants))
+        return {
+            tenant: max(0, min(each, DIRECT_TENANT_LIMIT - self._direct[tenant]))
+            for tenant in tenants
+        }
+
+    def start(self, deliveries: Sequence[LeasedDelivery]) -> None:
+        """Sends what is leased to this process."""
+        for delivery in deliveries:
+            self._counter_of(delivery)[delivery.tenant_id] += 1
+            self._retries_in_flight += delivery.kind == RETRY
+            self._breaker.record_start(_receiver(delivery))
+            task = asyncio.create_task(self._attempt(delivery))
+            self._attempts[task] = delivery
+            task.add_done_callback(lambda done: self._attempts.pop(done, None))
 
     async def run(self) -> None:
         """Runs until cancelled; waits for a database that is away."""
@@ -124,43 +156,45 @@ class Dispatcher:
         free = PROCESS_LIMIT - self._in_flight.total()
         if free <= 0:
             return IDLE_SECONDS
-        async with conn.transaction():
-            webhooks, more = await self._ready.next(conn)
-            capacity = Capacity(
-                total=min(free, MAX_CLAIMED),
-                retries=RETRY_LIMIT - self._retries_in_flight,
-                per_tenant=TENANT_LIMIT,
-                in_flight=self._in_flight,
-            )
-            shares = share_capacity([self._queue(each, now) for each in webhooks], capacity)
-            claimed = await claim(conn, shares) if shares else []
-        self._start(claimed)
+        tenants, more = await self._ready.next_tenants(conn)
+        shares: Shares = {}
+        if tenants:
+            async with conn.transaction():
+                webhooks, more_of_these = await self._ready.lock(conn, tenants, self._at_most)
+                self._at_most = WIDEST if len(webhooks) <= FEW_WEBHOOKS else WEBHOOK_LIMIT
+                total = min(free, MAX_CLAIMED)
+                capacity = Capacity(
+                    total=total,
+                    retries=RETRY_LIMIT - self._retries_in_flight,
+                    per_tenant=TENANT_LIMIT,
+                    in_flight=self._in_flight,
+                    reserved=RESERVED - (free - total),
+                    reserved_of_tenant=RESERVED_OF_TENANT,
+                )
+                shares = share_capacity([self._queue(each, now) for each in webhooks], capacity)
+                claimed = await claim(conn, shares) if shares else []
+            self.start(claimed)
+            more = more or more_of_these
         self._empty_rounds = 0 if shares else self._empty_rounds + 1
         if shares or (more and self._empty_rounds < MAX_EMPTY_ROUNDS):
             return 0.0
         return max(0.0, self._wake_at - time.monotonic())
 
     def _queue(self, webhook: ReadyWebhook, now: float) -> WebhookQueue:
-        left = WEBHOOK_LIMIT - webhook.leased
-        capacity = self._breaker.capacity(_receiver(webhook), now, WEBHOOK_LIMIT)
+        receiver = _receiver(webhook)
+        limit = self._windows.size(receiver)
+        left = limit - webhook.leased
+        capacity = min(left, self._breaker.capacity(receiver, now, limit))
         return WebhookQueue(
             webhook.tenant_id,
             webhook.webhook_id,
             ready=[webhook.manual, webhook.first, webhook.retry],
-            capacity=min(left, capacity),
+            capacity=capacity,
             manual_capacity=left,
+            beyond=min(capacity, limit - WEBHOOK_LIMIT),
         )
 
-    def _start(self, deliveries: Sequence[ClaimedDelivery]) -> None:
-        for delivery in deliveries:
-            self._in_flight[delivery.tenant_id] += 1
-            self._retries_in_flight += delivery.kind == RETRY
-            self._breaker.record_start(_receiver(delivery))
-            task = asyncio.create_task(self._attempt(delivery))
-            self._attempts[task] = delivery
-            task.add_done_callback(lambda done: self._attempts.pop(done, None))
-
-    async def _attempt(self, delivery: ClaimedDelivery) -> None:
+    async def _attempt(self, delivery: LeasedDelivery) -> None:
         try:
             secret = secret_id(delivery.tenant_id, delivery.webhook_id)
             secrets = [self._keyring.decrypt(each, secret) for each in delivery.secrets]
@@ -179,6 +213,8 @@ class Dispatcher:
             result = AttemptResult(at=datetime.now(UTC), outcome="broke", error=error)
         receiver = _receiver(delivery)
         pause = self._breaker.record_result(receiver, time.monotonic(), result.succeeded)
+        seconds = result.duration_ms / 1000
+        self._windows.record_result(receiver, seconds, succeeded=result.succeeded)
         DELIVERIES.labels(result.outcome).inc()
         DELIVERY_WAIT.observe(delivery.waited)
         self._finished.put_nowait(FinishedAttempt(delivery, result, pause))
@@ -207,13 +243,17 @@ class Dispatcher:
             return False
         return True
 
-    def _end(self, delivery: ClaimedDelivery) -> None:
-        self._in_flight[delivery.tenant_id] -= 1
-        if not self._in_flight[delivery.tenant_id]:
-            del self._in_flight[delivery.tenant_id]
+    def _end(self, delivery: LeasedDelivery) -> None:
+        in_flight = self._counter_of(delivery)
+        in_flight[delivery.tenant_id] -= 1
+        if not in_flight[delivery.tenant_id]:
+            del in_flight[delivery.tenant_id]
         self._retries_in_flight -= delivery.kind == RETRY
 
+    def _counter_of(self, delivery: LeasedDelivery) -> Counter[str]:
+        return self._direct if delivery.is_direct else self._in_flight
 
-def _receiver(webhook: ReadyWebhook | ClaimedDelivery) -> str:
+
+def _receiver(webhook: ReadyWebhook | LeasedDelivery) -> str:
     """The name of a receiver for the circuit breaker: it begins anew when its webhook changes."""
     return f"{webhook.webhook_id}.{webhook.version}"

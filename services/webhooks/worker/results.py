@@ -26,6 +26,7 @@ from sqlalchemy import (
     literal,
     null,
     select,
+    true,
     tuple_,
     union_all,
     update,
@@ -33,7 +34,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.types import TypeEngine
 
-from webhooks.queue.claim import ClaimedDelivery
+from webhooks.queue.leased import LeasedDelivery
 from webhooks.rules.fairness import RETRY
 from webhooks.rules.retry_policy import next_attempt_at
 from webhooks.tables import ATTEMPTS, DELIVERIES, OUTCOMES, QUEUE
@@ -61,7 +62,9 @@ _rows: Any = (
     .table_valued(*(column(name, kind) for name, kind in _PARAMETERS.items()))
     .render_derived(name="result")
 )
-_result = select(_rows).cte("result")
+# It does not wait for the disk: an attempt whose result a crash of the server takes is made again.
+_mode = select(func.set_config("synchronous_commit", "off", true())).cte("mode")
+_result = select(_rows).join(_mode, true()).cte("result")
 _HOLDS_LEASE = tuple_(
     QUEUE.c.tenant_id, QUEUE.c.webhook_id, QUEUE.c.delivery_id, QUEUE.c.lease
 ) == tuple_(_result.c.tenant_id, _result.c.webhook_id, _result.c.delivery_id, _result.c.lease)
@@ -160,7 +163,7 @@ WRITE_RESULTS = Statement(
 class FinishedAttempt:
     """A claimed delivery, the result of its attempt, and the seconds of pause that it begins."""
 
-    delivery: ClaimedDelivery
+    delivery: LeasedDelivery
     result: AttemptResult
     pause: float = 0.0
 

@@ -13,7 +13,6 @@ from service.webhooks.test_http_client import certificate
 from support.raw_receiver import Peer, raw_receiver
 from webhooks.worker.answer import Answer
 from webhooks.worker.connection import Connection
-from webhooks.worker.connection_pool import MAX_IDLE_OF_OWNER
 from webhooks.worker.http_client import HttpClient
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -104,11 +103,10 @@ async def test_idle_connections_are_bounded_and_end_after_a_while(
 ) -> None:
     monkeypatch.setattr("webhooks.worker.connection_pool.IDLE_SECONDS", 0.5)
     monkeypatch.setattr("webhooks.worker.connection_pool.MAX_IDLE", 20)
+    monkeypatch.setattr("webhooks.worker.connection_pool.MAX_IDLE_OF_OWNER", 8)
     with raw_receiver(answering(OK, OK)) as receiver:
         for webhook, kept in (("whk_1", 8), ("whk_2", 16), ("whk_3", 20)):
-            await asyncio.gather(
-                *(send_to(http_client, receiver, webhook) for _ in range(MAX_IDLE_OF_OWNER + 4))
-            )
+            await asyncio.gather(*(send_to(http_client, receiver, webhook) for _ in range(12)))
             await wait_until_closed(receiver, kept)
         await wait_until_closed(receiver)
 

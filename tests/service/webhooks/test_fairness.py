@@ -7,8 +7,9 @@ from service.webhooks.client import WebhooksClient
 from service.webhooks.receivers import hold_responses, wait_for_requests
 from support.waiting import until
 from support.webhook_receiver import Receiver
-from webhooks.queue.ready import WEBHOOK_LIMIT, WEBHOOKS_AT_ONCE
+from webhooks.queue.ready import WEBHOOKS_AT_ONCE
 from webhooks.rules.fairness import RETRY
+from webhooks.rules.window import WEBHOOK_LIMIT, WIDEST
 from webhooks.worker import dispatcher as dispatcher_module
 from webhooks.worker.dispatcher import TENANT_LIMIT, Dispatcher
 
@@ -40,6 +41,27 @@ async def test_a_slow_receiver_delays_no_other(
     release.set()
 
 
+async def test_a_receiver_that_was_quick_and_hangs_delays_no_other(
+    client: WebhooksClient,
+    tenant: str,
+    receiver: Receiver,
+    other_receiver: Receiver,
+    dispatcher: Dispatcher,
+) -> None:
+    hanging = await client.create_webhook(tenant, receiver.url)
+    await client.publish(tenant, count=WIDEST)
+    dispatcher.wake()
+    await wait_until_delivered(client, tenant, hanging["id"], WIDEST)
+    release = hold_responses(receiver)
+    others = [await client.create_webhook(tenant, other_receiver.url) for _ in range(6)]
+    await client.publish(tenant, count=50)
+    dispatcher.wake()
+    for each in others:
+        await wait_until_delivered(client, tenant, each["id"], 50)
+    assert WEBHOOK_LIMIT < len(receiver.received) - WIDEST <= WIDEST
+    release.set()
+
+
 async def test_a_busy_tenant_delays_no_other(
     client: WebhooksClient,
     tenant: str,
@@ -48,7 +70,7 @@ async def test_a_busy_tenant_delays_no_other(
     dispatcher: Dispatcher,
 ) -> None:
     release = hold_responses(receiver)
-    for _ in range(12):
+    for _ in range(TENANT_LIMIT // WEBHOOK_LIMIT + 4):
         await client.create_webhook(tenant, receiver.url)
     await client.publish(tenant, count=100)
     dispatcher.wake()

@@ -17,8 +17,9 @@ from service.webhooks.runners import run_dispatchers, run_webhooks
 from support.waiting import until
 from support.webhook_receiver import Receiver
 from tenantry.servers import Servers
-from webhooks.queue.claim import LEASE_SECONDS
-from webhooks.queue.ready import LOCK_CLAIMING, WEBHOOK_LIMIT
+from webhooks.queue.leased import LEASE_SECONDS
+from webhooks.queue.ready import LOCK_CLAIMING
+from webhooks.rules.window import WEBHOOK_LIMIT, WIDEST
 from webhooks.worker import dispatcher as dispatcher_module
 from webhooks.worker.dispatcher import Dispatcher
 
@@ -58,7 +59,8 @@ async def test_the_limit_of_a_webhook_holds_for_all_replicas_together(
         release.set()
         await wait_for_requests(receiver, webhooks * 40, 40)
         assert len(receiver.received) == webhooks * 40
-    assert set(most.values()) == {WEBHOOK_LIMIT}
+    assert min(most.values()) >= WEBHOOK_LIMIT
+    assert max(most.values()) <= WIDEST
 
 
 async def test_a_replica_that_hangs_with_the_lock_delays_nobody_for_long(
