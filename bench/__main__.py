@@ -15,6 +15,7 @@ from bench import (
     dispatch,
     footprint,
     growth,
+    growth_of_others,
     guard,
     importing,
     ingest,
@@ -45,6 +46,10 @@ PARTS: dict[str, Part] = {
     "import": lambda stack, given: importing.measure(stack, given.rounds),
     "growth": lambda stack, given: growth.measure(
         stack, given.users, given.events, given.seconds / 10, 3, given.out
+    ),
+    # Deliveries are as many as events.
+    "growth-others": lambda stack, given: growth_of_others.measure(
+        stack, given.events, given.seconds / 10, 3
     ),
     "guard": lambda stack, given: guard.measure(stack, given.out),
 }

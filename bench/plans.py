@@ -44,6 +44,9 @@ class _Explaining:
         self.plans.append("\n".join(_executed([line[0] for line in lines])))
         return list(await self._conn.fetch(sql, *values, **options))
 
+    async def prepare(self, sql: str, **options: Any) -> "_Prepared":
+        return _Prepared(self, sql, options)
+
     async def fetchrow(self, sql: str, *values: Any, **options: Any) -> asyncpg.Record | None:
         rows = await self.fetch(sql, *values, **options)
         return rows[0] if rows else None
@@ -51,6 +54,18 @@ class _Explaining:
     async def fetchval(self, sql: str, *values: Any) -> Any:
         row = await self.fetchrow(sql, *values)
         return row[0] if row else None
+
+
+class _Prepared:
+    """A statement of an explaining connection, which is planned anew for its values."""
+
+    def __init__(self, conn: _Explaining, sql: str, options: dict[str, Any]) -> None:
+        self._conn = conn
+        self._sql = sql
+        self._options = options
+
+    async def fetch(self, *values: Any) -> list[asyncpg.Record]:
+        return await self._conn.fetch(self._sql, *values, **self._options)
 
 
 def _executed(lines: list[str]) -> list[str]:

@@ -9,20 +9,15 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 
+from bench.cloning import SUFFIX
+
 REBUILD_FROM = 100_000
 """Rows from which on making the indexes anew is faster than keeping them."""
-
-# The last sign is of all 32, as in the real ones.
-_LAST = "1 + get_byte(decode(md5(n::text), 'hex'), 0) % 32"
-_SUFFIX = (
-    "'01jz' || lpad(to_hex(n), 6, '0') || 'e00800' || lpad(to_hex(n), 9, '0')"
-    f" || substr('0123456789abcdefghjkmnpqrstvwxyz', {_LAST}, 1)"
-)
 
 _USERS = f"""
 INSERT INTO users (tenant_id, id, email, email_verified, username, name, external_id, status,
                    metadata, last_sign_in_at, version, created_at, updated_at)
-SELECT $1, 'usr_' || {_SUFFIX}, 'user' || n || '@example.com', true, 'user' || n,
+SELECT $1, 'usr_' || {SUFFIX}, 'user' || n || '@example.com', true, 'user' || n,
        CASE WHEN n = $2 / 2 THEN 'Zebulon Quixley'
             ELSE (ARRAY['Ada','Bela','Cleo','Dora','Emil','Fritz','Greta','Hugo','Ida','Jonas',
                         'Karla','Linus','Mira','Nora','Otto','Paula','Quentin','Rosa','Sven',
@@ -38,7 +33,7 @@ SELECT $1, 'usr_' || {_SUFFIX}, 'user' || n || '@example.com', true, 'user' || n
 _OTHER_USERS = f"""
 INSERT INTO users (tenant_id, id, email, email_verified, username, name, external_id, status,
                    metadata, version, created_at, updated_at)
-SELECT 'ten_01jy' || lpad(to_hex(t), 6, '0') || 'e008000000000000', 'usr_' || {_SUFFIX},
+SELECT 'ten_01jy' || lpad(to_hex(t), 6, '0') || 'e008000000000000', 'usr_' || {SUFFIX},
        'user' || n || '@example.org', false, NULL, 'Somebody Smith', NULL, 'active', '{{}}', 1,
        now() - n * interval '1 hour', now()
   FROM generate_series(1, $1::int) t, generate_series(1, $2::int) n
@@ -64,7 +59,7 @@ INSERT INTO events (tenant_id, sequence, filed_at, id, action, resource_type, re
   actor_type, actor_id, request_id, traceparent, changes, created_at, commitment, digest, lateness,
   action_ordinal, resource_type_ordinal, actor_type_ordinal, actor_id_ordinal,
   resource_id_ordinal)
-SELECT $1, n, at, 'evt_' || {_SUFFIX}, action, split_part(action, '.', 1), 'usr_' || {_SUFFIX},
+SELECT $1, n, at, 'evt_' || {SUFFIX}, action, split_part(action, '.', 1), 'usr_' || {SUFFIX},
        'api_key', 'key_01jz00000' || actor || 'e008000000000000', 'req_' || n,
        '00-' || lpad(to_hex(n), 32, '0') || '-0000000000000001-01', '{{}}', at,
        '\\x00'::bytea, sha256(int4send(n)), 0,

@@ -7,7 +7,7 @@ from chassis.service import Service, run_service
 from outbox.cascade import Cascades
 from outbox.register import register
 
-from identity import counters, retention, tenant_erasure
+from identity import counters, retention, search_index, tenant_erasure
 from identity.cascade_steps import STEPS
 from identity.last_active import FLUSH_SECONDS, LastActive
 from identity.projects_client import ProjectsClient
@@ -27,6 +27,8 @@ async def start(service: Service) -> None:
     service.every(FLUSH_SECONDS, "flush_last_active", flush)
     fold = partial(counters.fold, service.pool)
     service.after_commits("fold_counters", fold, counters.FOLD_SECONDS)
+    merge = partial(search_index.merge_pending, service.pool)
+    service.after_commits("merge_pending_search_entries", merge, search_index.MERGE_SECONDS)
     purge = partial(retention.purge_sessions, service.pool)
     service.every(retention.PURGE_SECONDS, "purge_sessions", purge)
     projects = ProjectsClient(partial(call_service, service.nats))
