@@ -16,6 +16,7 @@ import structlog
 from chassis.database import CONFLICTS, UNAVAILABLE, Connection, Pool
 from chassis.encryption import Keyring
 from chassis.telemetry import DELIVERIES, DELIVERY_WAIT
+from outbox.pace import Pace
 
 from webhooks.endpoints.secrets import secret_id
 from webhooks.queue.claim import MAX_CLAIMED, claim, release, wake
@@ -32,19 +33,23 @@ from webhooks.worker.results import FinishedAttempt, write_results
 
 log = structlog.get_logger()
 
-PROCESS_LIMIT = 768
+PROCESS_LIMIT = 1024
 """Attempts in flight in this process; one that waits costs a socket and little else."""
 RETRY_LIMIT = 384
+RESERVED = 768
+"""For tenants and webhooks with no more in flight than TENANT_LIMIT and WEBHOOK_LIMIT."""
 TENANT_LIMIT = 96
-RESERVED = 512
-"""Of these, for webhooks with no more in flight than WEBHOOK_LIMIT."""
-RESERVED_OF_TENANT = 56
+MOST_OF_TENANT = 192
+RESERVED_OF_TENANT = 152
+"""For webhooks with no more in flight than WEBHOOK_LIMIT."""
 FEW_WEBHOOKS = 16
 """Where no more have something ready, it is worth looking at more of each."""
 DIRECT_LIMIT = 128
 """Besides, of those that are leased as they are queued."""
 DIRECT_TENANT_LIMIT = 32
 WRITE_AT_ONCE = 256
+ROUND_SECONDS = 0.005
+"""For each claim and for each write of results under load: see `Pace`."""
 MAX_EMPTY_ROUNDS = 64
 """Where circuit breakers hold back all that is ready, the search pauses after so many rounds."""
 IDLE_SECONDS = 1.0
@@ -73,6 +78,7 @@ class Dispatcher:
         self._stopped_claiming = asyncio.Event()
         self._breaker = CircuitBreaker()
         self._windows = Windows()
+        self._claims, self._writes = Pace(ROUND_SECONDS), Pace(ROUND_SECONDS)
         self._at_most = WIDEST
         self._ready = ReadyWebhooks()
         self._attempts: dict[asyncio.Task[None], LeasedDelivery] = {}
@@ -141,6 +147,7 @@ class Dispatcher:
             except (*UNAVAILABLE, *CONFLICTS) as error:
                 log.warning("dispatch_waits", error=type(error).__name__)
                 wait = IDLE_SECONDS
+            await asyncio.sleep(self._claims.pause())
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait):
                     await self._woken.wait()
@@ -166,7 +173,8 @@ class Dispatcher:
                 capacity = Capacity(
                     total=total,
                     retries=RETRY_LIMIT - self._retries_in_flight,
-                    per_tenant=TENANT_LIMIT,
+                    per_tenant=MOST_OF_TENANT,
+                    usual_of_tenant=TENANT_LIMIT,
                     in_flight=self._in_flight,
                     reserved=RESERVED - (free - total),
                     reserved_of_tenant=RESERVED_OF_TENANT,
@@ -232,6 +240,7 @@ class Dispatcher:
                 each.log()
                 self._finished.task_done()
             self.wake()
+            await asyncio.sleep(self._writes.pause())
 
     async def _write_batch(self, batch: list[FinishedAttempt]) -> bool:
         try:
