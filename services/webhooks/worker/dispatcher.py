@@ -1,8 +1,8 @@
 """The dispatcher: claims ready deliveries, sends them and writes the results; fair to all tenants.
 
-It wakes when something is enqueued and when a retry becomes due; once a second it looks for what
-other replicas left. An attempt counts as in flight until its result is written, so nothing is lost
-while the database is away.
+It wakes when something is enqueued and when a retry becomes due; each second, or while all is idle
+each eight, it looks for what other replicas left. An attempt counts as in flight until its result
+is written, so nothing is lost while the database is away.
 """
 
 import asyncio
@@ -53,6 +53,8 @@ ROUND_SECONDS = 0.005
 MAX_EMPTY_ROUNDS = 64
 """Where circuit breakers hold back all that is ready, the search pauses after so many rounds."""
 IDLE_SECONDS = 1.0
+MOST_IDLE_SECONDS = 8.0
+"""So long a pause becomes while nothing is ready."""
 STOP_SECONDS = 4.0
 
 
@@ -87,6 +89,7 @@ class Dispatcher:
         self._direct: Counter[str] = Counter()
         self._retries_in_flight = 0
         self._wake_at = 0.0
+        self._idle = IDLE_SECONDS
         self._empty_rounds = 0
 
     def wake(self) -> None:
@@ -158,12 +161,13 @@ class Dispatcher:
         now = time.monotonic()
         if now >= self._wake_at:
             seconds = await wake(conn)
-            wait = IDLE_SECONDS if seconds is None else min(max(seconds, 0.0), IDLE_SECONDS)
+            wait = self._idle if seconds is None else min(max(seconds, 0.0), self._idle)
             self._wake_at = now + wait
         free = PROCESS_LIMIT - self._in_flight.total()
         if free <= 0:
             return IDLE_SECONDS
         tenants, more = await self._ready.next_tenants(conn)
+        self._idle = IDLE_SECONDS if tenants else min(self._idle * 2, MOST_IDLE_SECONDS)
         shares: Shares = {}
         if tenants:
             async with conn.transaction():
@@ -239,6 +243,8 @@ class Dispatcher:
                 self._end(each.delivery)
                 each.log()
                 self._finished.task_done()
+            if not all(each.result.succeeded for each in batch):
+                self._wake_at = 0.0  # what was requeued may be the next to become due
             self.wake()
             await asyncio.sleep(self._writes.pause())
 
