@@ -53,12 +53,15 @@ async def test_a_receiver_that_was_quick_and_hangs_delays_no_other(
     dispatcher.wake()
     await wait_until_delivered(client, tenant, hanging["id"], WIDEST)
     release = hold_responses(receiver)
+    await client.publish(tenant, count=50)
+    dispatcher.wake()
+    await wait_for_requests(receiver, WIDEST + WEBHOOK_LIMIT + 1)
     others = [await client.create_webhook(tenant, other_receiver.url) for _ in range(6)]
     await client.publish(tenant, count=50)
     dispatcher.wake()
     for each in others:
         await wait_until_delivered(client, tenant, each["id"], 50)
-    assert WEBHOOK_LIMIT < len(receiver.received) - WIDEST <= WIDEST
+    assert len(receiver.received) - WIDEST <= WIDEST
     release.set()
 
 
