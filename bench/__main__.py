@@ -39,7 +39,7 @@ PARTS: dict[str, Part] = {
     "delays": lambda stack, given: delays.measure(stack, 5 * given.seconds),
     "scaling": lambda stack, given: scaling.measure(stack, given.seconds, 3),
     "stages": lambda stack, given: stages.measure(stack, given.seconds, given.out),
-    "footprint": lambda stack, _: _footprint(stack),
+    "footprint": lambda stack, _: footprint.measure(stack),
     "pages": lambda stack, given: pages.measure(stack, given.users, 2 * given.rounds),
     # Afterwards PostgreSQL is busy for a while with what it wrote.
     "import": lambda stack, given: importing.measure(stack, given.rounds),
@@ -49,12 +49,6 @@ PARTS: dict[str, Part] = {
     "guard": lambda stack, given: guard.measure(stack, given.out),
 }
 WHOLE = [part for part in PARTS if part != "guard"]
-
-
-async def _footprint(stack: Product) -> list[Row]:
-    await footprint.load(stack)
-    seconds, idle = await footprint.starts()
-    return [*await footprint.measure(stack, seconds), *idle]
 
 
 async def run(given: argparse.Namespace) -> tuple[list[Row], list[str]]:

@@ -8,38 +8,28 @@ from bench import answering, product
 from bench.product import Product
 from bench.results import Row
 
-SETTLE_SECONDS, IDLE_SECONDS = 15, 45
+SETTLE_SECONDS, IDLE_SECONDS = 30, 60
 
 
-async def measure(running: Product, started_in: list[float]) -> list[Row]:
-    """Memory after the load of the other parts; the start of a fresh and of a known folder."""
-    memory = running.memory()
-    figures = _figures(memory)
-    return [
-        Row("footprint", "start of the whole stack, fresh folder", started_in[0], 8, "<=", " s"),
-        Row("footprint", "start of the whole stack again", started_in[1], 8, "<=", " s"),
-        Row(
-            "footprint", "memory after load (PSS)", sum(memory.values()), 500, "<=", " MB", figures
-        ),
-    ]
-
-
-async def starts() -> tuple[list[float], list[Row]]:
-    """Two starts of a folder of their own; what a stack needs that does nothing."""
+async def measure(loaded: Product) -> list[Row]:
+    """Memory of a stack just after load, as the other parts of the run left it or after some of its
+    own; then two starts of a folder of its own, and what that stack needs while nothing happens.
+    """
+    await answering.read(loaded, 2.0, 1)
+    rows = [_memory("memory after load (PSS)", loaded, 500)]
     with tempfile.TemporaryDirectory() as folder:
-        seconds = []
-        for _ in range(2):
+        for what in ("start of the whole stack, fresh folder", "start of the whole stack again"):
             async with product.running(Path(folder)) as started:
-                seconds.append(started.started_in)
-                if len(seconds) == 2:
-                    rows = [_memory(started), await _idle(started)]
-    return seconds, rows
+                rows.append(Row("footprint", what, started.started_in, 8, "<=", " s"))
+                if what.endswith("again"):
+                    rows.append(await _idle(started))
+                    rows.append(_memory("memory idle (PSS)", started, 330))
+    return rows
 
 
-def _memory(idle: Product) -> Row:
-    memory = idle.memory()
-    total = sum(memory.values())
-    return Row("footprint", "memory idle (PSS)", total, 330, "<=", " MB", _figures(memory))
+def _memory(what: str, running: Product, wanted: float) -> Row:
+    memory = running.memory()
+    return Row("footprint", what, sum(memory.values()), wanted, "<=", " MB", _figures(memory))
 
 
 async def _idle(product: Product) -> Row:
@@ -64,8 +54,3 @@ async def _idle(product: Product) -> Row:
 
 def _figures(parts: dict[str, float], digits: int = 0) -> str:
     return ", ".join(f"{name} {size:.{digits}f}" for name, size in sorted(parts.items()))
-
-
-async def load(running: Product) -> None:
-    """Some load, when no other part of this run has given any."""
-    await answering.read(running, 2.0, 1)

@@ -12,7 +12,12 @@ import asyncpg
 REBUILD_FROM = 100_000
 """Rows from which on making the indexes anew is faster than keeping them."""
 
-_SUFFIX = "'01jz' || lpad(to_hex(n), 6, '0') || 'e00800' || lpad(to_hex(n), 10, '0')"
+# The last sign is of all 32, as in the real ones.
+_LAST = "1 + get_byte(decode(md5(n::text), 'hex'), 0) % 32"
+_SUFFIX = (
+    "'01jz' || lpad(to_hex(n), 6, '0') || 'e00800' || lpad(to_hex(n), 9, '0')"
+    f" || substr('0123456789abcdefghjkmnpqrstvwxyz', {_LAST}, 1)"
+)
 
 _USERS = f"""
 INSERT INTO users (tenant_id, id, email, email_verified, username, name, external_id, status,

@@ -32,9 +32,10 @@ CONFLICTS = (
 before: the loser may simply try again.
 """
 
-PLANNING = {"jit": "off", "enable_seqscan": "off"}
+PLANNING = {"jit": "off", "enable_seqscan": "off", "max_parallel_workers_per_gather": "0"}
 """Every statement is short and has an index. A plan lives as long as its connection: one that was
-made while a table was empty would read all of it for each row, once there are many.
+made while a table was empty would read all of it for each row, once there are many. To start a
+second process for it takes longer than most of them.
 """
 
 WRITE_TO_LOG = "SELECT pg_logical_emit_message(true, 'tenantry', '')"
@@ -47,6 +48,9 @@ COMMAND_SECONDS = 10.0
 """For a statement, and again until a connection whose statement was given up is given up itself:
 a server that vanished with its machine answers neither.
 """
+
+IDLE_SECONDS = 60.0
+"""After so long a connection that nobody used is closed: PostgreSQL keeps 2 to 5 MB for each."""
 
 ID = Text(collation="C")
 """The column type of identifiers: TypeIDs compare as bytes."""
@@ -75,6 +79,7 @@ async def open_pool(url: str, size: int) -> Pool:
         reset=_unchanged,
         timeout=2,
         command_timeout=COMMAND_SECONDS,
+        max_inactive_connection_lifetime=IDLE_SECONDS,
         server_settings={"timezone": "UTC", **PLANNING},
     )
     return pool

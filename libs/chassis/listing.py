@@ -35,10 +35,13 @@ from sqlalchemy import (
 from chassis.database import Connection
 from chassis.json_rows import Shown, select_json
 from chassis.request import Request, stored_json
-from chassis.statements import R, Statement
+from chassis.search_count import count_found
+from chassis.statements import R, Statement, any_of
 
+MAX_FOUND = 1_000
+"""Totals of text searches are counted so far and no further."""
 MAX_COUNT = 10_000
-"""Totals of searches are counted so far and no further."""
+"""The same of other things that no counter covers: live sessions, combinations of filters."""
 DEEP_OFFSET = 1_000
 """From this offset on a page is found in an index first, and its rows are looked up then."""
 MAX_LIMIT = 200
@@ -59,9 +62,11 @@ class Listing(Generic[R]):
     `row` types its rows, `columns` are what they have, `source` where these come from; `key` is the
     unique identifier that sorts by creation; `scope` the columns that are always bound, the tenant
     first; `sorts` the expression behind each word of `sort` (never null); `filters` the condition
-    behind each query parameter; `capped` the filters with which a total stops at 10,000; `totals`
+    behind each query parameter; `capped` the filters with which a total stops at 1,000; `totals`
     counts that do not look at every row, by the filters that are given. `created` is the time of
     creation: it sorts instead of the key where filters bound it, so that the scan ends with them.
+    `sample` is the condition of an index for searches that has a part of the rows; a search looks
+    at the first `near` rows for its page before it looks anywhere else.
     `shown` is what `json_page` shows of a row; what it is sorted by keeps its column's name there.
     """
 
@@ -75,6 +80,8 @@ class Listing(Generic[R]):
     capped: frozenset[str] = frozenset({"q"})
     totals: Mapping[tuple[str, ...], Select[int]] = field(default_factory=dict)
     created: ColumnElement[Any] | None = None
+    sample: ColumnElement[bool] | None = None
+    near: int = 0
     shown: Shown = field(default_factory=dict)
 
     async def page(
@@ -119,12 +126,13 @@ class Listing(Generic[R]):
             values |= {"after_sort": self._sort_value(names, sort, after[0]), "after_key": after[1]}
         elif number > 1:
             values["offset"] = min((number - 1) * query.limit, LAST_OFFSET)
+        start: Start = "after" if after else "offset" if number > 1 else "top"
         if values.get("offset", 0) < DEEP_OFFSET:
-            start: Start = "after" if after else "offset" if number > 1 else "top"
             statement = self._rows(names, sort, start, as_json)
         else:
             statement = self._deep_page(names, sort, as_json)
-        found = await self._fetch(conn, names, statement, values)
+        near = self._near_page(names, sort, start, as_json)
+        found = await self._fetch(conn, names, (near, statement), values)
         more, rows = len(found) > query.limit, found[: query.limit]
         if after is None and not more and (rows or number == 1):
             total, exact = (number - 1) * query.limit + len(rows), True
@@ -153,18 +161,24 @@ class Listing(Generic[R]):
         """The newest rows, without a total: at the cost of these rows."""
         names = tuple(sorted(given))
         values = {**scope, **given, "limit": limit}
-        return await self._fetch(conn, names, self._rows(names, "-created_at", "top"), values)
+        statement = self._rows(names, "-created_at", "top")
+        return await self._fetch(conn, names, (None, statement), values)
 
     async def _fetch(
         self,
         conn: Connection,
         names: tuple[str, ...],
-        statement: Statement[R],
+        statements: tuple[Statement[R] | None, Statement[R]],
         values: Mapping[str, Any],
     ) -> list[R]:
-        """What contains a text is planned for that text."""
+        """What contains a text is planned for it, unless the first rows have a whole page."""
+        near, statement = statements
         if self.capped.isdisjoint(names):
             return await statement.fetch_all(conn, **values)
+        if near is not None:
+            found = await near.fetch_all(conn, **values)
+            if len(found) == values["limit"]:
+                return found
         return await statement.fetch_all_planned(conn, **values)
 
     def _sort_value(self, names: tuple[str, ...], sort: str, value: Any) -> Any:
@@ -175,10 +189,10 @@ class Listing(Generic[R]):
     async def _total(
         self, conn: Connection, names: tuple[str, ...], values: Mapping[str, Any]
     ) -> tuple[int, bool]:
-        counted = await self._count(names).fetch_value(conn, **values) or 0
         if self.capped.isdisjoint(names):
-            return counted, True
-        return min(counted, MAX_COUNT), counted <= MAX_COUNT
+            return await self._count(names).fetch_value(conn, **values) or 0, True
+        ((counted,),) = await self._count(names).fetch_all_planned(conn, **values)
+        return min(counted, MAX_FOUND), counted <= MAX_FOUND
 
     def _where(self, names: tuple[str, ...]) -> list[ColumnElement[bool]]:
         bound = [
@@ -193,22 +207,28 @@ class Listing(Generic[R]):
         where = and_(true(), *self._where(names))
         if self.capped.isdisjoint(names):
             return Statement(select(func.count()).select_from(self.source).where(where))
-        some = select(1).select_from(self.source).where(where).limit(MAX_COUNT + 1).subquery()
-        return Statement(select(func.count()).select_from(some))
+        if self.sample is None:
+            some = select(1).select_from(self.source).where(where).limit(MAX_FOUND + 1).subquery()
+            return Statement(select(func.count()).select_from(some))
+        texts, others = self._split(names)
+        rows = select().select_from(self.source).where(*self._where(others))
+        _, order = self._order(others, "-created_at")
+        return Statement(count_found(rows, order, self._found(texts), self.sample, MAX_FOUND))
+
+    def _split(self, names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The searched texts, and the other filters."""
+        texts = tuple(name for name in names if name in self.capped)
+        return texts, tuple(name for name in names if name not in self.capped)
+
+    def _found(self, texts: tuple[str, ...]) -> ColumnElement[bool]:
+        return and_(*(self.filters[name](bindparam(name)) for name in texts))
 
     @lru_cache(maxsize=1024)  # noqa: B019
     def _rows(
         self, names: tuple[str, ...], sort: str, start: Start, as_json: bool = False
     ) -> Statement[R]:
-        by, order = self._order(names, sort)
-        descending = sort.startswith("-")
-        where = self._where(names)
-        if start == "after":
-            edge = tuple_(
-                bindparam("after_sort", type_=by.type), bindparam("after_key", type_=self.key.type)
-            )
-            place = tuple_(by, self.key)
-            where.append(place < edge if descending else place > edge)
+        _, order = self._order(names, sort)
+        where = self._where(names) + self._behind(names, sort, start)
         statement = self._select(names, sort, as_json).where(*where).order_by(*order)
         if start != "offset" and not names and sort in ("-created_at", "created_at"):
             # A number that the planner knows, so that one plan serves whatever `limit` is: to plan
@@ -219,6 +239,17 @@ class Listing(Generic[R]):
         if start == "offset":
             statement = statement.offset(bindparam("offset"))
         return Statement(statement, self.row)
+
+    def _behind(self, names: tuple[str, ...], sort: str, start: Start) -> list[ColumnElement[bool]]:
+        """What is true of the rows behind the cursor, if there is one."""
+        if start != "after":
+            return []
+        by, _ = self._order(names, sort)
+        edge = tuple_(
+            bindparam("after_sort", type_=by.type), bindparam("after_key", type_=self.key.type)
+        )
+        place = tuple_(by, self.key)
+        return [place < edge if sort.startswith("-") else place > edge]
 
     def _select(self, names: tuple[str, ...], sort: str, as_json: bool) -> Select[Any]:
         more = self._extra_columns(names, sort).values()
@@ -236,11 +267,41 @@ class Listing(Generic[R]):
             .order_by(*order)
             .limit(bindparam("limit"))
             .offset(bindparam("offset"))
-            .subquery("page")
         )
+        return self._of_keys(page, names, sort, as_json)
+
+    @lru_cache(maxsize=256)  # noqa: B019
+    def _near_page(
+        self, names: tuple[str, ...], sort: str, start: Start, as_json: bool
+    ) -> Statement[R] | None:
+        """What a search finds among the first rows: the limit keeps its text out of the scan."""
+        texts, others = self._split(names)
+        if not self.near or not texts:
+            return None
+        by, order = self._order(names, sort)
+        near = (
+            select(self.key.label("key"), by.label("by"), self._found(texts).label("is_found"))
+            .select_from(self.source)
+            .where(*self._where(others), *self._behind(names, sort, start))
+            .order_by(*order)
+            .limit(literal_column(str(self.near)))
+            .subquery("near")
+        )
+        place = (near.c.by, near.c.key)
+        page = select(near.c.key).where(near.c.is_found).limit(bindparam("limit"))
+        page = page.order_by(*(each.desc() if sort.startswith("-") else each for each in place))
+        if start == "offset":
+            page = page.offset(bindparam("offset"))
+        return self._of_keys(page, names, sort, as_json)
+
+    def _of_keys(
+        self, page: Select[Any], names: tuple[str, ...], sort: str, as_json: bool
+    ) -> Statement[R]:
+        """The rows whose keys are selected by `page`."""
+        _, order = self._order(names, sort)
         return Statement(
             self._select(names, sort, as_json)
-            .where(*self._where(()), self.key.in_(select(page.c.key)))
+            .where(*self._where(()), self.key == any_of(page))
             .order_by(*order),
             self.row,
         )

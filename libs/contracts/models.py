@@ -78,8 +78,8 @@ class DeleteQuery(Query):
 
 
 class Pagination(Resource):
-    """Where in a list this page stands. `next_cursor` is null on the last page. Of a search `total`
-    is exact up to 10,000; beyond that it is 10000, and `total_exact` false.
+    """Where in a list this page stands. `next_cursor` is null on the last page. Of a text
+    search (`q`) `total` is exact up to 1,000; beyond that it is 1000, and `total_exact` false.
     """
 
     page: int = Field(examples=[1])

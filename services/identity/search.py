@@ -90,7 +90,7 @@ async def search_users(conn: Connection, request: Request[Body, SearchQuery]) ->
         rows = await GET_USER.fetch_all(conn, **scope, q=q)
     else:
         rows = await LIST_SAME_USERS.fetch_all(conn, **scope, q=q, username=q)
-        found = user_search.text_filter(q)
+        found = await user_search.text_filter(conn, request.tenant, q)
         rows += await user_search.LIST.first(conn, scope, found, MOST_RESULTS)
     users = {row.id: _user(row) for row in rows}
     return reply_to(request, {"results": list(users.values())[:MOST_RESULTS]})

@@ -52,6 +52,27 @@ def test_the_printed_curl_line_works_when_pasted(running: Stack) -> None:
     assert json.loads(answer)["tenant"]["id"] == told["tenant_id"]
 
 
+SHARED_MIB = 60
+
+
+def test_the_processes_of_the_product_share_memory_and_nothing_else(running: Stack) -> None:
+    """They are forked from the supervisor, and look as if they had been started by themselves."""
+    secrets = json.loads((running.data / "secrets.json").read_text())["postgres"]
+    for name in ("identity", "projects", "webhooks", "audit", "edge"):
+        process = psutil.Process(running.until_ready()["processes"][name])
+        memory = process.memory_full_info()
+        assert (memory.rss - memory.uss) / 2**20 > SHARED_MIB, name
+        assert process.cmdline()[1:4] == ["-P", "-m", name]
+        assert os.getsid(process.pid) == process.pid
+        own = process.environ()
+        assert own["TENANTRY_NATS_URL"].startswith(f"nats://{name}:")
+        others = [value for key, value in secrets.items() if key != name]
+        assert not [value for value in others if value in str(own)], name
+        assert not set(own) & {"PYTEST_CURRENT_TEST", "VIRTUAL_ENV"}
+        files = {Path(each.path) for each in process.open_files()}
+        assert files <= {running.data / "lock", running.data / "logs" / f"{name}.log"}
+
+
 def test_only_loopback_is_bound(running: Stack) -> None:
     listening = [
         connection.laddr.ip

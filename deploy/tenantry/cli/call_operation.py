@@ -97,13 +97,15 @@ def _print_pages(
         query["cursor"] = page["pagination"]["next_cursor"]
         if query["cursor"] is None or (limit is not None and len(rows) >= limit):
             break
+    is_cut = query["cursor"] is not None or len(rows) > len(rows[:limit])
     rows, total = rows[:limit], first["total"]
     found = {str(operation.items): rows, "total": total, "total_exact": first["total_exact"]}
     _print_rows(found, operation, format_)
     if format_ in ("table", "name"):
-        at_least = "" if first["total_exact"] else "at least "
-        more = "; --limit shows more, --all shows all" if len(rows) < total else ""
-        output.print_note(f"{len(rows):,} of {at_least}{total:,}{more}", dim=not more)
+        exact = first["total_exact"]
+        of = f" of {total:,}" if exact else f" of more than {total:,}" if is_cut else ""
+        more = "; --limit shows more, --all shows all" if is_cut else ""
+        output.print_note(f"{len(rows):,}{of}{more}", dim=not more)
 
 
 def _print_rows(found: Json, operation: Operation, format_: Format) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sys
 import time
 
 from tenantry.data_folder.folder import open_data_folder
@@ -32,10 +33,17 @@ def run(options: Options) -> int:
         with open_data_folder(options.data) as data:
             data.rotate_logs()
             servers = Servers(data, load_or_create(data.root / "secrets.json"))
+            _watch_children_without_threads()
             return asyncio.run(_run(Stack(options, servers)))
     except (CannotStart, OSError) as error:
         console.print_failure(error)
         return 1
+
+
+def _watch_children_without_threads() -> None:
+    """As Python does itself from 3.12 on: a process that forks has one thread."""
+    if sys.platform == "linux" and sys.version_info < (3, 12):
+        asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
 
 
 def _port_option() -> str:

@@ -6,6 +6,7 @@ Each has no more in its environment than it needs.
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from contracts.topology import SERVICE_NAMES
@@ -59,7 +60,13 @@ def child_spec(name: str, servers: Servers, ports: Mapping[str, int]) -> ChildSp
         env |= (
             _edge_settings(servers, ports) if name == "edge" else _service_settings(name, servers)
         )
-    return ChildSpec(_python_program(name, (name,), env, servers), lambda: is_ready(ports[name]))
+    program = replace(_python_program(name, (name,), env, servers), module=app_module(name))
+    return ChildSpec(program, lambda: is_ready(ports[name]))
+
+
+def app_module(name: str) -> str:
+    """Whose `main` the process runs."""
+    return f"{name}.app"
 
 
 def console_url(ports: Mapping[str, int]) -> str:

@@ -4,11 +4,13 @@ It stops in the reverse order. The ready file names what runs whenever all of it
 """
 
 import asyncio
+import sys
 import time
 from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from contracts.topology import SERVICE_NAMES
@@ -18,6 +20,7 @@ from tenantry.data_folder.running import RunningStack, remove_running, save_runn
 from tenantry.data_folder.secrets import load_or_create
 from tenantry.dev import console, services
 from tenantry.dev.stream_watchdog import watch_streams
+from tenantry.processes.forking import preload
 from tenantry.processes.process import run_program
 from tenantry.processes.supervisor import Child, run_all
 from tenantry.servers import Servers
@@ -66,6 +69,7 @@ class Stack:
             _timed("PostgreSQL", servers.start_postgres()),
             _timed("NATS", servers.start_nats()),
             self._start_redis(),
+            *([self._preload()] if sys.platform == "linux" else ()),
         )
         self._save_running()
         if self.options.servers_only:
@@ -121,6 +125,22 @@ class Stack:
                 self._write_ready_file()
             except OSError as error:
                 console.print_note(f"the ready file could not be written: {error}")
+
+    async def _preload(self) -> None:
+        """In a thread that has ended when processes are forked, and that no stop waits for."""
+        loop, done = asyncio.get_running_loop(), asyncio.Event()
+
+        def run() -> None:
+            try:
+                preload(map(services.app_module, self._process_names()))
+            finally:  # what cannot be imported is started as a program, and says why in its log
+                with suppress(RuntimeError):  # it is stopped
+                    loop.call_soon_threadsafe(done.set)
+
+        thread = Thread(target=run, daemon=True)
+        thread.start()
+        await done.wait()
+        thread.join()
 
     async def _start_redis(self) -> None:
         if self.servers.redis_url is None:

@@ -13,8 +13,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from tenantry.errors import ProgramFailed
+from tenantry.processes.forking import Fork, can_fork, fork
 
 PR_SET_PDEATHSIG = 1
 TAIL_BYTES = 4096
@@ -48,13 +50,30 @@ class Program:
     cwd: Path | None = None
     run_as: RunAs = field(default_factory=RunAs)
     death_signal: signal.Signals = signal.SIGKILL
+    module: str = ""
+    """Has the `main` that the program runs: where it is preloaded, the process is forked."""
 
 
-async def spawn(program: Program) -> asyncio.subprocess.Process:
+class Process(Protocol):
+    """A running process, started or forked."""
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def returncode(self) -> int | None: ...
+    async def wait(self) -> int: ...
+    def send_signal(self, number: int, /) -> None: ...
+
+
+async def spawn(program: Program) -> Process:
     """Raises ProgramFailed when the program does not exist or may not be run."""
     run_as = program.run_as
     log = os.open(program.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    die_with_parent = _die_with_parent(program.death_signal)
     try:
+        if can_fork(program.module) and die_with_parent is not None:
+            forked = Fork(program.module, program.argv, program.env, program.lock)
+            return fork(forked, log, die_with_parent)
         return await asyncio.create_subprocess_exec(
             *run_as.wrapper,
             *program.argv,
@@ -65,7 +84,7 @@ async def spawn(program: Program) -> asyncio.subprocess.Process:
             stderr=log,
             start_new_session=True,
             pass_fds=(program.lock,),
-            preexec_fn=_die_with_parent(program.death_signal),
+            preexec_fn=die_with_parent,
             user=run_as.user,
             group=run_as.group,
             extra_groups=None if run_as.user is None else [],
@@ -96,7 +115,7 @@ def kill_group(leader: int) -> None:
 
 
 async def stop_process(
-    process: asyncio.subprocess.Process,
+    process: Process,
     steps: StopSteps,
     kill_now: asyncio.Event | None = None,
 ) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from tenantry.errors import ProgramFailed
 from tenantry.processes.process import (
+    Process,
     Program,
     StopSteps,
     describe_exit,
@@ -50,7 +51,7 @@ class Child:
     def __init__(self, spec: ChildSpec, listener: ChildListener | None = None) -> None:
         self.spec = spec
         self._listener = listener
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Process | None = None
         self._watch: asyncio.Task[None] | None = None
         self._log_start = 0
         self.ready = False
@@ -85,12 +86,12 @@ class Child:
             await stop_process(self._process, self.spec.stop_steps, kill_now)
         self.ready = False
 
-    async def _spawn(self) -> asyncio.subprocess.Process:
+    async def _spawn(self) -> Process:
         self._log_start = log_size(self.spec.program.log)
         self._process = await spawn(self.spec.program)
         return self._process
 
-    async def _wait_until_ready(self, process: asyncio.subprocess.Process) -> bool:
+    async def _wait_until_ready(self, process: Process) -> bool:
         """False when it ends before it is ready."""
         while process.returncode is None:
             if await self.spec.is_ready():
@@ -98,7 +99,7 @@ class Child:
             await asyncio.sleep(POLL_SECONDS)
         return False
 
-    async def _keep_alive(self, process: asyncio.subprocess.Process) -> None:
+    async def _keep_alive(self, process: Process) -> None:
         short_lives = 0
         started = 0.0
         while True:

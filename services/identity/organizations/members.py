@@ -120,6 +120,7 @@ LIST = Listing(
         ),
     },
     totals={(): COUNT_MEMBERS},
+    near=2_000,
 )
 
 
