@@ -19,7 +19,7 @@ from bench.results import Row
 
 TENANTS = 16
 WEBHOOKS = 8
-"""Of each tenant; of one webhook eight are under way at first, of a tenant ninety-six."""
+"""Of each tenant; of one webhook eight are under way at first, of a tenant 192."""
 IN_FLIGHT = 50
 MANY = 100
 """Webhooks of one tenant, and events for all of them."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
+from weakref import WeakSet
 
 import structlog
 from nats.aio.client import Client
@@ -17,7 +18,7 @@ from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError
 from nats.errors import TimeoutError as NatsTimeoutError
 
-from chassis.pull_subscription import JetStream
+from chassis.pull_subscription import JetStream, PullSubscription
 from chassis.tls import Tls, tls_of
 
 log = structlog.get_logger()
@@ -67,6 +68,7 @@ class NatsClient(Client):
         self._tokens = itertools.count()
         self._inbox: tuple[str, str] | None = None
         self._queues: list[Subscription] = []
+        self._pulls: WeakSet[PullSubscription] = WeakSet()
 
     @property
     def ssl_context(self) -> ssl.SSLContext:
@@ -84,7 +86,12 @@ class NatsClient(Client):
 
     def jetstream(self, **options: Any) -> JetStream:
         """As nats-py, with pull subscriptions of our own."""
-        return JetStream(self, **options)
+        return JetStream(self, self._pulls.add, **options)
+
+    def expire_requests(self) -> None:
+        """Ends what was requested of streams over the connection that broke."""
+        for each in list(self._pulls):
+            each.expire()
 
     async def subscribe(
         self, subject: str, queue: str = "", *args: Any, **options: Any
@@ -245,6 +252,7 @@ async def connect(
 
     async def reconnected() -> None:
         log.info("nats_reconnected")
+        client.expire_requests()
         on_reconnect()
 
     async def failed(error: Exception) -> None:

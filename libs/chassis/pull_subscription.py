@@ -8,6 +8,7 @@ back until the second ends, up to its whole timeout.
 import asyncio
 import itertools
 import json
+from collections.abc import Callable
 from typing import Any
 
 from nats.aio.client import Client
@@ -24,11 +25,14 @@ ERROR_PAUSE_SECONDS = 0.1
 
 
 class JetStream(JetStreamContext):
-    """As nats-py has it, but for pull subscriptions."""
+    """As nats-py has it, but for pull subscriptions: `on_subscribe` gets each."""
 
-    def __init__(self, client: Client, **options: Any) -> None:
+    def __init__(
+        self, client: Client, on_subscribe: "Callable[[PullSubscription], None]", **options: Any
+    ) -> None:
         super().__init__(client, **options)
         self._client = client
+        self._on_subscribe = on_subscribe
 
     async def pull_subscribe_bind(
         self, consumer: str | None = None, stream: str | None = None, *_: Any, **options: Any
@@ -45,6 +49,7 @@ class JetStream(JetStreamContext):
             self._client, f"{DEFAULT_PREFIX}.CONSUMER.MSG.NEXT.{stream}.{name}", inbox
         )
         await subscription.start()
+        self._on_subscribe(subscription)
         return subscription
 
 
@@ -68,6 +73,11 @@ class PullSubscription(JetStreamContext.PullSubscription):
     async def unsubscribe(self) -> None:
         if self._subscription is not None:
             await self._subscription.unsubscribe()
+
+    def expire(self) -> None:
+        """The server has forgotten what was requested: the connection is a new one."""
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_result(StatusCode.REQUEST_TIMEOUT)
 
     async def fetch(
         self,

@@ -20,7 +20,6 @@ from faststream.nats import JStream, NatsRouter, PullSub
 from faststream.nats.message import NatsBatchMessage
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
-from nats.errors import TimeoutError as NatsTimeoutError
 from nats.js.api import ConsumerConfig, ConsumerInfo
 
 from outbox.batch import MAX_EVENTS, BatchProcessor
@@ -31,13 +30,15 @@ from outbox.redelivery import Redelivery, give_back
 log = structlog.get_logger()
 
 BATCH = MAX_EVENTS
-FETCH_SECONDS = 1.0
+FETCH_SECONDS = 5.0
 BATCH_SECONDS = 0.02
 """For each batch under load: see `Pace`."""
 STANDBY_SECONDS = 1.0
 PAUSE_SECONDS = 0.2
-CHECK_SECONDS = 1.0
-"""How often the leader looks at what was held back or requeued, and whether all is there."""
+CHECK_SECONDS = 5.0
+"""How often the leader looks at what was requeued."""
+HELD_SECONDS = 1.0
+"""How often at what was held back, while there is something."""
 
 _TRY_LOCK = "SELECT pg_try_advisory_lock($1)"
 _TRANSIENT = (*TRANSIENT, NatsError)
@@ -193,15 +194,14 @@ class Consumer:
         await self.info()  # FastStream would try to create a consumer that is missing
         await self._subscriber.start()
         while True:
-            await asyncio.wait({lead.ended}, timeout=CHECK_SECONDS)
+            is_holding = lead.redelivery.is_holding
+            await asyncio.wait({lead.ended}, timeout=HELD_SECONDS if is_holding else CHECK_SECONDS)
             if lead.ended.done():
                 lead.ended.result()
                 return
             async with self._processing:
                 await self._processor.process(lead.conn, await lead.redelivery.complete())
                 await self._processor.retry_requeued(lead.conn)
-            with contextlib.suppress(NatsTimeoutError):
-                await self.info()  # without a consumer FastStream would ask thousands of times
 
 
 async def _keep_messages(batch: NatsBatchMessage) -> list[Msg]:

@@ -26,6 +26,11 @@ class Redelivery:
         self._held: dict[int, Msg] = {}
         self._deadline = 0.0
 
+    @property
+    def is_holding(self) -> bool:
+        """Whether messages are held back."""
+        return bool(self._held)
+
     def expect(self) -> None:
         """A connection broke: some of what was sent may never have come."""
         self._is_expected = True

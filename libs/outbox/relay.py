@@ -1,8 +1,9 @@
 """The relay: publishes the outbox in order, and marks what the stream has acknowledged.
 
-One replica of a service publishes at a time (advisory lock). It is woken after each commit of its
-own process, and polls for those of others. The message id is the event id: the stream drops a
-repeat within two minutes, the consumers' inbox drops later ones. Rows stay a day after the ack.
+One replica of a service publishes at a time (advisory lock). It is woken after each commit, of
+another replica by a notification; it polls for what nobody has told. The message id is the event
+id: the stream drops a repeat within two minutes, the consumers' inbox drops later ones. Rows stay a
+day after the ack.
 
 Its connection to NATS does not outlive a break: one that reconnects sends what it has buffered
 before what the break swallowed, and events of one resource change places. Many publishes are under
@@ -37,9 +38,9 @@ USER_DELETED = UserDeleted.subject()
 
 BATCH = 500
 POLL_SECONDS = 0.2
-IDLE_SECONDS = 0.8
-"""So long a poll becomes, POLL_STEP by POLL_STEP, where nothing is recorded."""
-POLL_STEP = 0.02
+IDLE_SECONDS = 5.0
+"""So long a poll becomes where nothing is recorded: who records something wakes the relay."""
+CHANNEL = "outbox_recorded"
 BATCH_SECONDS = 0.01
 """For each batch under load: see `Pace`."""
 STANDBY_SECONDS = 1.0
@@ -101,8 +102,9 @@ class Relay:
         """Waits for the lock, then publishes as long as the connection that holds it lives."""
         conn = await database.connect(self._database_url, timeout=2, command_timeout=10)
         try:
-            while not await conn.fetchval(_TRY_LOCK, Lock.RELAY):  # noqa: ASYNC110 - held elsewhere
-                await asyncio.sleep(STANDBY_SECONDS)
+            while not await conn.fetchval(_TRY_LOCK, Lock.RELAY):
+                await self._tell_leader(conn)
+            await conn.add_listener(CHANNEL, lambda *_: self.wake())
             nats = await connect(self._nats_url, on_close=self._cancel_acks, reconnects=False)
             log.info("relay_leads")
             try:
@@ -111,6 +113,16 @@ class Relay:
                 await nats.close()
         finally:
             conn.terminate()
+
+    async def _tell_leader(self, conn: asyncpg.Connection) -> None:
+        """Notifies it when something was recorded here; returns after STANDBY_SECONDS at most."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STANDBY_SECONDS):
+                await self._woken.wait()
+        if self._woken.is_set():
+            self._woken.clear()
+            await conn.execute(f"NOTIFY {CHANNEL}")
+            await asyncio.sleep(self._pace.pause())
 
     def _cancel_acks(self) -> None:
         """The connection is closed: no ack will come any more."""
@@ -122,7 +134,7 @@ class Relay:
         while True:
             self._woken.clear()
             count = await self._publish_next(conn, nats)
-            poll = POLL_SECONDS if count else min(poll + POLL_STEP, IDLE_SECONDS)
+            poll = POLL_SECONDS if count else min(poll * 2, IDLE_SECONDS)
             if time.monotonic() >= purge_at:
                 more_to_purge = await conn.execute(_PURGE) == f"DELETE {PURGED}"
                 purge_at = time.monotonic() + (0 if more_to_purge else PURGE_SECONDS)

@@ -37,6 +37,8 @@ EVENTS_AT_ONCE = 64
 """Of one step."""
 STEP_SECONDS = 4.0
 POLL_SECONDS = 1.0
+IDLE_SECONDS = 8.0
+"""So long a poll becomes while there is nothing to do; each commit of this process wakes it."""
 PAUSE_SECONDS = 0.2
 
 LOCK_FAN_OUT = Statement(
@@ -133,6 +135,7 @@ class FanOut:
 
     async def run(self) -> None:
         """Runs until cancelled."""
+        poll = POLL_SECONDS
         while True:
             self._woken.clear()
             try:
@@ -141,9 +144,10 @@ class FanOut:
                 log.warning("fan_out_interrupted", error=type(error).__name__, size=self._size)
                 await asyncio.sleep(PAUSE_SECONDS)
                 continue
+            poll = POLL_SECONDS if more else min(poll * 2, IDLE_SECONDS)
             if not more:
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(POLL_SECONDS):
+                    async with asyncio.timeout(poll):
                         await self._woken.wait()
 
     async def step(self) -> bool:

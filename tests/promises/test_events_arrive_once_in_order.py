@@ -7,7 +7,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from chassis import streams
 from contracts.topology import STREAM
-from outbox import dead_letters
+from outbox import consumer as consumer_module
+from outbox import dead_letters, redelivery
+from outbox import relay as relay_module
 from outbox.consumer import BATCH
 from outbox.republish import republish
 from promises.pipeline import DURABLE, Pipeline
@@ -206,4 +208,32 @@ async def test_a_vanished_consumer_is_noticed_and_read_again_once_it_is_made(
             await consumer.info()
         ids += await pipeline.record(5, relay)
         await streams.bootstrap(pipeline.servers.nats_url("admin"))
+        await pipeline.assert_handled(ids)
+
+
+async def test_what_another_replica_records_waits_for_no_poll(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay_module, "POLL_SECONDS", 60)
+    monkeypatch.setattr(relay_module, "IDLE_SECONDS", 60)
+    async with pipeline.running_relay() as first:
+        await pipeline.record(1, first)
+        await until(pipeline.all_published)
+        async with pipeline.running_relay() as second:
+            for _ in range(3):
+                await pipeline.record(1, second)
+                await until(pipeline.all_published, 5)
+
+
+async def test_a_reconnect_ends_what_was_requested_before(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server has forgotten it, and would send nothing before the next request."""
+    monkeypatch.setattr(consumer_module, "FETCH_SECONDS", 60)
+    monkeypatch.setattr(redelivery, "WAIT_SECONDS", 0.1)
+    async with pipeline.running_relay() as relay, pipeline.running_consumer():
+        ids = await pipeline.record(3, relay)
+        await pipeline.assert_handled(ids)
+        await kill(pipeline.servers, "nats")
+        ids += await pipeline.record(3, relay)
         await pipeline.assert_handled(ids)

@@ -74,6 +74,17 @@ def test_what_is_reserved_is_for_webhooks_with_few_in_flight() -> None:
     assert share_capacity([quick], in_all) == {("t", "quick", FIRST): 20}
 
 
+def test_a_tenant_with_more_than_usual_in_flight_leaves_others_what_is_reserved() -> None:
+    def shares(reserved: int) -> dict[str, int]:
+        queues = [queue("t", f"w{n}", 0, 8, 0) for n in range(10)]
+        limits = Capacity(100, 100, per_tenant=60, usual_of_tenant=20, reserved=reserved)
+        return by_tenant(share_capacity(queues, limits))
+
+    assert shares(reserved=0) == {"t": 60}
+    assert shares(reserved=70) == {"t": 30}
+    assert shares(reserved=100) == {"t": 20}
+
+
 @given(
     st.lists(
         st.tuples(

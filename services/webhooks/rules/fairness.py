@@ -34,14 +34,15 @@ class Capacity:
     """How many deliveries may start: in total, how many of them retries, and how many of a tenant,
     where those in flight count.
 
-    What is reserved is for webhooks with no more in flight than any may have: so those that have
-    more and then hang leave others as much as without them.
+    What is reserved is for tenants and webhooks with no more in flight than any may have: so those
+    that have more and then hang leave others as much as without them.
     """
 
     total: int
     retries: int
     per_tenant: int
     in_flight: Mapping[str, int] = field(default_factory=dict)
+    usual_of_tenant: int | None = None
     reserved: int = 0
     reserved_of_tenant: int = 0
 
@@ -54,12 +55,15 @@ def share_capacity(queues: Sequence[WebhookQueue], capacity: Capacity) -> Shares
     left = {tenant: capacity.per_tenant - capacity.in_flight.get(tenant, 0) for tenant in by_tenant}
     shares: Shares = {}
     total, retries = capacity.total, capacity.retries
+    beyond_usual = capacity.per_tenant - (capacity.usual_of_tenant or capacity.per_tenant)
     while total > 0 and by_tenant:
         for tenant in list(by_tenant):
             kind = None
-            while left[tenant] > 0 and by_tenant[tenant] and kind is None:
+            is_spare = total > capacity.reserved
+            least_left = 0 if is_spare else beyond_usual
+            spare = is_spare and left[tenant] > capacity.reserved_of_tenant
+            while left[tenant] > least_left and by_tenant[tenant] and kind is None:
                 queue = by_tenant[tenant].pop(0)
-                spare = total > capacity.reserved and left[tenant] > capacity.reserved_of_tenant
                 kind = _take_next(queue, retries=retries > 0, spare=spare)
             if kind is None or total <= 0:
                 del by_tenant[tenant]

@@ -1,8 +1,8 @@
 """The dispatcher: claims ready deliveries, sends them and writes the results; fair to all tenants.
 
-It wakes when something is enqueued and when a retry becomes due; once a second it looks for what
-other replicas left. An attempt counts as in flight until its result is written, so nothing is lost
-while the database is away.
+It wakes when something is enqueued and when a retry becomes due; each second, or while all is idle
+each eight, it looks for what other replicas left. An attempt counts as in flight until its result
+is written, so nothing is lost while the database is away.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ import structlog
 from chassis.database import CONFLICTS, UNAVAILABLE, Connection, Pool
 from chassis.encryption import Keyring
 from chassis.telemetry import DELIVERIES, DELIVERY_WAIT
+from outbox.pace import Pace
 
 from webhooks.endpoints.secrets import secret_id
 from webhooks.queue.claim import MAX_CLAIMED, claim, release, wake
@@ -32,22 +33,28 @@ from webhooks.worker.results import FinishedAttempt, write_results
 
 log = structlog.get_logger()
 
-PROCESS_LIMIT = 768
+PROCESS_LIMIT = 1024
 """Attempts in flight in this process; one that waits costs a socket and little else."""
 RETRY_LIMIT = 384
+RESERVED = 768
+"""For tenants and webhooks with no more in flight than TENANT_LIMIT and WEBHOOK_LIMIT."""
 TENANT_LIMIT = 96
-RESERVED = 512
-"""Of these, for webhooks with no more in flight than WEBHOOK_LIMIT."""
-RESERVED_OF_TENANT = 56
+MOST_OF_TENANT = 192
+RESERVED_OF_TENANT = 152
+"""For webhooks with no more in flight than WEBHOOK_LIMIT."""
 FEW_WEBHOOKS = 16
 """Where no more have something ready, it is worth looking at more of each."""
 DIRECT_LIMIT = 128
 """Besides, of those that are leased as they are queued."""
 DIRECT_TENANT_LIMIT = 32
 WRITE_AT_ONCE = 256
+ROUND_SECONDS = 0.005
+"""For each claim and for each write of results under load: see `Pace`."""
 MAX_EMPTY_ROUNDS = 64
 """Where circuit breakers hold back all that is ready, the search pauses after so many rounds."""
 IDLE_SECONDS = 1.0
+MOST_IDLE_SECONDS = 8.0
+"""So long a pause becomes while nothing is ready."""
 STOP_SECONDS = 4.0
 
 
@@ -73,6 +80,7 @@ class Dispatcher:
         self._stopped_claiming = asyncio.Event()
         self._breaker = CircuitBreaker()
         self._windows = Windows()
+        self._claims, self._writes = Pace(ROUND_SECONDS), Pace(ROUND_SECONDS)
         self._at_most = WIDEST
         self._ready = ReadyWebhooks()
         self._attempts: dict[asyncio.Task[None], LeasedDelivery] = {}
@@ -81,6 +89,7 @@ class Dispatcher:
         self._direct: Counter[str] = Counter()
         self._retries_in_flight = 0
         self._wake_at = 0.0
+        self._idle = IDLE_SECONDS
         self._empty_rounds = 0
 
     def wake(self) -> None:
@@ -141,6 +150,7 @@ class Dispatcher:
             except (*UNAVAILABLE, *CONFLICTS) as error:
                 log.warning("dispatch_waits", error=type(error).__name__)
                 wait = IDLE_SECONDS
+            await asyncio.sleep(self._claims.pause())
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait):
                     await self._woken.wait()
@@ -151,12 +161,13 @@ class Dispatcher:
         now = time.monotonic()
         if now >= self._wake_at:
             seconds = await wake(conn)
-            wait = IDLE_SECONDS if seconds is None else min(max(seconds, 0.0), IDLE_SECONDS)
+            wait = self._idle if seconds is None else min(max(seconds, 0.0), self._idle)
             self._wake_at = now + wait
         free = PROCESS_LIMIT - self._in_flight.total()
         if free <= 0:
             return IDLE_SECONDS
         tenants, more = await self._ready.next_tenants(conn)
+        self._idle = IDLE_SECONDS if tenants else min(self._idle * 2, MOST_IDLE_SECONDS)
         shares: Shares = {}
         if tenants:
             async with conn.transaction():
@@ -166,7 +177,8 @@ class Dispatcher:
                 capacity = Capacity(
                     total=total,
                     retries=RETRY_LIMIT - self._retries_in_flight,
-                    per_tenant=TENANT_LIMIT,
+                    per_tenant=MOST_OF_TENANT,
+                    usual_of_tenant=TENANT_LIMIT,
                     in_flight=self._in_flight,
                     reserved=RESERVED - (free - total),
                     reserved_of_tenant=RESERVED_OF_TENANT,
@@ -231,7 +243,10 @@ class Dispatcher:
                 self._end(each.delivery)
                 each.log()
                 self._finished.task_done()
+            if not all(each.result.succeeded for each in batch):
+                self._wake_at = 0.0  # what was requeued may be the next to become due
             self.wake()
+            await asyncio.sleep(self._writes.pause())
 
     async def _write_batch(self, batch: list[FinishedAttempt]) -> bool:
         try:

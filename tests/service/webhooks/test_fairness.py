@@ -11,7 +11,7 @@ from webhooks.queue.ready import WEBHOOKS_AT_ONCE
 from webhooks.rules.fairness import RETRY
 from webhooks.rules.window import WEBHOOK_LIMIT, WIDEST
 from webhooks.worker import dispatcher as dispatcher_module
-from webhooks.worker.dispatcher import TENANT_LIMIT, Dispatcher
+from webhooks.worker.dispatcher import MOST_OF_TENANT, Dispatcher
 
 
 async def wait_until_delivered(
@@ -53,12 +53,15 @@ async def test_a_receiver_that_was_quick_and_hangs_delays_no_other(
     dispatcher.wake()
     await wait_until_delivered(client, tenant, hanging["id"], WIDEST)
     release = hold_responses(receiver)
+    await client.publish(tenant, count=50)
+    dispatcher.wake()
+    await wait_for_requests(receiver, WIDEST + WEBHOOK_LIMIT + 1)
     others = [await client.create_webhook(tenant, other_receiver.url) for _ in range(6)]
     await client.publish(tenant, count=50)
     dispatcher.wake()
     for each in others:
         await wait_until_delivered(client, tenant, each["id"], 50)
-    assert WEBHOOK_LIMIT < len(receiver.received) - WIDEST <= WIDEST
+    assert len(receiver.received) - WIDEST <= WIDEST
     release.set()
 
 
@@ -70,18 +73,18 @@ async def test_a_busy_tenant_delays_no_other(
     dispatcher: Dispatcher,
 ) -> None:
     release = hold_responses(receiver)
-    for _ in range(TENANT_LIMIT // WEBHOOK_LIMIT + 4):
+    for _ in range(MOST_OF_TENANT // WEBHOOK_LIMIT + 4):
         await client.create_webhook(tenant, receiver.url)
     await client.publish(tenant, count=100)
     dispatcher.wake()
-    await wait_for_requests(receiver, TENANT_LIMIT)
+    await wait_for_requests(receiver, MOST_OF_TENANT)
     neighbour = new_id("ten")
     theirs = await client.create_webhook(neighbour, other_receiver.url)
     await client.publish(neighbour)
     dispatcher.wake()
     delivery = await client.wait_for_attempts(neighbour, theirs["id"])
     assert delivery["status"] == "succeeded"
-    assert len(receiver.received) == TENANT_LIMIT
+    assert len(receiver.received) == MOST_OF_TENANT
     release.set()
 
 
