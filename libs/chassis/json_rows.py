@@ -8,17 +8,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from sqlalchemy import (
-    JSON,
     ColumnElement,
     DateTime,
     FromClause,
     Lateral,
     Select,
+    Text,
     func,
     literal_column,
     select,
     true,
 )
+from sqlalchemy import cast as sql_cast
 
 Shown = Mapping[str, ColumnElement[Any] | Mapping[str, ColumnElement[Any]]]
 """What an object has: the column of each member, or those of an object inside it."""
@@ -39,8 +40,8 @@ def select_json(source: FromClause, shown: Shown, *columns: ColumnElement[Any]) 
         else:
             members.append(_written(name, each))
     whole = _lateral(members, "object")
-    text: ColumnElement[str] = func.row_to_json(whole.table_valued(), type_=JSON).label("json")
-    return select(text, *columns).select_from(source.join(whole, true()))
+    text = sql_cast(func.row_to_json(whole.table_valued()), Text)
+    return select(text.label("json"), *columns).select_from(source.join(whole, true()))
 
 
 def _lateral(members: Sequence[ColumnElement[Any]], name: str) -> Lateral:

@@ -1,4 +1,4 @@
-"""Appends events: numbers without gaps, ordinals, digests, and all of it written by one statement.
+"""Appends events: numbers without gaps, ordinals, digests; all of it in one transaction.
 
 Whoever holds the lock on a tenant's head is its only writer. Heads are locked in the order of their
 tenants, so that two batches never wait for each other in a circle. A trigger checks that the events
@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 from chassis.database import ID, Connection
@@ -17,7 +18,6 @@ from chassis.statements import Statement
 from sqlalchemy import (
     ARRAY,
     Table,
-    TableValuedAlias,
     any_,
     bindparam,
     column,
@@ -91,19 +91,6 @@ class PersonalPart:
     subject_salt: bytes | None = None
 
 
-def _given(table: Table, prefix: str) -> TableValuedAlias:
-    """Rows of a table as one array for each column, named with a prefix."""
-    arrays = [bindparam(f"{prefix}_{each.name}", type_=ARRAY(each.type)) for each in table.c]
-    columns = [column(each.name, each.type) for each in table.c]
-    return func.unnest(*arrays).table_valued(*columns, name=prefix).render_derived()
-
-
-def _arrays(table: Table, prefix: str, rows: Sequence[object]) -> dict[str, list[Any]]:
-    """The parameters of `_given`."""
-    columns = [vars(row) for row in rows]
-    return {f"{prefix}_{each.name}": [row[each.name] for row in columns] for each in table.c}
-
-
 # The statements of this module work on a batch, which has events of many tenants: each row carries
 # its own.
 _tenants = (
@@ -144,22 +131,26 @@ LIST_COUNTERS = Statement(
     CounterRow,
 )
 
-_events = _given(EVENTS, "event")
-_personal = _given(PERSONAL, "personal")
-_counters = _given(COUNTERS, "counter")
+_counters = (
+    func.unnest(*(bindparam(each.name, type_=ARRAY(each.type)) for each in COUNTERS.c))
+    .table_valued(*(column(each.name, each.type) for each in COUNTERS.c), name="counters")
+    .render_derived()
+)
 _upsert = insert(COUNTERS).from_select([each.name for each in COUNTERS.c], select(*_counters.c))
-APPEND = Statement(
-    insert(EVENTS)
-    .from_select([each.name for each in EVENTS.c], select(*_events.c))
-    .add_cte(
-        insert(PERSONAL)
-        .from_select([each.name for each in PERSONAL.c], select(*_personal.c))
-        .cte("personal_written"),
-        _upsert.on_conflict_do_update(
-            index_elements=list(COUNTERS.primary_key), set_={"count": _upsert.excluded.count}
-        ).cte("counters_written"),
+STORE_COUNTS = Statement(
+    _upsert.on_conflict_do_update(
+        index_elements=list(COUNTERS.primary_key), set_={"count": _upsert.excluded.count}
     )
 )
+
+
+async def _copy(conn: Connection, table: Table, rows: Sequence[object]) -> None:
+    """For asyncpg half the cost of an INSERT from arrays, of which it looks at each value twice."""
+    if not rows:
+        return
+    names = [each.name for each in table.c]
+    records = map(itemgetter(*names), map(vars, rows))
+    await conn.copy_records_to_table(table.name, records=records, columns=names)
 
 
 async def lock_heads(conn: Connection, tenants: Iterable[str]) -> dict[str, HeadRow]:
@@ -180,17 +171,18 @@ async def append(conn: Connection, heads: Mapping[str, HeadRow], entries: Sequen
         events.append(event)
         if part is not None:
             personal.append(_personal_row(entry, event, part))
-    counters = [
-        new_row(CounterRow, tenant_id=tenant_id, dimension=dimension, value=value, count=count)
-        for (tenant_id, dimension, value), count in sorted(counts.items())
-    ]
     months = sorted({month_of(event.filed_at) for event in events})
     await CREATE_PARTITIONS.fetch_value(conn, months=months)
-    await APPEND.execute(
+    await _copy(conn, EVENTS, events)
+    await _copy(conn, PERSONAL, personal)
+    keys = sorted(counts)
+    tenant_ids, dimensions, values = zip(*keys, strict=True)
+    await STORE_COUNTS.execute(
         conn,
-        **_arrays(EVENTS, "event", events),
-        **_arrays(PERSONAL, "personal", personal),
-        **_arrays(COUNTERS, "counter", counters),
+        tenant_id=tenant_ids,
+        dimension=dimensions,
+        value=values,
+        count=[counts[key] for key in keys],
     )
 
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol, cast
 
 from chassis.database import TIME, Connection
+from chassis.json_rows import select_json
 from chassis.request import Reply, Request, reply_to
 from chassis.rows import to_resource
 from chassis.statements import Statement, any_of
@@ -55,12 +56,12 @@ _OF_USER = (
     SESSIONS.c.user_id == bindparam("user_id"),
 )
 
-LIST_LIVE = Statement(
-    select(*COLUMNS)
+LIVE_AS_JSON = (
+    # Stored as active: those that a cascade ends are not live.
+    select_json(SESSIONS, {name: SESSIONS.c[name] for name in Session.model_fields})
     .where(*_OF_USER, *IS_LIVE)
     .order_by(SESSIONS.c.id.desc())
-    .limit(MAX_LISTED + 1),
-    SessionRow,
+    .limit(literal_column(str(MAX_LISTED + 1)))
 )
 COUNT_LIVE = Statement(select(func.count()).select_from(SESSIONS).where(*_OF_USER, *IS_LIVE))
 LOCK_USER = Statement(

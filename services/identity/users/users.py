@@ -9,30 +9,30 @@ from typing import Any
 import asyncpg
 from chassis.case_folding import fold_case
 from chassis.database import ID, Connection, violated
+from chassis.json_rows import select_json
 from chassis.merge_patch import apply_patch, encoded_object
-from chassis.request import Reply, Request, reply_to
+from chassis.request import Reply, Request, reply_to, stored_json
 from chassis.rows import new_row, to_resource
 from chassis.statements import Statement, parameters
 from chassis.unit_of_work import read_only, single_statement, transactional
 from contracts.context import Context
 from contracts.ids import new_id
-from contracts.problems import Problem
-from contracts.sessions import Session
+from contracts.problems import Problem, not_found
 from contracts.users import (
     CreateUser,
     UpdateUser,
     User,
     UserCreated,
-    UserOrganization,
     UserReactivated,
     UserSuspended,
     UserUpdated,
 )
 from outbox.crud import Crud
 from outbox.record import OutboxEntry, create_entry, record, with_outbox_entry
-from sqlalchemy import Text, bindparam, select, update
+from sqlalchemy import Text, bindparam, func, literal_column, select, update
 from sqlalchemy.dialects.postgresql import insert
 
+from identity.cascades import ORGANIZATION_OF_MEMBER
 from identity.sessions import sessions
 from identity.sessions.sessions import MAX_LISTED
 from identity.tables import INVITATIONS, MEMBERS, ORGANIZATIONS, USERS, UserRow
@@ -49,24 +49,38 @@ CREATE_IF_NEW = Statement(
     )
 )
 """Inserts nothing if another user has the email."""
-LIST_ORGANIZATIONS = Statement(
-    select(
-        ORGANIZATIONS.c.id,
-        ORGANIZATIONS.c.name,
-        ORGANIZATIONS.c.slug,
-        MEMBERS.c.role,
-        MEMBERS.c.permissions,
-        MEMBERS.c.joined_at,
+_ORGANIZATIONS_AS_JSON = (
+    select_json(
+        ORGANIZATIONS.join(MEMBERS, ORGANIZATION_OF_MEMBER),
+        {
+            "id": ORGANIZATIONS.c.id,
+            "name": ORGANIZATIONS.c.name,
+            "slug": ORGANIZATIONS.c.slug,
+            "role": MEMBERS.c.role,
+            "permissions": MEMBERS.c.permissions,
+            "joined_at": MEMBERS.c.joined_at,
+        },
     )
-    .join(
-        MEMBERS,
-        (MEMBERS.c.tenant_id == ORGANIZATIONS.c.tenant_id)
-        & (MEMBERS.c.organization_id == ORGANIZATIONS.c.id),
-    )
-    .where(MEMBERS.c.tenant_id == bindparam("tenant_id"), MEMBERS.c.user_id == bindparam("id"))
+    .where(MEMBERS.c.tenant_id == bindparam("tenant_id"), MEMBERS.c.user_id == bindparam("user_id"))
     .order_by(MEMBERS.c.joined_at.desc(), ORGANIZATIONS.c.id.desc())
-    .limit(bindparam("at_most")),
-    UserOrganization,
+    .limit(literal_column(str(MAX_LISTED + 1)))
+)
+
+
+class UserWithAll(User):
+    """A user with live sessions and organizations as JSON, of each perhaps one too many."""
+
+    sessions: list[str]
+    organizations: list[str]
+
+
+GET_WITH_ALL = Statement(
+    select(
+        *(USERS.c[name] for name in User.model_fields),
+        func.array(sessions.LIVE_AS_JSON.scalar_subquery()).label("sessions"),
+        func.array(_ORGANIZATIONS_AS_JSON.scalar_subquery()).label("organizations"),
+    ).where(USERS.c.tenant_id == bindparam("tenant_id"), USERS.c.id == bindparam("user_id")),
+    UserWithAll,
 )
 IS_SAME_EMAIL = Statement(
     select(fold_case(bindparam("one", type_=Text)) == fold_case(bindparam("other", type_=Text)))
@@ -143,24 +157,21 @@ async def create_user_if_new(
 
 @read_only()
 async def get_user(conn: Connection, request: Request) -> Reply:
-    """The user with live sessions and organizations: always three statements."""
-    key = {"tenant_id": request.tenant, "id": request.path["id"]}
-    row = await CRUD.get(conn, **key)
-    live = await sessions.LIST_LIVE.fetch_all(
-        conn, tenant_id=request.tenant, user_id=row.id, now=datetime.now(UTC)
+    """The user with live sessions and organizations: one statement."""
+    row = await GET_WITH_ALL.fetch_one(
+        conn, tenant_id=request.tenant, user_id=request.path["id"], now=datetime.now(UTC)
     )
-    organizations = await LIST_ORGANIZATIONS.fetch_all(conn, **key, at_most=MAX_LISTED + 1)
+    if row is None:
+        raise not_found()
     more = {}
-    if len(organizations) > MAX_LISTED:
+    if len(row.organizations) > MAX_LISTED:
         more["organizations"] = f"/v1/admin/organizations?user_id={row.id}"
-    if len(live) > sessions.MAX_LISTED:
+    if len(row.sessions) > MAX_LISTED:
         more["sessions"] = f"/v1/admin/users/{row.id}/sessions?status=active"
     value = {
-        **CRUD.shown(row),
-        "sessions": [to_resource(each, Session) for each in live[: sessions.MAX_LISTED]],
-        "organizations": [
-            to_resource(each, UserOrganization) for each in organizations[:MAX_LISTED]
-        ],
+        **to_resource(row, User, CRUD.json_columns),
+        "sessions": [stored_json(each) for each in row.sessions[:MAX_LISTED]],
+        "organizations": [stored_json(each) for each in row.organizations[:MAX_LISTED]],
         "more": more,
     }
     reply = reply_to(request, value)

@@ -2,19 +2,26 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from typing import Any
 
 import pytest
 from chassis.listing import MAX_LIMIT, Listing, Start
 from chassis.request import json_bytes
+from chassis.rows import to_resource
+from chassis.statements import Statement
 from contracts.calls import Call
 from contracts.members import LIST_MEMBERS
 from contracts.models import ListQuery
 from contracts.organizations import LIST_ORGANIZATIONS
-from contracts.users import LIST_USERS
+from contracts.sessions import Session
+from contracts.users import GET_USER, LIST_USERS, UserOrganization
 from identity.organizations import members, organizations
+from identity.tables import MEMBERS, ORGANIZATIONS, SESSIONS, SessionRow
 from identity.users import user_search, users
 from service.identity.client import IdentityClient
+from service.statement_log import logged
+from sqlalchemy import ColumnElement, Table, bindparam, select
 
 TEXTS = [
     "".join(map(chr, range(1, 0x20))),
@@ -134,3 +141,49 @@ def test_one_plan_serves_pages_of_every_length(listing: Listing[Any]) -> None:
     starts: tuple[Start, ...] = ("top", "after")
     for start in starts:
         assert f" LIMIT {MAX_LIMIT + 1})" in listing._rows((), "-created_at", start, True).sql
+
+
+async def test_a_user_is_one_statement_and_byte_for_byte_what_the_models_make(
+    client: IdentityClient,
+) -> None:
+    user = await client.create_user()
+    for text, time in zip(TEXTS, TIMES, strict=True):
+        session = await client.insert_session(user)
+        await client.pool.execute(
+            "UPDATE sessions SET user_agent = $2, created_at = $3, last_active_at = $4"
+            " WHERE id = $1",
+            *(session, text, time, TIMES[0]),
+        )
+        organization = await client.create_organization()
+        await client.add_member(organization, user)
+        await client.pool.execute(
+            "UPDATE members SET joined_at = $2, permissions = $3 WHERE organization_id = $1",
+            *(organization, time, [text] if text else []),
+        )
+    async with logged(client.identity, {GET_USER: users.get_user}) as (owner, log):
+        found = await owner.call(GET_USER, client.tenant, path={"id": user})
+        await log.complete()
+        assert log.is_single_statement()
+    live = Statement(select(SESSIONS).where(_mine(SESSIONS, "user_id")), SessionRow)
+    joined = Statement(
+        select(ORGANIZATIONS.c["id", "name", "slug"], MEMBERS.c["role", "permissions", "joined_at"])
+        .join(MEMBERS, MEMBERS.c.organization_id == ORGANIZATIONS.c.id)
+        .where(_mine(MEMBERS, "user_id"))
+        .order_by(MEMBERS.c.joined_at.desc()),
+        UserOrganization,
+    )
+    key = {"tenant_id": client.tenant, "user_id": user}
+    shown = [to_resource(row, Session) for row in await live.fetch_all(client.pool, **key)]
+    value = {
+        **(await _user(client, {"id": user}, "")),
+        "sessions": sorted(shown, key=itemgetter("id"), reverse=True),
+        "organizations": [
+            to_resource(row, UserOrganization) for row in await joined.fetch_all(client.pool, **key)
+        ],
+        "more": {},
+    }
+    assert found.reply.body == json_bytes(value)
+
+
+def _mine(table: Table, column: str) -> ColumnElement[bool]:
+    return (table.c.tenant_id == bindparam("tenant_id")) & (table.c[column] == bindparam(column))
