@@ -1,7 +1,7 @@
 """The demo tenant, created once, and a key of it that works: a lost or revoked key is replaced.
 
-`tenantry dev` runs this module as a program of its own, beside the start of the services: in the
-supervisor, the client would double the memory that it needs as long as it runs.
+`tenantry dev` runs this module as a program of its own, beside the start of the services: what it
+imports and waits for is no business of the supervisor.
 """
 
 import asyncio

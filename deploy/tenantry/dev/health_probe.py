@@ -1,7 +1,6 @@
 """Asks processes of the stack whether they are ready.
 
-Not by `tenantry_client`: the supervisor asks all the time, and the client would double its memory
-(pydantic, httpx). A GET by HTTP/1.0 is enough, whose response ends with the connection.
+A GET by HTTP/1.0 is enough, whose response ends with the connection.
 """
 
 import asyncio

@@ -2,7 +2,7 @@
 
 A service without its consumer is not ready and receives no events until the consumer exists again;
 then it continues by itself. Messages about deleted people are erased from the stream, as `tenantry
-bootstrap --watch` does. Programs do both, in processes of their own: this one stays small.
+bootstrap --watch` does. Programs do both, in processes of their own.
 """
 
 import asyncio

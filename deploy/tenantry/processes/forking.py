@@ -1,8 +1,9 @@
 """Processes of the product are forked from the supervisor, which has imported what they run.
 
 They share the memory of all that they do not change. A forked process is as one that was started:
-it leads a session of its own, has its environment, log and name, and dies with the supervisor.
-Linux alone has what this needs; elsewhere each is started as a program.
+it leads a session of its own, has its environment, log and name, and dies with the supervisor. But
+its memory holds what the supervisor knew, secrets.json included, which its user may read anyway: so
+this is for one machine. Linux alone has what it needs; elsewhere each is started as a program.
 """
 
 import asyncio
@@ -19,6 +20,8 @@ from pathlib import Path
 from typing import NoReturn
 
 HIGHEST_DESCRIPTOR = 65_536
+SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+"""That the supervisor handles."""
 
 
 @dataclass(frozen=True)
@@ -81,9 +84,14 @@ def fork(process: Fork, log: int, die_with_parent: Callable[[], None]) -> Forked
     """Raises OSError."""
     for stream in (sys.stdout, sys.stderr):
         stream.flush()  # or the child would write it as well
-    pid = os.fork()
-    if pid == 0:
-        _run(process, log, die_with_parent)
+    # What signals the child before it has handlers of its own must not reach those of its parent.
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        pid = os.fork()
+        if pid == 0:
+            _run(process, log, die_with_parent)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     return ForkedProcess(pid)
 
 
@@ -107,18 +115,20 @@ def _run(process: Fork, log: int, die_with_parent: Callable[[], None]) -> NoRetu
     except BaseException:  # noqa: BLE001 - as at the end of any program
         traceback.print_exc()
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:
+            os._exit(code)
 
 
 def _inherit_nothing(log: int, lock: int) -> None:
     """But the log and the lock: signals as at the start of a program, no other file descriptor."""
     signal.set_wakeup_fd(-1)
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     nothing = os.open(os.devnull, os.O_RDONLY)
     for standard, descriptor in enumerate((nothing, log, log)):
         os.dup2(descriptor, standard)

@@ -41,8 +41,12 @@ SETTINGS = {
     "shared_buffers": "48MB",
     "max_connections": "100",
     "max_wal_senders": "0",
+    "max_logical_replication_workers": "0",
     "jit": "off",
 }
+
+SETTINGS_18 = {"io_method": "sync"}
+"""Otherwise three processes read ahead of statements that read a few pages each."""
 
 
 def find_server() -> Path:
@@ -64,7 +68,7 @@ async def prepare(server: Path, data: DataFolder, secrets: Secrets, port: int) -
     folder = data.folder("postgres")
     program = Program(
         name="postgres",
-        argv=(str(server), "-D", str(folder / "data"), "-p", str(port), *_settings()),
+        argv=(str(server), "-D", str(folder / "data"), "-p", str(port), *_settings(server)),
         env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"},
         log=data.log("postgres"),
         lock=data.lock,
@@ -80,8 +84,9 @@ async def prepare(server: Path, data: DataFolder, secrets: Secrets, port: int) -
     return ChildSpec(program, lambda: is_ready(port), STOP_STEPS)
 
 
-def _settings() -> tuple[str, ...]:
-    return tuple(part for name, value in SETTINGS.items() for part in ("-c", f"{name}={value}"))
+def _settings(server: Path) -> tuple[str, ...]:
+    settings = SETTINGS | (SETTINGS_18 if executables.version_of(server) >= (18, 0) else {})
+    return tuple(part for name, value in settings.items() for part in ("-c", f"{name}={value}"))
 
 
 async def _initdb(server: Program, initdb: Path, folder: Path, password: str) -> None:
