@@ -84,6 +84,6 @@ def test_a_username_consists_of_letters_and_digits(username: str) -> None:
 def test_a_long_text_is_checked_once_for_each_character() -> None:
     """The library takes 7 us for a character, which an import would have a million times."""
     check_name("é" * 1024)
-    begin = time.perf_counter()
+    begin = time.thread_time()
     check_name("é" * 1024)
-    assert time.perf_counter() - begin < 0.002
+    assert time.thread_time() - begin < 0.002
