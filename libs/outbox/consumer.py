@@ -31,7 +31,7 @@ log = structlog.get_logger()
 
 BATCH = MAX_EVENTS
 FETCH_SECONDS = 5.0
-BATCH_SECONDS = 0.02
+BATCH_SECONDS = 0.03
 """For each batch under load: see `Pace`."""
 STANDBY_SECONDS = 1.0
 PAUSE_SECONDS = 0.2

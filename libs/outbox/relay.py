@@ -41,7 +41,7 @@ POLL_SECONDS = 0.2
 IDLE_SECONDS = 5.0
 """So long a poll becomes where nothing is recorded: who records something wakes the relay."""
 CHANNEL = "outbox_recorded"
-BATCH_SECONDS = 0.01
+BATCH_SECONDS = 0.02
 """For each batch under load: see `Pace`."""
 STANDBY_SECONDS = 1.0
 ACK_SECONDS = 5.0

@@ -48,7 +48,7 @@ DIRECT_LIMIT = 128
 """Besides, of those that are leased as they are queued."""
 DIRECT_TENANT_LIMIT = 32
 WRITE_AT_ONCE = 256
-ROUND_SECONDS = 0.005
+ROUND_SECONDS = 0.01
 """For each claim and for each write of results under load: see `Pace`."""
 MAX_EMPTY_ROUNDS = 64
 """Where circuit breakers hold back all that is ready, the search pauses after so many rounds."""
