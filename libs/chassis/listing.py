@@ -1,12 +1,8 @@
 """Lists: a page by number or by cursor, in a stable order, with a total; one statement or two.
 
-A cursor names the last row of its page and is signed for its tenant and query, so that it can be
-neither forged nor used elsewhere (422). Paging by cursor never skips or repeats a row.
+A cursor names the last row of its page: paging by cursor never skips or repeats a row.
 """
 
-import base64
-import hashlib
-import hmac
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +12,6 @@ from typing import Any, Generic, Literal
 
 import orjson
 from contracts.models import ListQuery
-from contracts.problems import invalid
 from sqlalchemy import (
     BindParameter,
     ColumnElement,
@@ -32,16 +27,15 @@ from sqlalchemy import (
     tuple_,
 )
 
+from chassis.cursors import cursor_binding, decode_cursor, encode_cursor
 from chassis.database import Connection
 from chassis.json_rows import Shown, select_json
 from chassis.request import Request, stored_json
 from chassis.search_count import count_found
 from chassis.statements import R, Statement, any_of
 
-MAX_FOUND = 1_000
-"""Totals of text searches are counted so far and no further."""
-MAX_COUNT = 10_000
-"""The same of other things that no counter covers: live sessions, combinations of filters."""
+MAX_COUNT = 1_000
+"""Totals of text searches, and of filters that no counter covers, are counted so far."""
 DEEP_OFFSET = 1_000
 """From this offset on a page is found in an index first, and its rows are looked up then."""
 MAX_LIMIT = 200
@@ -192,7 +186,7 @@ class Listing(Generic[R]):
         if self.capped.isdisjoint(names):
             return await self._count(names).fetch_value(conn, **values) or 0, True
         ((counted,),) = await self._count(names).fetch_all_planned(conn, **values)
-        return min(counted, MAX_FOUND), counted <= MAX_FOUND
+        return min(counted, MAX_COUNT), counted <= MAX_COUNT
 
     def _where(self, names: tuple[str, ...]) -> list[ColumnElement[bool]]:
         bound = [
@@ -208,12 +202,12 @@ class Listing(Generic[R]):
         if self.capped.isdisjoint(names):
             return Statement(select(func.count()).select_from(self.source).where(where))
         if self.sample is None:
-            some = select(1).select_from(self.source).where(where).limit(MAX_FOUND + 1).subquery()
+            some = select(1).select_from(self.source).where(where).limit(MAX_COUNT + 1).subquery()
             return Statement(select(func.count()).select_from(some))
         texts, others = self._split(names)
         rows = select().select_from(self.source).where(*self._where(others))
         _, order = self._order(others, "-created_at")
-        return Statement(count_found(rows, order, self._found(texts), self.sample, MAX_FOUND))
+        return Statement(count_found(rows, order, self._found(texts), self.sample, MAX_COUNT))
 
     def _split(self, names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The searched texts, and the other filters."""
@@ -360,48 +354,3 @@ def filters_of(query: ListQuery, *without: str) -> dict[str, Any]:
     if "q" in found:
         found["q"] = search_pattern(found["q"])
     return found
-
-
-def cursor_binding(request: Request[Any, Any]) -> list[bytes]:
-    """The keys of a cursor, bound to all of the request but which part of the list it wants: the
-    first one signs, any of them verifies.
-    """
-    rest = [pair for pair in request.context.query if pair[0] not in ("page", "cursor", "limit")]
-    parts = [request.call.subject, request.context.tenant_id, request.context.path, sorted(rest)]
-    text = orjson.dumps(parts)
-    keys = request.keyring.derive("cursor")
-    return [hmac.new(key, text, hashlib.sha256).digest() for key in keys]
-
-
-def encode_cursor(place: Any, binding: Sequence[bytes]) -> str:
-    text = orjson.dumps(place)
-    return _encoded(_seal(binding[0], text) + text)
-
-
-def _seal(key: bytes, text: bytes) -> bytes:
-    return hmac.new(key, text, hashlib.sha256).digest()[:12]
-
-
-def _encoded(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def decode_cursor(cursor: str, binding: Sequence[bytes]) -> tuple[int, list[Any]]:
-    try:
-        data = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True)
-    except ValueError:
-        data = b""
-    seal, text = data[:12], data[12:]
-    # Base64 reads several texts as the same bytes: only the one that was given is a cursor.
-    if (
-        not text
-        or not any(hmac.compare_digest(_seal(key, text), seal) for key in binding)
-        or cursor != _encoded(data)
-    ):
-        raise invalid(
-            "cursor",
-            "is not a cursor of this list: take next_cursor of the same query",
-            "invalid_cursor",
-        )
-    number, after = orjson.loads(text)
-    return number, after

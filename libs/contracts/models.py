@@ -79,7 +79,8 @@ class DeleteQuery(Query):
 
 class Pagination(Resource):
     """Where in a list this page stands. `next_cursor` is null on the last page. Of a text
-    search (`q`) `total` is exact up to 1,000; beyond that it is 1000, and `total_exact` false.
+    search (`q`), and of combined filters that no counter covers, `total` is exact up to 1,000;
+    beyond that it is 1000, and `total_exact` false.
     """
 
     page: int = Field(examples=[1])

@@ -10,8 +10,9 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
+from chassis.cursors import cursor_binding, decode_cursor, encode_cursor
 from chassis.database import TIME, Connection
-from chassis.listing import LAST_OFFSET, MAX_COUNT, cursor_binding, decode_cursor, encode_cursor
+from chassis.listing import LAST_OFFSET, MAX_COUNT
 from chassis.request import Reply, Request, json_bytes, reply_to, stored_json
 from chassis.statements import Statement
 from chassis.unit_of_work import read_only
@@ -236,7 +237,7 @@ async def _page(
 async def _total(
     conn: Connection, tenant_id: str, filters: Filters, found: EventRange
 ) -> tuple[int, bool]:
-    """By ordinals and exact, or for combinations by a count that stops at 10,000."""
+    """By ordinals and exact, or for combinations by a count that stops at 1,000."""
     if filters.is_counted:
         return found.total, True
     counted = await _count(filters.names).fetch_value(

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from chassis.database import TIME, Connection
-from chassis.listing import MAX_COUNT
 from chassis.request import Reply, Request, reply_to
 from chassis.statements import Statement, any_of
 from chassis.unit_of_work import read_only
@@ -28,6 +27,9 @@ from identity.cascades import CASCADES, DELETED_USERS, IS_SESSION_ENDED
 from identity.counters import COUNT_ORGANIZATIONS, COUNT_USERS, COUNT_USERS_BY_STATUS
 from identity.tables import SESSIONS
 
+MAX_SESSIONS = 10_000
+"""Live sessions are counted so far and no further."""
+
 
 class Counts(SQLModel):
     users: int
@@ -43,9 +45,9 @@ _IS_STORED_LIVE = (
 
 
 def _count_to_bound(*conditions: ColumnElement[bool]) -> ScalarSelect[int]:
-    """How many sessions meet them, but no more than MAX_COUNT + 1."""
+    """How many sessions meet them, but no more than MAX_SESSIONS + 1."""
     some: Select[Any] = select(literal_column("1")).select_from(SESSIONS).where(*conditions)
-    bounded = some.limit(literal_column(str(MAX_COUNT + 1))).subquery("some")
+    bounded = some.limit(literal_column(str(MAX_SESSIONS + 1))).subquery("some")
     return select(func.count()).select_from(bounded).scalar_subquery()
 
 
@@ -80,7 +82,7 @@ async def get_users_overview(conn: Connection, request: Request) -> Reply:
     assert counts is not None, "an aggregate has a row"
     total, suspended, live = counts.users, counts.users_of_status, counts.live_sessions
     users = {"total": total, "active": total - suspended, "suspended": suspended}
-    sessions = {"total": min(live, MAX_COUNT), "total_exact": live <= MAX_COUNT}
+    sessions = {"total": min(live, MAX_SESSIONS), "total_exact": live <= MAX_SESSIONS}
     return reply_to(request, {"users": users, "live_sessions": sessions})
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from chassis.listing import decode_cursor, encode_cursor
+from chassis.cursors import decode_cursor, encode_cursor
 from chassis.merge_patch import apply_patch, encoded_object
 from chassis.rows import Row
 from contracts import fields, ids, origins, secrets

@@ -133,19 +133,19 @@ async def test_a_far_page_skips_no_more_than_a_few(audit: Owner, tenant: str, re
             assert below[start.skip] == matching[offset]
 
 
-async def test_a_combination_is_counted_to_ten_thousand_and_no_further(
+async def test_a_combination_is_counted_to_a_thousand_and_no_further(
     audit: Owner, tenant: str, receive: Any
 ) -> None:
     actor = ("api_key", new_id("key"))
-    for _ in range(5):
-        await receive(*(heard(tenant, "user.created", "usr_1", actor=actor) for _ in range(2_001)))
+    for _ in range(3):
+        await receive(*(heard(tenant, "user.created", "usr_1", actor=actor) for _ in range(335)))
     for query, total, exact in (
-        ({"action": "user.created"}, 10_005, True),
-        ({"action": "user.created", "actor_id": actor[1]}, 10_000, False),
-        ({"action": "user.created", "resource_type": "user"}, 10_005, True),
+        ({"action": "user.created"}, 1_005, True),
+        ({"action": "user.created", "actor_id": actor[1]}, 1_000, False),
+        ({"action": "user.created", "resource_type": "user"}, 1_005, True),
     ):
         page = (await audit.call(calls.LIST_EVENTS, tenant, query=query)).body["pagination"]
         assert (page["total"], page["total_exact"]) == (total, exact)
-    last = {"action": "user.created", "actor_id": actor[1], "page": 201}
+    last = {"action": "user.created", "actor_id": actor[1], "page": 21}
     page = (await audit.call(calls.LIST_EVENTS, tenant, query=last)).body
     assert [each["sequence"] for each in page["events"]] == [5, 4, 3, 2, 1]

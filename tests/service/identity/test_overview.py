@@ -3,10 +3,10 @@
 import secrets
 from typing import Any
 
-from chassis.listing import MAX_COUNT
 from contracts import sessions as session_calls
 from contracts import users as calls
 from contracts.overview import GET_ORGANIZATIONS_OVERVIEW, GET_USERS_OVERVIEW
+from identity.overview import MAX_SESSIONS
 from service.identity.client import IdentityClient
 
 LATER = "1 day"
@@ -81,5 +81,5 @@ async def test_what_a_cascade_still_ends_does_not_count(client: IdentityClient) 
 
 async def test_very_many_sessions_are_counted_up_to_a_bound(client: IdentityClient) -> None:
     ada = await client.create_user()
-    await add_sessions(client, ada, MAX_COUNT + 5)
-    assert await live_sessions(client) == (MAX_COUNT, False)
+    await add_sessions(client, ada, MAX_SESSIONS + 5)
+    assert await live_sessions(client) == (MAX_SESSIONS, False)

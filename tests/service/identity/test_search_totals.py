@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from chassis.case_folding import fold_search
-from chassis.listing import MAX_FOUND
+from chassis.listing import MAX_COUNT
 from chassis.search_count import count_found
 from chassis.statements import Statement
 from identity.tables import USERS
@@ -64,8 +64,8 @@ async def test_a_search_finds_what_the_plain_condition_finds(
         page = await tenant.list_users(q=q, limit=100, **query, **cursor)
         walked += [user["id"] for user in page["users"]]
         found = page["pagination"]
-        assert found["total"] == min(len(wanted), MAX_FOUND)
-        assert found["total_exact"] == (len(wanted) <= MAX_FOUND)
+        assert found["total"] == min(len(wanted), MAX_COUNT)
+        assert found["total_exact"] == (len(wanted) <= MAX_COUNT)
         if found["next_cursor"] is None:
             break
         cursor = {"cursor": found["next_cursor"]}
@@ -136,4 +136,4 @@ async def test_a_search_of_members_finds_what_the_plain_condition_finds(
         assert walked == wanted, q
         far = await tenant.list_members(organization, q=q, limit=50, page=3)
         assert [member["user"]["id"] for member in far["members"]] == wanted[100:150]
-        assert far["pagination"]["total"] == min(len(wanted), MAX_FOUND)
+        assert far["pagination"]["total"] == min(len(wanted), MAX_COUNT)
