@@ -75,8 +75,10 @@ class Stack:
         argv += [f"--data={self.data}", f"--ready-file={self.ready_file}", *options]
         argv += [] if "--console" in options else ["--no-console"]
         with self.output_file.open("w") as output:
+            # What is forked shows its environment where its parent had one, if there is room.
+            room = {"ROOM": "x" * 8192}
             self.process = subprocess.Popen(
-                argv, stdout=output, stderr=output, env={**os.environ, **env}
+                argv, stdout=output, stderr=output, env={**os.environ, **room, **env}
             )
 
     @property

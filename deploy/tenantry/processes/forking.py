@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import NoReturn
 
 HIGHEST_DESCRIPTOR = 65_536
+_preloaded: set[str] = set()
 SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 """That the supervisor handles."""
 
@@ -42,13 +43,14 @@ def preload(modules: Iterable[str]) -> None:
     """
     for module in modules:
         importlib.import_module(module)
+        _preloaded.add(module)
     gc.collect()
     gc.freeze()
 
 
 def can_fork(module: str) -> bool:
-    """Whether it has been preloaded."""
-    return module in sys.modules
+    """Whether it has been preloaded: that it happens to be imported is not enough."""
+    return module in _preloaded
 
 
 class ForkedProcess:
