@@ -37,8 +37,10 @@ async def test_a_runtime_role_works_with_rows_alone(
     servers: Servers, service: str, statement: str
 ) -> None:
     conn = await asyncpg.connect(servers.database_url(service))
+    other = await asyncpg.connect(servers.superuser_url)  # whom it may not end
     try:
         with pytest.raises((*REFUSED, asyncpg.ReadOnlySQLTransactionError)):
             await conn.execute(statement)
     finally:
         await conn.close()
+        await other.close()

@@ -34,7 +34,7 @@ def run(options: Options) -> int:
             data.rotate_logs()
             servers = Servers(data, load_or_create(data.root / "secrets.json"))
             _watch_children_without_threads()
-            return asyncio.run(_run(Stack(options, servers)))
+            return asyncio.run(_run(Stack(options, servers, forks=sys.platform == "linux")))
     except (CannotStart, OSError) as error:
         console.print_failure(error)
         return 1

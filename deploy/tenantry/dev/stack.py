@@ -4,7 +4,6 @@ It stops in the reverse order. The ready file names what runs whenever all of it
 """
 
 import asyncio
-import sys
 import time
 from collections.abc import Coroutine
 from contextlib import suppress
@@ -41,10 +40,14 @@ class Options:
 
 @dataclass
 class Stack:
-    """All processes of a run, and the two files that describe it: running.json and ready file."""
+    """All processes of a run, and the two files that describe it: running.json and ready file.
+
+    `forks`: this process does nothing else, so those of the product may be forked from it.
+    """
 
     options: Options
     servers: Servers
+    forks: bool = False
     children: dict[str, Child] = field(default_factory=dict)
     ready: bool = False
 
@@ -69,7 +72,7 @@ class Stack:
             _timed("PostgreSQL", servers.start_postgres()),
             _timed("NATS", servers.start_nats()),
             self._start_redis(),
-            *([self._preload()] if sys.platform == "linux" else ()),
+            *([self._preload()] if self.forks and not self.options.servers_only else ()),
         )
         self._save_running()
         if self.options.servers_only:
