@@ -20,6 +20,7 @@ UNAVAILABLE = (
     asyncpg.QueryCanceledError,
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.ObjectNotInPrerequisiteStateError,  # a database that accepts no connections
+    asyncpg.NoActiveSQLTransactionError,  # after a BEGIN that was cancelled
 )
 """The database cannot be reached or gave up: nothing was committed by us, or nobody can tell."""
 

@@ -173,7 +173,9 @@ def is_transient(error: Exception) -> bool:
 async def is_too_slow(conn: Connection, error: Exception) -> bool:
     """Whether the events needed too much time, and not the database is away.
 
-    That is not transient: what needs more time than there is needs it every time.
+    That is not transient: what needs more time than there is needs it every time. But a connection
+    is given up if it is in a transaction still: asyncpg does not end one whose BEGIN was cancelled,
+    and makes all that follows savepoints in it, which nobody would commit.
     """
     if not isinstance(error, TimeoutError | QueryCanceledError):
         return False
@@ -181,7 +183,7 @@ async def is_too_slow(conn: Connection, error: Exception) -> bool:
         await conn.fetchval("SELECT 1", timeout=CHECK_SECONDS)
     except TRANSIENT:
         return False
-    return True
+    return not conn.is_in_transaction()
 
 
 async def keep(conn: Connection, since: datetime) -> None:
