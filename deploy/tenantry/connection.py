@@ -144,9 +144,11 @@ def problem_of(response: httpx.Response) -> CommandFailed:
 
 
 def http_settings(timeout: float) -> dict[str, Any]:
-    """Of an httpx client: no proxy, and the certificates that this machine trusts."""
+    """Of an httpx client: no proxy, the certificates that this machine trusts, and no lists of a
+    read replica: the command before may have made what this one looks for.
+    """
     context = ssl.create_default_context()
-    headers = {"User-Agent": "tenantry"}
+    headers = {"User-Agent": "tenantry", "Cache-Control": "no-cache"}
     return {"timeout": timeout, "verify": context, "trust_env": False, "headers": headers}
 
 

@@ -7,7 +7,7 @@ it names any of them, then the folder `.tenantry` if it exists.
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -48,6 +48,7 @@ class Installation:
     encryption_keys: dict[str, str]
     oldest_hash_key: str | None = None
     console_url: str | None = None
+    replica_urls: Mapping[str, str] = field(default_factory=dict)
 
     def database_url(self, service: str) -> str:
         url = self.database_urls.get(service)
@@ -185,6 +186,7 @@ def _from_environment() -> Installation:
         encryption_keys=_of_services("ENCRYPTION_KEYS"),
         oldest_hash_key=variables.get("TENANTRY_HASH_KEY"),
         console_url=variables.get("TENANTRY_CONSOLE_URL"),
+        replica_urls=_with_tls("database", _of_services("REPLICA_URL")),
     )
 
 

@@ -15,6 +15,7 @@ from chassis.http_server import HttpServer
 from chassis.idempotency import PURGE
 from chassis.process import run_main
 from chassis.purge import purge
+from chassis.replica import LOOK_SECONDS, Replica
 from chassis.rpc.server import Server
 from chassis.settings import ServiceSettings, load
 from chassis.telemetry import POOL_SIZE, POOL_USED
@@ -79,11 +80,24 @@ class Service(App):
         """Answers these calls from now on."""
         reserved = await open_pool(self.settings.database_url, RESERVED_CONNECTIONS)
         self._pools.append(reserved)
-        unit_of_work = UnitOfWork(self.pool, self.keyring, self.committed, reserved)
+        replica = await self._open_replica(reserved)
+        unit_of_work = UnitOfWork(self.pool, self.keyring, self.committed, reserved, replica)
         server = Server(self.name, unit_of_work, self.keyring)
         await server.start(self.nats, handlers, self.health)
         self.on_stop(server.stop)
         self.every(600, "purge_idempotency", self._purge_idempotency)
+
+    async def _open_replica(self, primary: Pool) -> Replica | None:
+        """None where no setting names one."""
+        url, size = self.settings.replica_url, self.settings.database_pool
+        if not url:
+            return None
+        pool, watch = await open_pool(url, size), await open_pool(url, 1)
+        self._pools += [pool, watch]
+        replica = Replica(pool, watch, primary, self.settings.replica_max_lag_seconds)
+        self.health.add("replica", replica.check, needed=False)
+        self.every(LOOK_SECONDS, "look_at_replica", replica.look, at_once=True)
+        return replica
 
     async def serve(self, start: Callable[["Service"], Awaitable[None]]) -> int:
         """Runs until SIGTERM; returns the exit code."""

@@ -72,6 +72,7 @@ class ServiceSettings(ProcessSettings):
     secrets; the first hashes, all verify. `encryption_keys`: the same with 32 bytes each; the first
     encrypts, all decrypt; a service that does not `encrypt` needs none. `hash_key` is that of
     version 0.1, base64 without an id: where it is set, it is the last of the hash keys.
+    `replica_url`: a standby of the database, for lists while it lags so many seconds at most.
     """
 
     encrypts: ClassVar[bool] = True
@@ -81,14 +82,16 @@ class ServiceSettings(ProcessSettings):
     database_key_file: str | None = None
     database_url: str
     database_pool: int = 10
+    replica_url: str | None = None
+    replica_max_lag_seconds: float = Field(default=5.0, gt=0)
     hash_key: SecretStr | None = None
     hash_keys: SecretStr | None = Field(default=None, validate_default=True)
     encryption_keys: SecretStr | None = Field(default=None, validate_default=True)
 
-    @field_validator("database_url")
+    @field_validator("database_url", "replica_url")
     @classmethod
-    def _tls(cls, value: str, info: ValidationInfo) -> str:
-        return with_files(value, "database", info.data)
+    def _tls(cls, value: str | None, info: ValidationInfo) -> str | None:
+        return with_files(value, "database", info.data) if value else value
 
     @field_validator("hash_key")
     @classmethod

@@ -36,6 +36,14 @@ OUTBOX_AGE = Gauge("tenantry_outbox_oldest_seconds", "Age of the oldest unpublis
 LOOP_LAG = Gauge("tenantry_event_loop_lag_seconds", "How late a timer of this process rings.")
 POOL_USED = Gauge("tenantry_pool_used", "Database connections in use.")
 POOL_SIZE = Gauge("tenantry_pool_size", "Database connections that may be used.")
+REPLICA_LAG = Gauge(
+    "tenantry_replica_lag_seconds", "How old what the read replica shows can be, at the most."
+)
+REPLICA_LISTS = Counter(
+    "tenantry_replica_lists_total",
+    "Lists that the read replica answered, or why the primary did.",
+    ["outcome"],
+)
 DELIVERY_WAIT = Histogram(
     "tenantry_delivery_wait_seconds",
     "From the time that a delivery is due to its attempt.",

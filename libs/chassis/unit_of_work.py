@@ -4,6 +4,7 @@ A handler says at its definition how it uses the database: `@read_only`, `@trans
 `@single_statement`. No connection is held while a `prepare` function calls another service.
 """
 
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,6 +16,7 @@ from contracts.problems import Problem
 from chassis.database import CONFLICTS, Connection, Pool
 from chassis.encryption import Keyring
 from chassis.idempotency import IDEMPOTENCY, StoredReply
+from chassis.replica import Replica
 from chassis.request import Reply, Request, problem_reply
 
 Function = Callable[..., Awaitable[Reply]]
@@ -78,8 +80,9 @@ def single_statement(
 
 
 class UnitOfWork:
-    """Runs handlers on the pool, or on that for reserved ones if there is one. `after_commit` is
-    called after every committed write.
+    """Runs handlers on the pool, or on that for reserved ones if there is one; those of calls that
+    may lag on the replica, if there is one that answers. `after_commit` is called after every
+    committed write.
     """
 
     def __init__(
@@ -88,8 +91,10 @@ class UnitOfWork:
         keyring: Keyring,
         after_commit: Callable[[], None],
         reserved_pool: Pool | None = None,
+        replica: Replica | None = None,
     ) -> None:
         self._pool = pool
+        self._replica = replica
         self._reserved_pool = reserved_pool or pool
         self._keyring = keyring
         self._after_commit = after_commit
@@ -102,7 +107,8 @@ class UnitOfWork:
             async with self._reserved_pool.acquire() as conn:
                 return await handler.function(conn, request)
         if handler.kind == "read":
-            return await self._run(_work(handler, request, await self._prepare(handler, request)))
+            work = _work(handler, request, await self._prepare(handler, request))
+            return await self._ask_replica(work, request) or await self._run(work)
         if request.context.idempotency_key is not None:
             reply = await self._run_once(handler, request)
         else:
@@ -115,6 +121,13 @@ class UnitOfWork:
 
     async def _prepare(self, handler: Handler, request: Request[Any, Any]) -> Any:
         return None if handler.prepare is None else await handler.prepare(self._pool, request)
+
+    async def _ask_replica(self, work: _Work, request: Request[Any, Any]) -> Reply | None:
+        """None: ask the primary, which has half of the time that is left."""
+        context = request.context
+        if self._replica is None or not request.call.may_lag or context.fresh:
+            return None
+        return await self._replica.run(work, (context.deadline - time.time()) / 2)
 
     async def _run(self, work: _Work) -> Reply:
         async with self._pool.acquire() as conn:

@@ -198,7 +198,7 @@ class Feed(Resource):
     has_more: bool = Field(examples=[False])
 
 
-LIST_EVENTS = Call("audit", "list_events", query=AuditQuery, result=AuditPage)
+LIST_EVENTS = Call("audit", "list_events", query=AuditQuery, result=AuditPage, may_lag=True)
 GET_EVENT = Call("audit", "get_event", result=AuditEvent, path={"event_id": "evt"})
 GET_PROOF = Call("audit", "get_proof", query=ProofQuery, result=Proof)
 EXPORT_EVENTS = Call("audit", "export_events", query=ExportQuery)

@@ -14,7 +14,8 @@ class Call:
     `path` names the prefix of each identifier in the URL: another form is a 404. `status` is the
     status of success, `result` its body (None: no body). `problems` are the codes beyond those
     that any call can have. `shows_secret`: the result has a secret, which a repeat shows again to
-    the same credential alone.
+    the same credential alone. `may_lag`: a read replica may answer, if the installation has one:
+    then the result lacks what was written in the last seconds.
     """
 
     service: str
@@ -26,6 +27,7 @@ class Call:
     path: Mapping[str, str] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
     shows_secret: bool = False
+    may_lag: bool = False
 
     @property
     def subject(self) -> str:

@@ -19,7 +19,7 @@ class Context:
     `tenant_id` is None for the operator and for callers without a credential; `deadline` is
     seconds since the epoch; `path` the identifiers of the URL; `query` its decoded pairs in order;
     `quotas` are those that differ from `contracts.quotas`. `secret_version` says which secret of
-    the API key `actor_id` the caller showed.
+    the API key `actor_id` the caller showed. `fresh`: not even a call that `may_lag` may.
     """
 
     tenant_id: str | None = None
@@ -38,6 +38,7 @@ class Context:
     query: Sequence[tuple[str, str]] = ()
     idempotency_key: str | None = None
     if_match: str | None = None
+    fresh: bool = False
     deadline: float = 0.0
 
     @property

@@ -61,7 +61,12 @@ class MembersQuery(ListQuery):
 
 _MEMBER = {"id": "org", "user_id": "usr"}
 LIST_MEMBERS = Call(
-    "identity", "list_members", query=MembersQuery, result=MemberPage, path=_ORGANIZATION
+    "identity",
+    "list_members",
+    query=MembersQuery,
+    result=MemberPage,
+    path=_ORGANIZATION,
+    may_lag=True,
 )
 ADD_MEMBER = Call(
     "identity",

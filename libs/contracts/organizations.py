@@ -87,7 +87,11 @@ CREATE_ORGANIZATION = Call(
     problems=("slug_taken",),
 )
 LIST_ORGANIZATIONS = Call(
-    "identity", "list_organizations", query=OrganizationsQuery, result=OrganizationPage
+    "identity",
+    "list_organizations",
+    query=OrganizationsQuery,
+    result=OrganizationPage,
+    may_lag=True,
 )
 GET_ORGANIZATION = Call("identity", "get_organization", result=Organization, path=_ORGANIZATION)
 UPDATE_ORGANIZATION = Call(

@@ -116,7 +116,9 @@ CREATE_PROJECT = Call(
     status=201,
     problems=("slug_taken", "quota_exceeded"),
 )
-LIST_PROJECTS = Call("projects", "list_projects", query=ProjectsQuery, result=ProjectPage)
+LIST_PROJECTS = Call(
+    "projects", "list_projects", query=ProjectsQuery, result=ProjectPage, may_lag=True
+)
 GET_PROJECT = Call("projects", "get_project", result=Project, path=_PROJECT)
 UPDATE_PROJECT = Call(
     "projects",

@@ -101,7 +101,7 @@ CREATE_TENANT = Call(
     problems=("slug_taken",),
     shows_secret=True,
 )
-LIST_TENANTS = Call("projects", "list_tenants", query=TenantsQuery, result=TenantPage)
+LIST_TENANTS = Call("projects", "list_tenants", query=TenantsQuery, result=TenantPage, may_lag=True)
 GET_TENANT = Call("projects", "get_tenant", result=Tenant, path=_TENANT)
 UPDATE_TENANT = Call(
     "projects",

@@ -156,7 +156,7 @@ _TAKEN = ("email_taken", "username_taken", "external_id_taken")
 CREATE_USER = Call(
     "identity", "create_user", body=CreateUser, result=User, status=201, problems=_TAKEN
 )
-LIST_USERS = Call("identity", "list_users", query=UsersQuery, result=UserPage)
+LIST_USERS = Call("identity", "list_users", query=UsersQuery, result=UserPage, may_lag=True)
 GET_USER = Call("identity", "get_user", result=UserDetail, path=_USER)
 UPDATE_USER = Call(
     "identity",

@@ -188,7 +188,9 @@ CREATE_WEBHOOK = Call(
     problems=("quota_exceeded",),
     shows_secret=True,
 )
-LIST_WEBHOOKS = Call("webhooks", "list_webhooks", query=WebhooksQuery, result=WebhookPage)
+LIST_WEBHOOKS = Call(
+    "webhooks", "list_webhooks", query=WebhooksQuery, result=WebhookPage, may_lag=True
+)
 GET_WEBHOOK = Call("webhooks", "get_webhook", result=Webhook, path=_WEBHOOK)
 UPDATE_WEBHOOK = Call(
     "webhooks",
@@ -214,7 +216,12 @@ ROTATE_SECRET = Call(
     shows_secret=True,
 )
 LIST_DELIVERIES = Call(
-    "webhooks", "list_deliveries", query=DeliveriesQuery, result=DeliveryPage, path=_WEBHOOK
+    "webhooks",
+    "list_deliveries",
+    query=DeliveriesQuery,
+    result=DeliveryPage,
+    path=_WEBHOOK,
+    may_lag=True,
 )
 GET_DELIVERY = Call("webhooks", "get_delivery", result=DeliveryDetail, path=_DELIVERY)
 RETRY_DELIVERY = Call(

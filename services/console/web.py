@@ -95,7 +95,11 @@ class Edge:
         """The API as whoever sends the request, and in its trace. Calls are not repeated: a person
         is waiting.
         """
-        headers = {"User-Agent": "tenantry-console", "X-Forwarded-For": client_of(request)}
+        headers = {
+            "User-Agent": "tenantry-console",
+            "X-Forwarded-For": client_of(request),
+            "Cache-Control": "no-cache",  # lists show what this person has just changed
+        }
         if traceparent := getattr(request.state, "traceparent", None):
             headers["traceparent"] = traceparent
         http = self.http(timeout, headers)

@@ -31,6 +31,7 @@ from edge.http.request import (
     read_metadata,
     read_query,
     read_user_agent,
+    wants_fresh,
 )
 from edge.http.responses import problem_response, reply_response
 from edge.idempotency_routing import IdempotencyRouting
@@ -101,7 +102,7 @@ class Gateway:
         self, route: CallRoute, request: Request, metadata: RequestMetadata, traceparent: str
     ) -> Response:
         try:
-            context = _context(request, metadata, traceparent)
+            context = _context(route, request, metadata, traceparent)
             authorized = await self._authorize(route, request, metadata, context)
             if route.endpoint.handler is not None:
                 return await route.endpoint.handler(self, authorized)
@@ -242,7 +243,9 @@ def _read_if_match(route: CallRoute, request: Request) -> str | None:
     return condition
 
 
-def _context(request: Request, metadata: RequestMetadata, traceparent: str) -> Context:
+def _context(
+    route: CallRoute, request: Request, metadata: RequestMetadata, traceparent: str
+) -> Context:
     return Context(
         request_id=metadata.request_id,
         traceparent=traceparent,
@@ -250,5 +253,6 @@ def _context(request: Request, metadata: RequestMetadata, traceparent: str) -> C
         user_agent=read_user_agent(request),
         path=request.path_params,
         query=read_query(request),
+        fresh=route.call.may_lag and wants_fresh(request),
         deadline=time.time() + ANSWER_SECONDS,
     )

@@ -15,6 +15,7 @@ from tenantry.checks.databases import check_databases
 from tenantry.checks.disk import check_disk
 from tenantry.checks.nats import check_nats
 from tenantry.checks.redis import check_redis
+from tenantry.checks.replicas import check_replicas
 from tenantry.checks.result import CheckResult, failed
 from tenantry.errors import Misconfigured
 from tenantry.installation import Installation, api_url, find_installation
@@ -52,6 +53,7 @@ def _parts_of(installation: Installation) -> dict[str, Awaitable[list[CheckResul
         "PostgreSQL": check_databases(installation),
         "NATS": check_nats(installation),
         "Redis": check_redis(installation),
+        "replicas": check_replicas(installation),
     }
 
 

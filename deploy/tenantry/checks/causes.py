@@ -24,6 +24,7 @@ def _needs_of(service: str) -> dict[str, tuple[str, ...]]:
         database: (DISK, POSTGRES),
         schema: (DISK, POSTGRES, database),
         f"rights of database of {service}": (database,),
+        f"replica of {service}": (DISK, POSTGRES, database),
         f"events of outbox of {service}": (DISK, schema, database, NATS, _STREAM),
         f"events of dead letters of {service}": (schema, database),
         consumer: (DISK, NATS, _STREAM, schema, database),

@@ -91,6 +91,12 @@ def prefers(accept: str, media_type: str, usual: str) -> bool:
     return wanted > 0 and wanted >= ranges.get(usual, 0.0)
 
 
+def wants_fresh(request: Request) -> bool:
+    """Whether `Cache-Control` has `no-cache` (RFC 9111 5.2.1.4)."""
+    directives = request.headers.get("cache-control", "").lower().split(",")
+    return any(each.strip() == "no-cache" for each in directives)
+
+
 def read_query(request: Request) -> tuple[tuple[str, str], ...]:
     """The decoded pairs in their order."""
     query: bytes = request.scope["query_string"]
