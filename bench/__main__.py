@@ -38,7 +38,7 @@ PARTS: dict[str, Part] = {
     "ingest": lambda stack, given: ingest.measure(stack, given.ingested, given.rounds),
     "dispatch": lambda stack, given: dispatch.measure(stack, given.sent, given.rounds),
     "delays": lambda stack, given: delays.measure(stack, 5 * given.seconds),
-    "scaling": lambda stack, given: scaling.measure(stack, given.seconds, 3),
+    "scaling": lambda stack, given: scaling.measure(stack, given.seconds),
     "stages": lambda stack, given: stages.measure(stack, given.seconds, given.out),
     "footprint": lambda stack, _: footprint.measure(stack),
     "pages": lambda stack, given: pages.measure(stack, given.users, 2 * given.rounds),

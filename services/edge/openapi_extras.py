@@ -23,7 +23,8 @@ webhooks and the audit trail.
 * Send `Authorization: Bearer <secret API key or access token>`; the credential decides the tenant.
 * Every error is `application/problem+json` with a stable `code`, and names what to do.
 * Send an `Idempotency-Key` with a change and repeat it safely: the first answer comes again.
-* Lists page by number or by cursor, in a stable order, with a total.
+* Lists page by number or by cursor, in a stable order, with a total. One with an `Age` header may
+  lack what was written in so many seconds: send `Cache-Control: no-cache` to see it.
 """
 _STRING = {"type": "string"}
 _SHOWN_BY_FIELDS = (EventTypes,)
@@ -47,6 +48,9 @@ _REQUEST_ID = _header(
     "Echoed, and kept in the trail; another takes its place unless it is 1-128 of A-Za-z0-9._-.",
 )
 _IF_NONE_MATCH = _header("If-None-Match", "304 when the ETag is still this one.")
+_CACHE_CONTROL = _header(
+    "Cache-Control", "`no-cache`: nothing is missing that was written before; no Age then."
+)
 _IF_MATCH = _header("If-Match", "412 when the resource has another ETag.")
 _IDEMPOTENCY_KEY = _header(
     "Idempotency-Key",
@@ -92,6 +96,8 @@ def _request_headers(route: CallRoute) -> Iterator[Json]:
         yield _IDEMPOTENCY_KEY
     elif _has_version(route.response_model):
         yield _IF_NONE_MATCH
+    if route.call.may_lag:
+        yield _CACHE_CONTROL
     if "version_mismatch" in route.call.problems:
         yield _IF_MATCH
 
@@ -109,6 +115,7 @@ def _complete_responses(responses: Json, route: CallRoute) -> None:
         names = [*_RESPONSE_HEADERS]
         names += ["Location"] if status == "201" else []
         names += ["ETag"] if _has_version(model) else []
+        names += ["Age"] if route.call.may_lag else []
         response["headers"] = {name: {"schema": _STRING} for name in names}
         if model is not None and model not in _SHOWN_BY_FIELDS:
             content = next(iter(response["content"].values()))
