@@ -157,6 +157,16 @@ async def test_whoever_asks_for_it_sees_its_own_writes(api: Api, paused: None) -
     assert (ids(fresh), "Age" in fresh.headers) == ([user], False)
 
 
+async def test_the_command_finds_what_the_one_before_has_made(
+    stack: ReplicaStack, api: Api, paused: None
+) -> None:
+    user = await create_user(api)
+    ran = await tenantry(
+        *("users", "list", "-o", "name", f"--url={stack.base_url}"), TENANTRY_API_KEY=api.key or ""
+    )
+    assert user in ran.out, ran
+
+
 async def test_a_replica_that_lags_too_much_is_not_asked(
     stack: ReplicaStack, api: Api, paused: None
 ) -> None:
