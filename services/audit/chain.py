@@ -133,7 +133,14 @@ def bound_digest(personal_changes: str | None) -> str | None:
     return personal_changes[len(_BINDING) : -2]
 
 
-def erasable_changes(event: StoredEvent) -> str:
+class ErasableColumns(Protocol):
+    """The changes of a personal part, as a `StoredEvent` has them."""
+
+    personal_changes: str | None
+    subject_changes: str | None
+
+
+def erasable_changes(event: ErasableColumns) -> str:
     """The changed personal fields, as far as they are still there."""
     if bound_digest(event.personal_changes) is None:
         return event.personal_changes or EMPTY

@@ -21,6 +21,7 @@ from contracts.models import Body
 from audit import pagination, queries
 from audit.chain import StoredEvent, bound_digest, erasable_changes, join_changes
 from audit.filters import Filters, parse_filters
+from audit.personal_parts import FiledEvent
 
 CHUNK = 1000
 YIELD_EVERY = 25
@@ -50,7 +51,7 @@ async def export_events(_: Pool, request: Request[Body, ExportQuery], exports: P
 
 async def _list(
     conn: Connection, request: Request[Body, ExportQuery], filters: Filters
-) -> list[queries.FiledEvent]:
+) -> list[FiledEvent]:
     """One more than a chunk has, if there are more."""
     found = await pagination.get_range(conn, request.tenant, filters)
     return await queries.list_down(filters.names).fetch_all(
@@ -65,7 +66,7 @@ async def _list(
 
 
 async def _encode(
-    events: Sequence[queries.FiledEvent], encode: Callable[[StoredEvent], bytes]
+    events: Sequence[FiledEvent], encode: Callable[[StoredEvent], bytes]
 ) -> list[bytes]:
     """The lines of a chunk, as many as fit into one reply."""
     parts: list[bytes] = []
