@@ -8,7 +8,7 @@ continue their chains, and moves the heads: this role could not.
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, date, datetime
 from operator import itemgetter
 from typing import Any
 
@@ -156,14 +156,17 @@ async def _copy(conn: Connection, table: Table, rows: Sequence[object]) -> None:
 async def lock_heads(conn: Connection, tenants: Iterable[str]) -> dict[str, HeadRow]:
     """The heads of the tenants, created if missing, locked until the transaction ends."""
     tenant_ids = sorted(tenants)
-    await CREATE_HEADS.execute(conn, tenant_ids=tenant_ids)
     heads = await LOCK_HEADS.fetch_all(conn, tenant_ids=tenant_ids)
+    if len(heads) < len(tenant_ids):
+        await CREATE_HEADS.execute(conn, tenant_ids=tenant_ids)
+        heads = await LOCK_HEADS.fetch_all(conn, tenant_ids=tenant_ids)
     return {head.tenant_id: changed_row(head) for head in heads}
 
 
 async def append(conn: Connection, heads: Mapping[str, HeadRow], entries: Sequence[Entry]) -> None:
     """Writes the entries in their order. The caller has locked the heads, which move in step."""
     counts = await _get_counts(conn, entries)
+    existing = _existing_months(heads.values())
     events, personal = [], []
     for entry in entries:
         part = _personal_part(entry) if entry.is_personal else None
@@ -171,8 +174,9 @@ async def append(conn: Connection, heads: Mapping[str, HeadRow], entries: Sequen
         events.append(event)
         if part is not None:
             personal.append(_personal_row(entry, event, part))
-    months = sorted({month_of(event.filed_at) for event in events})
-    await CREATE_PARTITIONS.fetch_value(conn, months=months)
+    missing = {month_of(event.filed_at) for event in events} - existing
+    if missing:
+        await CREATE_PARTITIONS.fetch_value(conn, months=sorted(missing))
     await _copy(conn, EVENTS, events)
     await _copy(conn, PERSONAL, personal)
     keys = sorted(counts)
@@ -184,6 +188,14 @@ async def append(conn: Connection, heads: Mapping[str, HeadRow], entries: Sequen
         value=values,
         count=[counts[key] for key in keys],
     )
+
+
+def _existing_months(heads: Iterable[HeadRow]) -> set[date]:
+    """The present month, if one of the logs ends in it: so it has its partition, and it is never
+    dropped before it is over.
+    """
+    months = {month_of(head.filed_at) for head in heads if head.filed_at is not None}
+    return months & {month_of(datetime.now(UTC))}
 
 
 _ORDINALS = tuple(f"{name}_ordinal" for name in DIMENSIONS)
