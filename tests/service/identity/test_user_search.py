@@ -256,7 +256,7 @@ async def test_a_search_is_looked_up_in_the_index(client: IdentityClient) -> Non
                 plan = await conn.fetch(f"EXPLAIN {statement.sql}", *values)
                 scans = "".join(line[0] for line in plan)
                 assert "(search ~" in scans.split("users_search")[-1], scans
-                assert "fold_search(" not in scans
+                assert "fold_pattern(" not in scans
         await many.rollback()
 
 
@@ -273,7 +273,7 @@ async def test_a_search_is_planned_for_its_text_however_many_came_before(
             assert found.status == 200, found.body
         kept = await pool.fetch(
             "SELECT statement FROM pg_prepared_statements"
-            " WHERE statement LIKE 'SELECT users.id%fold_search%'"
+            " WHERE statement LIKE 'SELECT users.id%fold_pattern%'"
         )
     finally:
         await pool.close()
