@@ -23,6 +23,7 @@ from bench import (
     product,
     results,
     scaling,
+    searching,
     stages,
 )
 from bench.product import Product
@@ -38,6 +39,7 @@ PARTS: dict[str, Part] = {
     "ingest": lambda stack, given: ingest.measure(stack, given.ingested, given.rounds),
     "dispatch": lambda stack, given: dispatch.measure(stack, given.sent, given.rounds),
     "delays": lambda stack, given: delays.measure(stack, 5 * given.seconds),
+    "searching": lambda stack, given: searching.measure(stack, given.seconds, given.rounds),
     "scaling": lambda stack, given: scaling.measure(stack, given.seconds),
     "stages": lambda stack, given: stages.measure(stack, given.seconds, given.out),
     "footprint": lambda stack, _: footprint.measure(stack),

@@ -46,6 +46,17 @@ class Caller:
 
         return make
 
+    def create_users(self) -> load.Make:
+        """POSTs of ever new users."""
+
+        def make() -> bytes:
+            body = json.dumps({"email": f"{uuid4().hex}@example.com", "name": "Ada"}).encode()
+            authorization = f"Bearer {self.key}"
+            path = "/v1/admin/users"
+            return load.request("POST", self.product.url, path, body, authorization=authorization)
+
+        return make
+
     async def __call__(
         self, method: str, path: str, body: Any = None, **headers: str
     ) -> dict[str, Any]:

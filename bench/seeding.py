@@ -96,6 +96,11 @@ async def users(conn: asyncpg.Connection, tenant_id: str, count: int) -> None:
     await conn.execute("VACUUM ANALYZE users")
 
 
+async def written_users(conn: asyncpg.Connection, tenant_id: str, count: int) -> None:
+    """So many more users, as writers leave them: their entries wait in the lists of the indexes."""
+    await conn.execute(_USERS, tenant_id, count)
+
+
 async def other_tenants(conn: asyncpg.Connection, tenants: int, each: int) -> None:
     """Tenants that are only in the way, with so many users each."""
     async with _without_indexes(conn, tenants * each, "users"):
