@@ -33,10 +33,6 @@ TRANSIENT = (*UNAVAILABLE, *CONFLICTS)
 _ADD = """
 INSERT INTO inbox (event_id) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING RETURNING event_id
 """
-_COMMIT_SOON = "SET LOCAL synchronous_commit = off"
-"""What a handler does after the commit need not wait for the disk: after a crash of the server the
-stream delivers the events again.
-"""
 _KEEP = "UPDATE inbox SET heard_at = now() WHERE heard_at >= $1"
 PURGE = delete_batch(INBOX, INBOX.c.heard_at < func.now() - text(f"interval '{KEEP}'"))
 """What the stream cannot deliver again."""
@@ -79,7 +75,8 @@ class ReceivedEvent:
 
 Handler = Callable[[Connection, Sequence[ReceivedEvent]], Awaitable[Callable[[], None] | None]]
 """What a service does with new events, in one transaction. What it returns is called once that is
-committed, perhaps not on disk yet: after a crash the handler gets the events again.
+committed. Only if it returns something, its statements may switch synchronous_commit off: then that
+is perhaps not on disk yet, and after a crash the handler gets the events again.
 """
 
 
@@ -151,8 +148,6 @@ async def process_once(conn: Connection, handler: Handler, events: Sequence[Rece
                 new.setdefault(each.id, each)
         if new:
             after_commit = await handler(conn, list(new.values()))
-            if after_commit is not None:
-                await conn.execute(_COMMIT_SOON)
         else:
             await conn.execute(WRITE_TO_LOG)  # the acks must not outrun a standby
     if after_commit is not None:

@@ -26,6 +26,7 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    true,
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
@@ -129,9 +130,18 @@ _queued = (
 )
 _leased = select(_queued).where(_queued.c.lease.is_not(None)).cte("leased")
 _of_leased = (_event.c.tenant_id == _leased.c.tenant_id) & (_event.c.id == _leased.c.event_id)
+# What is leased is sent after the commit, which then need not wait for the disk: `outbox.inbox`.
+_commits_soon = (
+    select(func.set_config("synchronous_commit", "off", true()).label("mode"))
+    .select_from(_leased)
+    .limit(literal_column("1"))
+    .scalar_subquery()
+)
 # Across tenants: a batch has events of many, each joined to the webhooks of its own tenant.
 FAN_OUT = Statement(
-    read_leased(_leased, _event, _of_leased, is_direct=True).add_cte(_stored, _deferred, _late),
+    read_leased(_leased, _event, _of_leased, is_direct=True)
+    .where(_commits_soon.is_not(None))
+    .add_cte(_stored, _deferred, _late),
     LeasedDelivery,
 )
 

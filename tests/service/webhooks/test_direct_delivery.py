@@ -1,10 +1,12 @@
 """Deliveries that are leased as they are queued go out without being claimed, within all limits."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import pytest
+from asyncpg import Connection
 from contracts.ids import new_id
-from outbox.inbox import process_once
+from outbox.inbox import ReceivedEvent, process_once
 from service.webhooks.client import WebhooksClient, make_event
 from service.webhooks.receivers import hold_responses, wait_for_requests
 from support.waiting import until
@@ -51,6 +53,26 @@ async def test_a_new_delivery_goes_out_without_being_claimed(
     await wait_for_requests(receiver, 1)
     assert receiver.received[0].headers["webhook-id"] == event
     assert await states(client, tenant) == ["leased"]
+
+
+@pytest.mark.usefixtures("sender")
+async def test_only_a_commit_that_something_is_sent_after_does_not_wait_for_the_disk(
+    client: WebhooksClient, tenant: str, receiver: Receiver
+) -> None:
+    modes = []
+
+    async def handle(conn: Connection, events: Sequence[ReceivedEvent]) -> Any:
+        after_commit = await handle_events(conn, events)
+        modes.append(await conn.fetchval("SHOW synchronous_commit"))
+        return after_commit
+
+    async with client.pool.acquire() as conn:
+        await process_once(conn, handle, [make_event(tenant)])
+        await client.create_webhook(tenant, receiver.url)
+        await process_once(conn, handle, [make_event(tenant)])
+        modes.append(await conn.fetchval("SHOW synchronous_commit"))
+    await wait_for_requests(receiver, 1)
+    assert modes == ["on", "off", "on"]
 
 
 async def test_its_result_is_written_like_any_other(
