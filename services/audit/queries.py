@@ -11,7 +11,8 @@ from typing import Any
 
 from chassis.cursors import cursor_binding, decode_cursor, encode_cursor
 from chassis.database import TIME, Connection
-from chassis.listing import LAST_OFFSET, MAX_COUNT
+from chassis.list_statements import MAX_COUNT
+from chassis.listing import LAST_OFFSET
 from chassis.request import Reply, Request, json_bytes, reply_to, stored_json
 from chassis.statements import Statement
 from chassis.unit_of_work import read_only

@@ -3,6 +3,8 @@
 Triggers of the database (migration 0003) add a row with the difference for every statement that
 changes the number of users or organizations, so that no writer waits for another. The sum of the
 rows is exact at any moment. The count of members stands in the organization's row.
+
+Users are counted by blocks of their identifiers too, for pages by number (migration 0015).
 """
 
 from chassis.database import Pool
@@ -11,6 +13,7 @@ from contracts.topology import Lock
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
+    Integer,
     Select,
     bindparam,
     cast,
@@ -39,9 +42,23 @@ def _sum(condition: ColumnElement[bool]) -> Select[int]:
     return select(count).where(COUNTERS.c.tenant_id == bindparam("tenant_id"), condition)
 
 
+# Of integers, so that the sum is a bigint.
+_whole = func.sum(cast(COUNTERS.c.count, Integer))
 COUNT_USERS = _sum(COUNTERS.c.what.in_([literal("user:active"), literal("user:suspended")]))
 COUNT_USERS_BY_STATUS = _sum(COUNTERS.c.what == literal("user:").concat(bindparam("status")))
 COUNT_ORGANIZATIONS = _sum(COUNTERS.c.what == literal("organization"))
+_placed = (
+    select(
+        COUNTERS.c.block.label("key"),
+        (COUNTERS.c.what == literal_column("'users'")).label("begins"),
+        _whole.over(order_by=COUNTERS.c.block.desc()).label("number"),
+        _whole.over().label("total"),
+    )
+    .where(COUNTERS.c.tenant_id == bindparam("tenant_id"), COUNTERS.c.block.is_not(None))
+    .subquery("placed")
+)
+USER_BLOCKS = select(_placed.c.key, _placed.c.number, _placed.c.total).where(_placed.c.begins)
+"""As `chassis.block_offset` wants them. What is not folded yet counts for the blocks before it."""
 COUNT_MEMBERS = select(MEMBER_COUNT).where(
     ORGANIZATIONS.c.tenant_id == bindparam("tenant_id"),
     ORGANIZATIONS.c.id == bindparam("organization_id"),

@@ -68,6 +68,15 @@ class UserRow(Model, table=True):
             postgresql_using="gin",
             postgresql_ops={"search": "gin_trgm_ops"},
         ),
+        # The same of suspended users, who are few.
+        Index(
+            "users_search_suspended",
+            "tenant_id",
+            "search",
+            postgresql_using="gin",
+            postgresql_ops={"search": "gin_trgm_ops"},
+            postgresql_where=text("status = 'suspended'"),
+        ),
         # Whether more than 1,000 users match is soon seen among every sixteenth: those with two of
         # the 32 last signs of an identifier, which are random.
         Index(
@@ -238,13 +247,8 @@ class InvitationRow(Model, table=True):
             "user_id",
             postgresql_where=text("user_id IS NOT NULL"),
         ),
-        # How many are pending, however many have expired.
-        Index(
-            "invitations_by_expiry",
-            "tenant_id",
-            "organization_id",
-            text("(CASE WHEN status = 'pending' THEN expires_at END)"),
-        ),
+        # How many there are of a status, and how many of the pending ones have not expired.
+        Index("invitations_by_status", "tenant_id", "organization_id", "status", "expires_at"),
         # The token alone identifies an invitation.
         Index("invitations_token_key", "token_hash", unique=True),
     )
@@ -271,12 +275,16 @@ class CounterRow(Model, table=True):
     """A change of how many there are of something: the sum of the rows is how many there are.
 
     `what` is `user:<status>` or `organization`; a `folded` row is the sum of rows that it replaced.
+    `users` counts those of a block, the users from the identifier `block` to where the next begins;
+    in a row that is not folded yet `block` is the beginning of the user's identifier.
     """
 
     __tablename__: ClassVar[str] = "tallies"
     __table_args__ = (
         # The rows that are not folded yet.
         Index("tallies_fresh", "id", postgresql_where=text("NOT folded")),
+        # The block of a user.
+        Index("tallies_blocks", "tenant_id", "block", postgresql_where=text("what = 'users'")),
     )
 
     tenant_id: str = id_field(primary_key=True)
@@ -284,6 +292,7 @@ class CounterRow(Model, table=True):
     id: int = Field(sa_column=Column(BigInteger, Identity(always=True), primary_key=True))
     count: int = Field(sa_type=BigInteger)
     folded: bool = Field(sa_column=Column(Boolean, nullable=False, server_default=text("false")))
+    block: str | None = id_field()
 
 
 class ErasureRow(Model, table=True):

@@ -16,7 +16,8 @@ import asyncpg
 import pytest
 from chassis import idempotency, migrations
 from chassis.key_rotation import KeyRotation
-from chassis.listing import Listing, Start
+from chassis.list_statements import Start
+from chassis.listing import Listing
 from chassis.statements import Statement
 from identity.tables import MEMBERS, ORGANIZATIONS, USERS
 from outbox.crud import Crud
@@ -195,13 +196,13 @@ def _statements_of_listing(value: Listing[Any]) -> Iterator[tuple[str, Statement
     names = sorted(value.filters)
     sorts = {"-created_at", "created_at", *value.sorts, *(f"-{sort}" for sort in value.sorts)}
     for given in [(), *combinations(names, 1), tuple(names)]:
-        yield f":count{given}", value._count(given)
+        yield f":count{given}", value.count(given)
         for sort in sorted(sorts):
             for as_json in {False, bool(value.shown)}:
-                yield f":deep{given}{sort}{as_json}", value._deep_page(given, sort, as_json)
+                yield f":deep{given}{sort}{as_json}", value.deep_page(given, sort, as_json)
                 for start in get_args(Start):
                     name = f":rows{given}{sort}{start}{as_json}"
-                    yield name, value._rows(given, sort, start, as_json)
+                    yield name, value.rows(given, sort, start, as_json)
 
 
 def untied(statement: Statement) -> list[str]:

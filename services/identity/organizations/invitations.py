@@ -1,4 +1,4 @@
-"""Invitations: created, listed, revoked, resent; an email has at most one pending in each
+"""Invitations: created, revoked, resent; an email has at most one pending in each
 organization.
 
 A pending one past its time is shown as expired, and stored so when another takes its place. The
@@ -13,12 +13,11 @@ import asyncpg
 from chassis.case_folding import fold_case
 from chassis.database import TIME, Connection, violated
 from chassis.encryption import Keyring
-from chassis.listing import Listing, filters_of
 from chassis.quota import Quota
 from chassis.request import Reply, Request, reply_to
 from chassis.rows import changed_row, new_row
 from chassis.statements import Statement, any_of
-from chassis.unit_of_work import read_only, transactional
+from chassis.unit_of_work import transactional
 from contracts.context import Context
 from contracts.ids import new_id
 from contracts.invitations import (
@@ -26,20 +25,15 @@ from contracts.invitations import (
     Invitation,
     InvitationCreated,
     InvitationResent,
-    InvitationsQuery,
 )
-from contracts.models import Body
 from contracts.problems import Problem, not_found
 from contracts.scopes import covers
 from outbox.crud import Crud
 from outbox.record import OutboxEntry, create_entry, record
 from sqlalchemy import (
-    and_,
     bindparam,
-    case,
     delete,
     exists,
-    literal_column,
     not_,
     or_,
     select,
@@ -47,15 +41,10 @@ from sqlalchemy import (
 )
 
 from identity.cascades import IS_INVITATION_DELETED, ORGANIZATION_OF_INVITATION
-from identity.organizations import members
 from identity.removal_events import create_revoked_entries, create_revoked_entry
 from identity.tables import INVITATIONS, MEMBERS, ORGANIZATIONS, USERS, InvitationRow
 
 _now = bindparam("now", type_=TIME)
-_STATUS = case(
-    (and_(INVITATIONS.c.status == "pending", INVITATIONS.c.expires_at <= _now), "expired"),
-    else_=INVITATIONS.c.status,
-)
 _COLUMNS = [INVITATIONS.c[name] for name in Invitation.model_fields if name != "status"]
 """All that the API shows but the status, which depends on the time."""
 _STORED = (INVITATIONS.c.organization_id, INVITATIONS.c.status, *_COLUMNS)
@@ -110,14 +99,13 @@ DELETE_DELETED = Statement(
     .returning(*_STORED),
     InvitationRow,
 )
-# The expression of an index: written out, as an index knows no parameters.
-_PENDING_UNTIL = case(
-    (INVITATIONS.c.status == literal_column("'pending'"), INVITATIONS.c.expires_at)
-)
 QUOTA = Quota(
     "pending_invitations_per_organization",
     select(INVITATIONS.c.id).where(
-        *_OF_ORGANIZATION, _now < _PENDING_UNTIL, not_(IS_INVITATION_DELETED)
+        *_OF_ORGANIZATION,
+        INVITATIONS.c.status == "pending",
+        INVITATIONS.c.expires_at > _now,
+        not_(IS_INVITATION_DELETED),
     ),
 )
 EXPIRE = Statement(
@@ -160,16 +148,6 @@ LOCK = Statement(
     .where(*_OF_ORGANIZATION, INVITATIONS.c.id == bindparam("id"), not_(IS_INVITATION_DELETED))
     .with_for_update(of=INVITATIONS),
     InvitationRow,
-)
-LIST = Listing(
-    row=InvitationRow,
-    source=INVITATIONS.join(
-        ORGANIZATIONS, and_(ORGANIZATION_OF_INVITATION, not_(IS_INVITATION_DELETED))
-    ),
-    columns=[*_COLUMNS, _STATUS.label("status")],
-    key=INVITATIONS.c.id,
-    scope={"tenant_id": INVITATIONS.c.tenant_id, "organization_id": INVITATIONS.c.organization_id},
-    filters={"status": lambda status: status == _STATUS},
 )
 
 
@@ -244,17 +222,6 @@ def _pending(error: asyncpg.UniqueViolationError) -> Problem:
     return Problem(
         "invitation_pending", "This email has a pending invitation. Resend or revoke it."
     )
-
-
-@read_only()
-async def list_invitations(conn: Connection, request: Request[Body, InvitationsQuery]) -> Reply:
-    scope = {"tenant_id": request.tenant, "organization_id": request.path["id"]}
-    values = {**scope, "now": datetime.now(UTC)}
-    rows, pagination = await LIST.page(conn, request, values, filters_of(request.query))
-    if not rows and not await members.organization_exists(conn, scope):
-        raise not_found()
-    invitations = [vars(row) for row in rows]
-    return reply_to(request, {"invitations": invitations, "pagination": pagination})
 
 
 async def _lock(conn: Connection, request: Request) -> InvitationRow:

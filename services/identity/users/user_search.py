@@ -14,7 +14,12 @@ from contracts.users import User, UsersQuery
 from sqlalchemy import func, literal_column
 
 from identity.cascades import ORGANIZATION_OF_MEMBER, USER_OF_MEMBER
-from identity.counters import COUNT_MEMBERS, COUNT_USERS, COUNT_USERS_BY_STATUS
+from identity.counters import (
+    COUNT_MEMBERS,
+    COUNT_USERS,
+    COUNT_USERS_BY_STATUS,
+    USER_BLOCKS,
+)
 from identity.tables import MEMBERS, ORGANIZATIONS, USERS, UserRow
 from identity.users.frequent_trigrams import get_rare_part
 
@@ -44,6 +49,7 @@ LIST = Listing(
         (): COUNT_USERS,
         ("status",): COUNT_USERS_BY_STATUS,
     },
+    blocks=USER_BLOCKS,
     # As in the index `users_search_sample`.
     sample=func.right(USERS.c.id, literal_column("1")) < literal_column("'2'"),
 )
@@ -56,6 +62,9 @@ LIST_OF_ORGANIZATION = replace(
     key=MEMBERS.c.user_id,
     scope={"tenant_id": MEMBERS.c.tenant_id, "organization_id": MEMBERS.c.organization_id},
     totals={(): COUNT_MEMBERS},
+    blocks=None,
+    sample=None,
+    near=2_000,
 )
 """The same of the members of an organization: from their side, so that nobody else is looked at."""
 

@@ -33,15 +33,18 @@ async def test_users_are_counted_as_they_come_change_and_go(client: IdentityClie
     assert await _total(client, calls.LIST_USERS, status="suspended") == 1
 
 
-async def test_folding_changes_no_total_and_leaves_one_row(client: IdentityClient) -> None:
+async def test_folding_changes_no_total_and_leaves_one_row_of_each_counter(
+    client: IdentityClient,
+) -> None:
     await _create_users(client, 4)
     fold = counters.fold
     await asyncio.gather(_create_users(client, 3), fold(client.pool), fold(client.pool))
     assert await _total(client, calls.LIST_USERS) == 7
     await fold(client.pool)
     assert await _total(client, calls.LIST_USERS) == 7
-    rows = "SELECT count(*) FROM tallies WHERE tenant_id = $1"
-    assert await client.pool.fetchval(rows, client.tenant) == 1
+    rows = "SELECT what, count FROM tallies WHERE tenant_id = $1 ORDER BY what"
+    found = [tuple(row) for row in await client.pool.fetch(rows, client.tenant)]
+    assert found == [("user:active", 7), ("users", 7)]
 
 
 async def test_a_refused_user_is_not_counted(client: IdentityClient) -> None:

@@ -6,7 +6,8 @@ from operator import itemgetter
 from typing import Any
 
 import pytest
-from chassis.listing import MAX_LIMIT, Listing, Start
+from chassis.list_statements import MAX_LIMIT, Start
+from chassis.listing import Listing
 from chassis.request import json_bytes
 from chassis.rows import to_resource
 from chassis.statements import Statement
@@ -140,7 +141,7 @@ def test_one_plan_serves_pages_of_every_length(listing: Listing[Any]) -> None:
     assert ListQuery.model_json_schema()["properties"]["limit"]["maximum"] == MAX_LIMIT
     starts: tuple[Start, ...] = ("top", "after")
     for start in starts:
-        assert f" LIMIT {MAX_LIMIT + 1})" in listing._rows((), "-created_at", start, True).sql
+        assert f" LIMIT {MAX_LIMIT + 1})" in listing.rows((), "-created_at", start, True).sql
 
 
 async def test_a_user_is_one_statement_and_byte_for_byte_what_the_models_make(

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from chassis.case_folding import fold_search
-from chassis.listing import MAX_COUNT
+from chassis.list_statements import MAX_COUNT
 from chassis.search_count import count_found
 from chassis.statements import Statement
 from identity.tables import USERS
