@@ -8,14 +8,16 @@ Users are counted by blocks of their identifiers too, for pages by number (migra
 """
 
 from chassis.database import Pool
-from chassis.statements import Statement
+from chassis.statements import Statement, any_of
 from contracts.topology import Lock
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Integer,
     Select,
+    Text,
     bindparam,
+    case,
     cast,
     func,
     literal,
@@ -24,7 +26,7 @@ from sqlalchemy import (
 )
 
 from identity.cascades import MEMBER_COUNT
-from identity.tables import COUNTERS, ORGANIZATIONS
+from identity.tables import COUNTERS, MEMBERS, ORGANIZATIONS, USERS
 
 FOLD_SECONDS = 1.0
 BATCH = 5_000
@@ -63,6 +65,34 @@ COUNT_MEMBERS = select(MEMBER_COUNT).where(
     ORGANIZATIONS.c.tenant_id == bindparam("tenant_id"),
     ORGANIZATIONS.c.id == bindparam("organization_id"),
 )
+_suspended = (
+    select(func.count())
+    .where(
+        MEMBERS.c.tenant_id == bindparam("tenant_id"),
+        MEMBERS.c.organization_id == bindparam("organization_id"),
+        MEMBERS.c.user_id
+        == any_of(
+            select(USERS.c.id)
+            .where(
+                USERS.c.tenant_id == bindparam("tenant_id"),
+                USERS.c.status == literal_column("'suspended'"),
+            )
+            .correlate(None)
+        ),
+    )
+    .correlate(None)
+    .scalar_subquery()
+)
+COUNT_MEMBERS_BY_STATUS = select(
+    case(
+        (bindparam("status", type_=Text) == literal("active"), MEMBER_COUNT.element - _suspended),
+        else_=_suspended,
+    )
+).where(
+    ORGANIZATIONS.c.tenant_id == bindparam("tenant_id"),
+    ORGANIZATIONS.c.id == bindparam("organization_id"),
+)
+"""Two indexes are read: that of the suspended users, and that of the members."""
 
 
 async def fold(pool: Pool) -> None:

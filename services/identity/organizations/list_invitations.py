@@ -10,6 +10,7 @@ from chassis.database import TIME, Connection
 from chassis.list_statements import Condition
 from chassis.listing import Listing, filters_of
 from chassis.request import Reply, Request, reply_to
+from chassis.rows import to_resource
 from chassis.unit_of_work import read_only
 from contracts.invitations import Invitation, InvitationsQuery
 from contracts.models import Body
@@ -96,5 +97,5 @@ async def list_invitations(conn: Connection, request: Request[Body, InvitationsQ
     rows, pagination = await LIST.page(conn, request, values, given)
     if not rows and not await members.organization_exists(conn, scope):
         raise not_found()
-    invitations = [vars(row) for row in rows]
+    invitations = [to_resource(row, Invitation) for row in rows]
     return reply_to(request, {"invitations": invitations, "pagination": pagination})

@@ -16,6 +16,7 @@ from sqlalchemy import func, literal_column
 from identity.cascades import ORGANIZATION_OF_MEMBER, USER_OF_MEMBER
 from identity.counters import (
     COUNT_MEMBERS,
+    COUNT_MEMBERS_BY_STATUS,
     COUNT_USERS,
     COUNT_USERS_BY_STATUS,
     USER_BLOCKS,
@@ -61,7 +62,7 @@ LIST_OF_ORGANIZATION = replace(
     source=MEMBERS.join(USERS, USER_OF_MEMBER).join(ORGANIZATIONS, ORGANIZATION_OF_MEMBER),
     key=MEMBERS.c.user_id,
     scope={"tenant_id": MEMBERS.c.tenant_id, "organization_id": MEMBERS.c.organization_id},
-    totals={(): COUNT_MEMBERS},
+    totals={(): COUNT_MEMBERS, ("status",): COUNT_MEMBERS_BY_STATUS},
     blocks=None,
     sample=None,
     near=2_000,

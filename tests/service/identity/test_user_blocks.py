@@ -18,7 +18,7 @@ _ADD = """
 INSERT INTO users (tenant_id, id, email, email_verified, status, metadata, version, created_at,
                    updated_at)
 SELECT $1, id, id || '@example.com', true, 'active', '{}', 1, now(), now()
-  FROM (SELECT 'usr_01jz00' || lpad((n * 37 % 200)::text, 3, '0') || lpad(n::text, 17, '0') AS id
+  FROM (SELECT 'usr_01jz0' || lpad((n * 37 % 200)::text, 3, '0') || lpad(n::text, 17, '0') AS id
           FROM generate_series($2::int, $3::int) AS n) AS made
 """
 _REMOVE = "DELETE FROM users WHERE tenant_id = $1 AND hashtext(id) % 5 = $2"
