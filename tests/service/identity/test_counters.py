@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 
+from contracts import invitations as invitation_calls
 from contracts import organizations as organization_calls
 from contracts import users as calls
 from contracts.calls import Call
@@ -65,6 +66,54 @@ async def test_organizations_and_their_members_are_counted(client: IdentityClien
     members = await client.list_members(first, limit=1)
     assert members["pagination"]["total"] == 3
     assert await _total(client, calls.LIST_USERS, organization_id=first) == 3
+
+
+async def test_members_are_counted_by_the_status_of_their_users(client: IdentityClient) -> None:
+    *users, suspended, removed = await _create_users(client, 6)
+    organization = await client.create_organization()
+    for user in (*users, suspended, removed):
+        await client.add_member(organization, user)
+    outsider = await client.create_user()
+    for user in (suspended, removed, outsider):
+        await client.update_user(user, status="suspended")
+    await client.update_user(users[0], status="suspended")
+    await client.delete_user(removed)
+    for status, wanted in (("active", 3), ("suspended", 2)):
+        query = {"organization_id": organization, "status": status}
+        assert await _total(client, calls.LIST_USERS, **query) == wanted
+        listed = await client.list_users(**query)
+        assert [each["status"] for each in listed["users"]] == [status] * wanted
+
+
+async def test_invitations_are_counted_by_the_status_of_now(client: IdentityClient) -> None:
+    """Those of a deleted user are not counted while they are still there."""
+    organization = await client.create_organization()
+    made = [
+        (await client.create_invitation(organization, email=f"user{number}@example.com"))["id"]
+        for number in range(9)
+    ]
+    for invitation in made[:2]:
+        await client.expire_invitation(invitation)
+    for invitation in made[2:5]:
+        await client.call(invitation_calls.REVOKE_INVITATION, None, organization, invitation)
+    totals = {"pending": 4, "expired": 2, "revoked": 3}
+
+    async def check(whole: int) -> None:
+        list_invitations = invitation_calls.LIST_INVITATIONS
+        assert await _total(client, list_invitations, organization) == whole
+        for status, wanted in totals.items():
+            assert await _total(client, list_invitations, organization, status=status) == wanted
+            ids = await client.list_invitations(organization, status=status)
+            assert len(ids) == wanted
+
+    await check(9)
+    await client.pool.execute(
+        "INSERT INTO cascades (tenant_id, kind, resource_id, detail, last_id, context)"
+        " VALUES ($1, 'user', 'usr_1', 'user8@example.com', $2, '')",
+        *(client.tenant, made[8]),
+    )
+    totals["pending"] = 3
+    await check(8)
 
 
 async def test_a_page_far_behind_is_the_one_that_a_walk_by_cursor_reaches(
