@@ -1,8 +1,8 @@
-"""How many users, organizations and members a tenant has, at the same cost whatever the number.
+"""How many users, organizations, members and invitations there are, at a cost that does not grow.
 
-Triggers of the database (migration 0003) add a row with the difference for every statement that
-changes the number of users or organizations, so that no writer waits for another. The sum of the
-rows is exact at any moment. The count of members stands in the organization's row.
+Triggers of the database (migrations 0003, 0016) add a row with the difference for every statement
+that changes a number, so that no writer waits for another. The sum of the rows is exact at any
+moment. The count of members stands in the organization's row.
 
 Users are counted by blocks of their identifiers too, for pages by number (migration 0015).
 """
@@ -46,9 +46,18 @@ def _sum(condition: ColumnElement[bool]) -> Select[int]:
 
 # Of integers, so that the sum is a bigint.
 _whole = func.sum(cast(COUNTERS.c.count, Integer))
-COUNT_USERS = _sum(COUNTERS.c.what.in_([literal("user:active"), literal("user:suspended")]))
+_USERS = [literal("user:active"), literal("user:suspended")]
+COUNT_USERS = _sum(COUNTERS.c.what.in_(_USERS))
 COUNT_USERS_BY_STATUS = _sum(COUNTERS.c.what == literal("user:").concat(bindparam("status")))
 COUNT_ORGANIZATIONS = _sum(COUNTERS.c.what == literal("organization"))
+
+
+def count_invitations(*statuses: str) -> Select[int]:
+    """How many of an organization are stored with one of the statuses."""
+    organization = literal("invitation:").concat(bindparam("organization_id", type_=Text))
+    return _sum(COUNTERS.c.what.in_([organization.concat(f":{status}") for status in statuses]))
+
+
 _placed = (
     select(
         COUNTERS.c.block.label("key"),
@@ -56,7 +65,11 @@ _placed = (
         _whole.over(order_by=COUNTERS.c.block.desc()).label("number"),
         _whole.over().label("total"),
     )
-    .where(COUNTERS.c.tenant_id == bindparam("tenant_id"), COUNTERS.c.block.is_not(None))
+    .where(
+        COUNTERS.c.tenant_id == bindparam("tenant_id"),
+        COUNTERS.c.what.in_([*_USERS, literal("users")]),
+        COUNTERS.c.block.is_not(None),
+    )
     .subquery("placed")
 )
 USER_BLOCKS = select(_placed.c.key, _placed.c.number, _placed.c.total).where(_placed.c.begins)

@@ -247,8 +247,14 @@ class InvitationRow(Model, table=True):
             "user_id",
             postgresql_where=text("user_id IS NOT NULL"),
         ),
-        # How many there are of a status, and how many of the pending ones have not expired.
-        Index("invitations_by_status", "tenant_id", "organization_id", "status", "expires_at"),
+        # How many are pending, however many have expired.
+        Index(
+            "invitations_pending",
+            "tenant_id",
+            "organization_id",
+            "expires_at",
+            postgresql_where=text("status = 'pending'"),
+        ),
         # The token alone identifies an invitation.
         Index("invitations_token_key", "token_hash", unique=True),
     )
@@ -274,9 +280,10 @@ class InvitationRow(Model, table=True):
 class CounterRow(Model, table=True):
     """A change of how many there are of something: the sum of the rows is how many there are.
 
-    `what` is `user:<status>` or `organization`; a `folded` row is the sum of rows that it replaced.
-    `users` counts those of a block, the users from the identifier `block` to where the next begins;
-    in a row that is not folded yet `block` is the beginning of the user's identifier.
+    `what` is `user:<status>`, `organization` or `invitation:<organization>:<status>`; a `folded`
+    row is the sum of rows that it replaced. `users` counts those of a block, the users from the
+    identifier `block` to where the next begins; in a row that is not folded yet `block` is the
+    beginning of the user's identifier.
     """
 
     __tablename__: ClassVar[str] = "tallies"

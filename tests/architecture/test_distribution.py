@@ -43,6 +43,7 @@ the hash or slug that names the tenant (hash → tenant), written in the same tr
 
 TRIGGERS = {
     "identity.organizations": "counts organizations, and deletes what belongs to one",
+    "identity.invitations": "counts invitations by status",
     "identity.users": "counts users by status, and deletes what belongs to one",
     "audit.events": "moves the head of the tenant's chain",
     "audit.heads": "a head only moves forward",

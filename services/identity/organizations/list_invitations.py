@@ -1,7 +1,8 @@
 """The invitations of an organization, the newest first, by the status that they have now.
 
-Their total is counted in an index alone. Invitations of a user who is being deleted are left out:
-they are looked for only while there is such a user.
+Of those that are stored as pending the live ones are counted, which a quota bounds; all others have
+counters. Invitations of a user who is being deleted are left out: they are looked for only while
+there is such a user.
 """
 
 from datetime import UTC, datetime
@@ -26,12 +27,11 @@ from sqlalchemy import (
     func,
     literal_column,
     not_,
-    or_,
     select,
-    true,
 )
 
 from identity.cascades import DELETED_USERS, IS_INVITATION_DELETED, ORGANIZATION_OF_INVITATION
+from identity.counters import count_invitations
 from identity.organizations import members
 from identity.tables import INVITATIONS, ORGANIZATIONS, InvitationRow
 
@@ -39,36 +39,44 @@ _now = bindparam("now", type_=TIME)
 _IS_PAST = INVITATIONS.c.expires_at <= _now
 
 
-def _is(status: str) -> ColumnElement[bool]:
-    """The status that is stored: written out, so that the planner knows it."""
-    return INVITATIONS.c.status == literal_column(f"'{status}'")
-
-
-_STATUS = case((and_(_is("pending"), _IS_PAST), "expired"), else_=INVITATIONS.c.status)
-_STATUSES: dict[str, ColumnElement[bool]] = {
-    "pending": and_(_is("pending"), not_(_IS_PAST)),
-    "expired": or_(_is("expired"), and_(_is("pending"), _IS_PAST)),
-    "accepted": _is("accepted"),
-    "revoked": _is("revoked"),
-}
+_is_pending = INVITATIONS.c.status == literal_column("'pending'")
+_STATUS = case((and_(_is_pending, _IS_PAST), "expired"), else_=INVITATIONS.c.status)
 _COLUMNS: dict[str, ColumnElement[Any]] = {
     name: INVITATIONS.c[name] for name in Invitation.model_fields
 }
 _COLUMNS["status"] = _STATUS.label("status")
 
 
-def _total(condition: ColumnElement[bool]) -> Select[int]:
-    count = (
+def _count(*conditions: ColumnElement[bool]) -> ColumnElement[int]:
+    """Looks at each invitation that meets the conditions."""
+    return (
         select(func.count())
         .where(
             INVITATIONS.c.tenant_id == bindparam("tenant_id"),
             INVITATIONS.c.organization_id == bindparam("organization_id"),
-            condition,
+            *conditions,
         )
         .correlate(None)
+        .scalar_subquery()
     )
-    deleted = count.where(IS_INVITATION_DELETED).scalar_subquery()
-    return select(count.scalar_subquery() - case((exists(DELETED_USERS), deleted), else_=0))
+
+
+def _stored(*statuses: str) -> ColumnElement[int]:
+    return count_invitations(*statuses).scalar_subquery()
+
+
+_pending = _count(_is_pending, not_(_IS_PAST))
+_COUNTS: dict[str, ColumnElement[int]] = {
+    "pending": _pending,
+    "expired": _stored("expired", "pending") - _pending,
+    "accepted": _stored("accepted"),
+    "revoked": _stored("revoked"),
+}
+
+
+def _total(count: ColumnElement[int], *conditions: ColumnElement[bool]) -> Select[int]:
+    deleted = _count(IS_INVITATION_DELETED, *conditions)
+    return select(count - case((exists(DELETED_USERS), deleted), else_=0))
 
 
 def _filter(condition: ColumnElement[bool]) -> Condition:
@@ -83,11 +91,10 @@ LIST = Listing(
     columns=list(_COLUMNS.values()),
     key=INVITATIONS.c.id,
     scope={"tenant_id": INVITATIONS.c.tenant_id, "organization_id": INVITATIONS.c.organization_id},
-    # Not the conditions of the totals: a page follows the order, whatever an index promises.
-    filters={name: _filter(name == _STATUS) for name in _STATUSES},
+    filters={name: _filter(name == _STATUS) for name in _COUNTS},
     totals={
-        (): _total(true()),
-        **{(name,): _total(condition) for name, condition in _STATUSES.items()},
+        (): _total(_stored(*_COUNTS)),
+        **{(name,): _total(count, name == _STATUS) for name, count in _COUNTS.items()},
     },
 )
 
