@@ -35,7 +35,7 @@ SELECT count(*) AS blocks, count(*) FILTER (WHERE number <> (
 
 async def count_blocks(pool: Pool, tenant: str) -> int:
     """How many blocks there are, of which none is wrong."""
-    found = await pool.fetchrow(_WRONG, tenant)
+    found = await pool.fetchrow(_WRONG, *_BLOCKS.arguments({"tenant_id": tenant}))
     assert found["wrong"] == 0
     return int(found["blocks"])
 
