@@ -36,15 +36,13 @@ from identity.organizations import members
 from identity.tables import INVITATIONS, ORGANIZATIONS, InvitationRow
 
 _now = bindparam("now", type_=TIME)
-_IS_PAST = INVITATIONS.c.expires_at <= _now
-
-
+_is_past = INVITATIONS.c.expires_at <= _now
 _is_pending = INVITATIONS.c.status == literal_column("'pending'")
-_STATUS = case((and_(_is_pending, _IS_PAST), "expired"), else_=INVITATIONS.c.status)
+_status = case((and_(_is_pending, _is_past), "expired"), else_=INVITATIONS.c.status)
 _COLUMNS: dict[str, ColumnElement[Any]] = {
     name: INVITATIONS.c[name] for name in Invitation.model_fields
 }
-_COLUMNS["status"] = _STATUS.label("status")
+_COLUMNS["status"] = _status.label("status")
 
 
 def _count(*conditions: ColumnElement[bool]) -> ColumnElement[int]:
@@ -65,7 +63,7 @@ def _stored(*statuses: str) -> ColumnElement[int]:
     return count_invitations(*statuses).scalar_subquery()
 
 
-_pending = _count(_is_pending, not_(_IS_PAST))
+_pending = _count(_is_pending, not_(_is_past))
 _COUNTS: dict[str, ColumnElement[int]] = {
     "pending": _pending,
     "expired": _stored("expired", "pending") - _pending,
@@ -91,10 +89,10 @@ LIST = Listing(
     columns=list(_COLUMNS.values()),
     key=INVITATIONS.c.id,
     scope={"tenant_id": INVITATIONS.c.tenant_id, "organization_id": INVITATIONS.c.organization_id},
-    filters={name: _filter(name == _STATUS) for name in _COUNTS},
+    filters={name: _filter(_status == name) for name in _COUNTS},
     totals={
         (): _total(_stored(*_COUNTS)),
-        **{(name,): _total(count, name == _STATUS) for name, count in _COUNTS.items()},
+        **{(name,): _total(count, _status == name) for name, count in _COUNTS.items()},
     },
 )
 
