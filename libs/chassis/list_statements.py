@@ -49,7 +49,8 @@ class ListStatements(Generic[R]):
     counts that do not look at every row, by the filters that are given. `created` is the time of
     creation: it sorts instead of the key where filters bound it, so that the scan ends with them.
     `blocks` counts the rows by blocks of the key (`chassis.block_offset`).
-    `sample` is the condition of an index for searches that has a part of the rows; a search in the
+    `sample` is the condition of an index for searches that has a part of the rows, for the total of
+    all rows but those of the filters `few`, which have an index of their own; a search in the
     order of creation looks at the first `near` rows for its page before it looks anywhere else.
     `shown` is what `json_page` shows of a row; what it is sorted by keeps its column's name there.
     """
@@ -65,6 +66,7 @@ class ListStatements(Generic[R]):
     totals: Mapping[tuple[str, ...], Select[int]] = field(default_factory=dict)
     created: ColumnElement[Any] | None = None
     blocks: Select[Any] | None = None
+    few: frozenset[str] = frozenset()
     sample: ColumnElement[bool] | None = None
     near: int = 0
     shown: Shown = field(default_factory=dict)
@@ -82,7 +84,7 @@ class ListStatements(Generic[R]):
         where = and_(true(), *self._where(names))
         if self.capped.isdisjoint(names):
             return Statement(select(func.count()).select_from(self.source).where(where))
-        if self.sample is None:
+        if self.sample is None or not self.few.isdisjoint(names):
             some = select(1).select_from(self.source).where(where).limit(MAX_COUNT + 1).subquery()
             return Statement(select(func.count()).select_from(some))
         texts, others = self._split(names)
