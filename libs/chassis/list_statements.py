@@ -84,13 +84,14 @@ class ListStatements(Generic[R]):
         where = and_(true(), *self._where(names))
         if self.capped.isdisjoint(names):
             return Statement(select(func.count()).select_from(self.source).where(where))
-        if self.sample is None or not self.few.isdisjoint(names):
+        if self.sample is None:
             some = select(1).select_from(self.source).where(where).limit(MAX_COUNT + 1).subquery()
             return Statement(select(func.count()).select_from(some))
         texts, others = self._split(names)
         rows = select().select_from(self.source).where(*self._where(others))
         _, order = self.order(others, "-created_at")
-        return Statement(count_found(rows, order, self._found(texts), self.sample, MAX_COUNT))
+        sample = self.sample if self.few.isdisjoint(names) else None
+        return Statement(count_found(rows, order, self._found(texts), sample, MAX_COUNT))
 
     def _split(self, names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The searched texts, and the other filters."""

@@ -19,12 +19,12 @@ def count_found(
     rows: Select[Any],
     order: Sequence[ColumnElement[Any]],
     found: ColumnElement[bool],
-    sample: ColumnElement[bool],
+    sample: ColumnElement[bool] | None,
     bound: int,
 ) -> Select[Any]:
     """A query for the number of `rows` that are `found`, but no more than `bound` + 1.
 
-    `sample` is the condition of the index that has a part of the rows.
+    `sample` is the condition of the index that has a part of the rows, if there is one.
     """
     most: ColumnElement[int] = literal_column(str(bound + 1))
     looked = rows.with_only_columns(found.label("is_found")).order_by(*order)
@@ -42,13 +42,13 @@ def count_found(
     )
     one: ColumnElement[int] = literal_column("1")
     along = count(select(one).where(first(bound * NEAR // DENSE))).subquery()
-    part = count(rows.with_only_columns(one).where(found, sample)).subquery()
     is_dense = select(near.c.hits).scalar_subquery() >= literal_column(str(DENSE))
-    return select(
-        func.coalesce(
-            select(near.c.hits).where(near.c.looked < literal_column(str(NEAR))).scalar_subquery(),
-            select(along.c.number).where(is_dense, along.c.number == most).scalar_subquery(),
-            select(part.c.number).where(part.c.number == most).scalar_subquery(),
-            count(rows.with_only_columns(one).where(found)).scalar_subquery(),
-        )
-    )
+    counts = [
+        select(near.c.hits).where(near.c.looked < literal_column(str(NEAR))).scalar_subquery(),
+        select(along.c.number).where(is_dense, along.c.number == most).scalar_subquery(),
+    ]
+    if sample is not None:
+        part = count(rows.with_only_columns(one).where(found, sample)).subquery()
+        counts.append(select(part.c.number).where(part.c.number == most).scalar_subquery())
+    counts.append(count(rows.with_only_columns(one).where(found)).scalar_subquery())
+    return select(func.coalesce(*counts))

@@ -64,6 +64,12 @@ LIST_OF_ORGANIZATION = replace(
     source=MEMBERS.join(USERS, USER_OF_MEMBER).join(ORGANIZATIONS, ORGANIZATION_OF_MEMBER),
     key=MEMBERS.c.user_id,
     scope={"tenant_id": MEMBERS.c.tenant_id, "organization_id": MEMBERS.c.organization_id},
+    filters={
+        **LIST.filters,
+        # Computed, so that no index finds all users of the status first.
+        "status": lambda status: USERS.c.status.concat("") == status,
+        "suspended": lambda _: USERS.c.status.concat("") == literal_column("'suspended'"),
+    },
     totals={(): COUNT_MEMBERS, ("status",): COUNT_MEMBERS_BY_STATUS},
     blocks=None,
     sample=None,
