@@ -11,7 +11,7 @@ from chassis.request import Reply, Request, reply_to
 from chassis.unit_of_work import read_only
 from contracts.models import Body
 from contracts.users import User, UsersQuery
-from sqlalchemy import func, literal_column
+from sqlalchemy import and_, func, literal_column
 
 from identity.cascades import ORGANIZATION_OF_MEMBER, USER_OF_MEMBER
 from identity.counters import (
@@ -75,7 +75,15 @@ LIST_OF_ORGANIZATION = replace(
     sample=None,
     near=2_000,
 )
-"""The same of the members of an organization: from their side, so that nobody else is looked at."""
+"""The same of the members of an organization."""
+_user = and_(USERS.c.tenant_id == MEMBERS.c.tenant_id, USERS.c.id == MEMBERS.c.user_id.concat(""))
+LIST_FROM_MEMBERS = replace(
+    LIST_OF_ORGANIZATION,
+    source=MEMBERS.join(USERS, _user).join(ORGANIZATIONS, ORGANIZATION_OF_MEMBER),
+)
+"""From their side: a member's user is found, and never the other way round, as the planner might
+walk all users of the tenant. A text is better looked up among the users.
+"""
 
 
 @read_only()
@@ -90,7 +98,7 @@ async def list_users(conn: Connection, request: Request[Body, UsersQuery]) -> Re
     listing = LIST
     if "organization_id" in filters:
         scope["organization_id"] = filters.pop("organization_id")
-        listing = LIST_OF_ORGANIZATION
+        listing = LIST_FROM_MEMBERS if request.query.q is None else LIST_OF_ORGANIZATION
     users, pagination = await listing.json_page(conn, request, scope, filters)
     return reply_to(request, {"users": users, "pagination": pagination})
 
