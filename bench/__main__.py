@@ -22,9 +22,11 @@ from bench import (
     pages,
     product,
     results,
+    retention,
     scaling,
     searching,
     stages,
+    tenants,
 )
 from bench.product import Product
 from bench.results import Row
@@ -53,6 +55,8 @@ PARTS: dict[str, Part] = {
     "growth-others": lambda stack, given: growth_of_others.measure(
         stack, given.events, given.seconds / 10, 3
     ),
+    "retention": lambda stack, given: retention.measure(stack, given.events),
+    "tenants": lambda stack, given: tenants.measure(stack, given.users, given.seconds / 10, 3),
     "guard": lambda stack, given: guard.measure(stack, given.out),
 }
 WHOLE = [part for part in PARTS if part != "guard"]

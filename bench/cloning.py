@@ -4,6 +4,9 @@ from collections.abc import Mapping
 
 import asyncpg
 
+BATCH = 500_000
+"""Rows of one statement: triggers of the product keep what a statement writes until its end."""
+
 # The last sign is of all 32, as in the real ones.
 _LAST = "1 + get_byte(decode(md5(n::text), 'hex'), 0) % 32"
 SUFFIX = (
@@ -29,9 +32,12 @@ async def clone(
     columns = [each["attname"] for each in await conn.fetch(_COLUMNS, table)]
     values = [other.get(each, f"original.{each}") for each in columns]
     where = " AND ".join(f"{name} = ${place}" for place, name in enumerate(row, 1))
-    await conn.execute(
-        f"INSERT INTO {table} ({', '.join(columns)}) SELECT {', '.join(values)}"
-        f" FROM {table} AS original, generate_series(1, {count}) AS n WHERE {where}",
-        *row.values(),
-    )
+    await conn.execute("DROP TABLE IF EXISTS pg_temp.original")
+    await conn.execute(f"CREATE TEMP TABLE original AS SELECT * FROM {table} LIMIT 0")
+    await conn.execute(f"INSERT INTO original SELECT * FROM {table} WHERE {where}", *row.values())
+    for first in range(1, count + 1, BATCH):
+        await conn.execute(
+            f"INSERT INTO {table} ({', '.join(columns)}) SELECT {', '.join(values)}"
+            f" FROM original, generate_series({first}, {min(first + BATCH - 1, count)}) AS n"
+        )
     await conn.execute(f"VACUUM ANALYZE {table}")

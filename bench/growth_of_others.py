@@ -40,8 +40,10 @@ CASES = [
     Case("deliveries", "first page", _DELIVERIES, "", _WANTED),
     Case("deliveries", "failed", _DELIVERIES, "status=failed", _WANTED),
     Case("deliveries", "succeeded", _DELIVERIES, "status=succeeded", _WANTED),
+    Case("deliveries", "pending", _DELIVERIES, "status=pending", _WANTED),
     Case("deliveries", "a type", _DELIVERIES, "event_type=user.created", _WANTED),
-    Case("deliveries", "created after", _DELIVERIES, "created_after={start}", _WANTED),
+    Case("deliveries", "created after a day", _DELIVERIES, "created_after={start}", _WANTED),
+    Case("deliveries", "created after a time", _DELIVERIES, "created_after={time}", _WANTED),
     Case("overview", "of the tenant", "/v1/admin/overview", "", _WANTED),
 ]
 
@@ -70,7 +72,7 @@ async def measure(product: Product, deliveries: int, seconds: float, times: int)
 async def _fill(product: Product, size: int, deliveries: int) -> tuple[Caller, dict[str, str]]:
     """A tenant with so many of each, and what fills in the paths."""
     caller = await new_tenant(product, f"{size} of others")
-    names = {"middle": str(size // 2 // LIMIT), "start": _day(1)}
+    names = {"middle": str(size // 2 // LIMIT), "start": _day(1), "time": _day(1) + "T12:00:00Z"}
     await _fill_identity(product, caller, names, size)
     await _fill_projects(product, caller, names, size)
     await _fill_webhooks(product, caller, names, size, deliveries)

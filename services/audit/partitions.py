@@ -35,8 +35,10 @@ async def drop_expired(pool: Pool, days: int, now: datetime | None = None) -> in
     """
     before = (now or datetime.now(UTC)) - timedelta(days=days)
     arguments = DROP_PARTITIONS.arguments({"before": before})
+    dropped = 0
     try:
-        dropped: int = await pool.fetchval(DROP_PARTITIONS.sql, *arguments, timeout=DROP_SECONDS)
+        while await pool.fetchval(DROP_PARTITIONS.sql, *arguments, timeout=DROP_SECONDS):
+            dropped += 1
     except asyncpg.InsufficientPrivilegeError as error:
         log.warning("partitions_not_dropped", reason=str(error), before=before.isoformat())
         raise

@@ -187,6 +187,25 @@ class OutcomeRow(Model, table=True):
     failed: int = Field(sa_type=BigInteger)
 
 
+class DeliveryCountRow(Model, table=True):
+    """How many deliveries of a day and a type a webhook has: `counted` is created, or a final
+    status. Triggers of the database write it.
+    """
+
+    __tablename__: ClassVar[str] = "delivery_counts"
+    __table_args__ = (
+        # Forgotten with the deliveries.
+        Index("delivery_counts_by_day", "day"),
+    )
+
+    tenant_id: str = id_field(primary_key=True)
+    webhook_id: str = id_field(primary_key=True)
+    day: datetime = time_field(primary_key=True)
+    event_type: str = id_field(primary_key=True)
+    counted: str = id_field(primary_key=True)
+    count: int = Field(sa_type=BigInteger)
+
+
 class QueueRow(Model, table=True):
     """A pending delivery. `kind` as in `rules.fairness`; `tries`: how often it failed in a row.
 
@@ -292,6 +311,7 @@ EVENTS = table(EventRow)
 DELIVERIES = table(DeliveryRow)
 ATTEMPTS = table(AttemptRow)
 OUTCOMES = table(OutcomeRow)
+DELIVERY_COUNTS = table(DeliveryCountRow)
 QUEUE = table(QueueRow)
 FANOUTS = table(FanoutRow)
 ERASURES = table(ErasureRow)

@@ -18,6 +18,7 @@ from sqlalchemy import ARRAY, Integer, Text, bindparam, case, cast, column, func
 from sqlalchemy.dialects.postgresql import JSON, aggregate_order_by
 from sqlmodel import SQLModel
 
+from webhooks.queue.delivery_counts import COUNTS
 from webhooks.tables import ATTEMPTS, DELIVERIES, EVENTS, WEBHOOKS, DeliveryColumns, DeliveryRow
 
 MAX_BODIES_BYTES = 600_000
@@ -135,6 +136,7 @@ LIST = Listing(
         "created_after": lambda time: DELIVERIES.c.created_at >= time,
         "created_before": lambda time: DELIVERIES.c.created_at <= time,
     },
+    totals=COUNTS,
 )
 
 
