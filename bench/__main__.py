@@ -56,7 +56,7 @@ PARTS: dict[str, Part] = {
         stack, given.events, given.seconds / 10, 3
     ),
     "retention": lambda stack, given: retention.measure(stack, given.events),
-    "tenants": lambda stack, given: tenants.measure(stack, given.users, given.seconds / 10, 3),
+    "tenants": lambda _, given: tenants.measure(given.users, given.seconds / 10, 3),
     "guard": lambda stack, given: guard.measure(stack, given.out),
 }
 WHOLE = [part for part in PARTS if part != "guard"]

@@ -17,6 +17,7 @@ from chassis.database import open_pool
 from chassis.purge import purge
 from identity.retention import purge_sessions
 from outbox import inbox
+from tenantry.operations.audit_retention import set_retention
 from webhooks.retention import apply_retention
 
 from bench import load, seeding
@@ -141,7 +142,7 @@ async def _fill(product: Product, caller: Caller, count: int) -> str:
     async with product.database("audit") as conn:
         await conn.execute(_INBOX, count)
         await conn.execute(_TILES, caller.tenant_id, count)
-        await conn.execute("UPDATE retention SET days = $1", KEPT_DAYS)
+    await set_retention(product.superuser("audit"), KEPT_DAYS)
     async with product.database("webhooks") as conn:
         await conn.execute(_WEEK)
         await conn.execute(_DELIVERIES, caller.tenant_id, count)
