@@ -33,7 +33,8 @@ KEPT_DAYS = 180
 _WEEK = """
 DO $$ DECLARE week date := date_trunc('week', now() - interval '50 days'); parent text; BEGIN
   FOREACH parent IN ARRAY ARRAY['events', 'deliveries', 'attempts'] LOOP
-    EXECUTE format('CREATE TABLE partitions.%I PARTITION OF %I FOR VALUES FROM (%L) TO (%L)',
+    EXECUTE format(
+      'CREATE TABLE IF NOT EXISTS partitions.%I PARTITION OF %I FOR VALUES FROM (%L) TO (%L)',
       parent || '_' || to_char(week, 'YYYYMMDD'), parent, week::timestamptz,
       (week + 7)::timestamptz);
   END LOOP;
