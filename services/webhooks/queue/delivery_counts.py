@@ -37,7 +37,8 @@ _FILTERS = ("created_after", "created_before", "event_type", "status")
 
 def _count(names: tuple[str, ...]) -> Select[int]:
     """The number of deliveries that these filters let through."""
-    counted, count = DELIVERY_COUNTS.c.counted, DELIVERY_COUNTS.c.count
+    counted = DELIVERY_COUNTS.c.counted
+    count: ColumnElement[int] = DELIVERY_COUNTS.c.count
     whole: list[ColumnElement[bool]] = []
     if "status" in names:
         of_pending = case((counted == literal("created"), count), else_=-count)
@@ -52,7 +53,7 @@ def _count(names: tuple[str, ...]) -> Select[int]:
         whole.append(DELIVERY_COUNTS.c.day >= _FIRST_DAY)
     if "created_before" in names:
         whole.append(DELIVERY_COUNTS.c.day < _LAST_DAY)
-    days = (
+    total: ColumnElement[int] = (
         select(func.coalesce(func.sum(count), 0))
         .where(
             DELIVERY_COUNTS.c.tenant_id == bindparam("tenant_id"),
@@ -62,8 +63,8 @@ def _count(names: tuple[str, ...]) -> Select[int]:
         .scalar_subquery()
     )
     if names and names[0].startswith("created_"):
-        days += _count_parts_of_days(names).scalar_subquery()
-    return select(cast(days, BigInteger))
+        total = total + _count_parts_of_days(names).scalar_subquery()
+    return select(cast(total, BigInteger))
 
 
 def _count_parts_of_days(names: tuple[str, ...]) -> Select[int]:
