@@ -15,8 +15,8 @@ from webhooks.tenant_erasure import erase_tenants
 from webhooks.worker.dispatcher import Dispatcher
 
 TABLES = (
-    "webhooks", "secrets", "events", "deliveries", "delivery_counts", "attempts", "outcomes", "queue",
-    "idempotency",
+    "webhooks", "secrets", "events", "deliveries", "delivery_counts", "attempts", "outcomes",
+    "queue", "idempotency",
 )  # fmt: skip
 CONFIRMATIONS = """
 SELECT subject, payload FROM outbox WHERE tenant_id = $1 AND subject LIKE '%erased'
