@@ -33,7 +33,7 @@ _TENANT_ALONE = re.compile(r"Index Cond: \(\(?(\w+\.)?tenant_id = [^=]*\)$")
 _BY_IDENTIFIER = re.compile(r"Filter: .*\b(id|\w+_id|slug) = ")
 
 
-@pytest.mark.parametrize("service", ["projects", "webhooks", "audit"])
+@pytest.mark.parametrize("service", ["identity", "projects", "webhooks", "audit"])
 async def test_one_row_of_a_large_tenant_is_found_by_its_key(
     service: str, servers: Servers
 ) -> None:

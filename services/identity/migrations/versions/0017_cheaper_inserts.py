@@ -7,8 +7,8 @@ Nothing that is stored changes.
 from alembic import op
 from chassis.case_folding import create_fold_case, create_fold_pattern, create_fold_search
 
-revision = "0015"
-down_revision = "0014"
+revision = "0017"
+down_revision = "0016"
 
 TALLY = """
 CREATE FUNCTION public.tally_organization() RETURNS trigger

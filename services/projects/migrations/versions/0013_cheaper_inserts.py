@@ -6,8 +6,8 @@ Nothing that is stored changes.
 from alembic import op
 from chassis.case_folding import create_fold_pattern, create_fold_search
 
-revision = "0012"
-down_revision = "0011"
+revision = "0013"
+down_revision = "0012"
 
 
 def upgrade() -> None:
