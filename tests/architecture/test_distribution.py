@@ -48,6 +48,7 @@ TRIGGERS = {
     "audit.events": "moves the head of the tenant's chain",
     "audit.heads": "a head only moves forward",
     "audit.personal": "what is erased stays erased",
+    "webhooks.deliveries": "counts deliveries by webhook, day, type and status",
 }
 """Triggers touch rows of their own tenant alone, which lie on the same node. Citus lets them run on
 distributed tables by `citus.enable_unsafe_triggers`.
