@@ -7,6 +7,9 @@ RUN := $(VENV)/installed-run
 TESTS := $(VENV)/installed-dev
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 REGISTRY ?= tenantry
+# Processes that run tests. Files go to them in the order of their names: what a folder shares is
+# then started once by each.
+JOBS ?= 2
 PIN := $(BIN)/uv pip compile --universal --generate-hashes --no-header --no-annotate --quiet --python-version 3.11
 
 .PHONY: help
@@ -34,8 +37,8 @@ demo: $(RUN) ## Run a demo scenario on the running product over HTTP
 	@exec $(BIN)/tenantry demo $(ARGS)
 
 .PHONY: test
-test: install ## Run all tests, on real servers that they start: ARGS=tests/unit for some, JOBS=2 by two processes
-	@$(BIN)/python -m pytest $(or $(ARGS),-n $(or $(JOBS),0) --dist loadfile -m "not alone")
+test: install ## Run all tests, on real servers that they start, by two processes: ARGS=tests/unit for some, JOBS=4
+	@$(BIN)/python -m pytest $(or $(ARGS),-n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not alone")
 	@$(if $(ARGS),,$(BIN)/python -m pytest -m alone)
 
 .PHONY: soak
