@@ -1,5 +1,6 @@
 """Calls the webhooks service as a tenant does, and hands it events as the stream does."""
 
+import asyncio
 from typing import Any
 
 import orjson
@@ -9,7 +10,8 @@ from contracts.context import Context
 from contracts.events import EVENT_TYPES
 from contracts.examples import example_event
 from contracts.ids import new_id
-from outbox.inbox import ReceivedEvent
+from outbox.batch import MAX_EVENTS, STEP_SECONDS
+from outbox.inbox import ReceivedEvent, process_once
 from outbox.record import create_entry
 from support.owner import TRACE, Answer, Owner
 from support.waiting import until
@@ -78,6 +80,17 @@ class WebhooksClient:
         await self.handle(*events)
         return [each.id for each in events]
 
+    async def consume(self, tenant: str, *, count: int = 1) -> list[str]:
+        """Hands it events as its consumer does: in batches, each in its time; what has many
+        deliveries waits for its steps. Returns the ids of the events.
+        """
+        events = [make_event(tenant) for _ in range(count)]
+        async with self.pool.acquire() as conn:
+            for first in range(0, count, MAX_EVENTS):
+                async with asyncio.timeout(STEP_SECONDS):
+                    await process_once(conn, handle_events, events[first : first + MAX_EVENTS])
+        return [each.id for each in events]
+
     async def list_deliveries(
         self, tenant: str, webhook: str, **query: Any
     ) -> list[dict[str, Any]]:
@@ -89,6 +102,12 @@ class WebhooksClient:
     async def only_delivery(self, tenant: str, webhook: str) -> dict[str, Any]:
         (delivery,) = await self.list_deliveries(tenant, webhook)
         return delivery
+
+    async def wait_until_delivered(self, tenant: str, webhook: str, count: int) -> None:
+        async def is_delivered() -> bool:
+            return len(await self.list_deliveries(tenant, webhook, status="succeeded")) >= count
+
+        await until(is_delivered)
 
     async def wait_for_attempts(
         self, tenant: str, webhook: str, attempts: int = 1

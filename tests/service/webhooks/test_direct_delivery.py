@@ -9,7 +9,6 @@ from contracts.ids import new_id
 from outbox.inbox import ReceivedEvent, process_once
 from service.webhooks.client import WebhooksClient, make_event
 from service.webhooks.receivers import hold_responses, wait_for_requests
-from support.waiting import until
 from support.webhook_receiver import Receiver
 from webhooks.rules.window import WEBHOOK_LIMIT
 from webhooks.subscribers import direct, handle_events
@@ -28,14 +27,6 @@ async def sender(client: WebhooksClient) -> AsyncIterator[Dispatcher]:
     http.close()
 
 
-async def publish(client: WebhooksClient, tenant: str, count: int = 1) -> list[str]:
-    """As the consumer does it; returns the ids of the events."""
-    events = [make_event(tenant) for _ in range(count)]
-    async with client.pool.acquire() as conn:
-        await process_once(conn, handle_events, events)
-    return [each.id for each in events]
-
-
 async def states(client: WebhooksClient, tenant: str) -> list[str]:
     """Of the tenant's rows of the queue, in the order of their events."""
     rows = await client.pool.fetch(
@@ -49,7 +40,7 @@ async def test_a_new_delivery_goes_out_without_being_claimed(
     client: WebhooksClient, tenant: str, receiver: Receiver
 ) -> None:
     await client.create_webhook(tenant, receiver.url)
-    (event,) = await publish(client, tenant)
+    (event,) = await client.consume(tenant)
     await wait_for_requests(receiver, 1)
     assert receiver.received[0].headers["webhook-id"] == event
     assert await states(client, tenant) == ["leased"]
@@ -80,14 +71,9 @@ async def test_its_result_is_written_like_any_other(
 ) -> None:
     webhook = await client.create_webhook(tenant, receiver.url)
     direct.connect(dispatcher)
-    await publish(client, tenant, 3)
+    await client.consume(tenant, count=3)
     direct.connect(None)
-
-    async def is_delivered() -> bool:
-        found = await client.list_deliveries(tenant, webhook["id"], status="succeeded")
-        return len(found) == 3
-
-    await until(is_delivered)
+    await client.wait_until_delivered(tenant, webhook["id"], 3)
     assert await states(client, tenant) == []
     assert len(receiver.received) == 3
 
@@ -98,10 +84,10 @@ async def test_no_more_are_in_flight_than_the_limit_of_a_webhook(
 ) -> None:
     release = hold_responses(receiver)
     await client.create_webhook(tenant, receiver.url)
-    events = await publish(client, tenant, 5)
-    events += await publish(client, tenant, 20)
+    events = await client.consume(tenant, count=5)
+    events += await client.consume(tenant, count=20)
     await wait_for_requests(receiver, WEBHOOK_LIMIT)
-    await publish(client, tenant, 5)
+    await client.consume(tenant, count=5)
     sent = {each.headers["webhook-id"] for each in receiver.received}
     assert sent == set(events[:WEBHOOK_LIMIT]), "the oldest"
     assert await states(client, tenant) == ["leased"] * WEBHOOK_LIMIT + ["ready"] * 22
@@ -118,7 +104,7 @@ async def test_none_overtakes_what_is_ready(
         "UPDATE queue SET state = 'ready', lease = NULL, wake_at = NULL WHERE tenant_id = $1",
         tenant,
     )
-    await publish(client, tenant)
+    await client.consume(tenant)
     assert await states(client, tenant) == ["ready", "ready"]
 
 
@@ -129,10 +115,10 @@ async def test_the_limit_of_a_tenant_holds_and_others_have_theirs(
     release = hold_responses(receiver)
     for _ in range(6):
         await client.create_webhook(tenant, receiver.url)
-    await publish(client, tenant, 8)
+    await client.consume(tenant, count=8)
     neighbour = new_id("ten")
     await client.create_webhook(neighbour, other_receiver.url)
-    await publish(client, neighbour)
+    await client.consume(neighbour)
     await wait_for_requests(other_receiver, 1)
     assert (await states(client, tenant)).count("leased") == DIRECT_TENANT_LIMIT
     release.set()
@@ -146,7 +132,7 @@ async def test_a_webhook_that_fails_waits_for_its_circuit_breaker(
     await client.pool.execute(
         "UPDATE webhooks SET failing_since = now() WHERE tenant_id = $1", tenant
     )
-    await publish(client, tenant)
+    await client.consume(tenant)
     assert await states(client, tenant) == ["ready"]
 
 
@@ -161,7 +147,7 @@ async def test_nothing_is_sent_of_what_was_rolled_back(
         started = await handle_events(conn, [make_event(tenant)])
         await transaction.rollback()
     assert started is not None, "something was leased"
-    await publish(client, tenant)
+    await client.consume(tenant)
     await wait_for_requests(receiver, 1)
     assert await states(client, tenant) == ["leased"]
     assert len(receiver.received) == 1

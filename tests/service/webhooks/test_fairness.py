@@ -14,16 +14,6 @@ from webhooks.worker import dispatcher as dispatcher_module
 from webhooks.worker.dispatcher import MOST_OF_TENANT, Dispatcher
 
 
-async def wait_until_delivered(
-    client: WebhooksClient, tenant: str, webhook: str, count: int
-) -> None:
-    async def is_delivered() -> bool:
-        found = await client.list_deliveries(tenant, webhook, status="succeeded")
-        return len(found) >= count
-
-    await until(is_delivered)
-
-
 async def test_a_slow_receiver_delays_no_other(
     client: WebhooksClient,
     tenant: str,
@@ -36,7 +26,7 @@ async def test_a_slow_receiver_delays_no_other(
     fast = await client.create_webhook(tenant, other_receiver.url)
     await client.publish(tenant, count=50)
     dispatcher.wake()
-    await wait_until_delivered(client, tenant, fast["id"], 50)
+    await client.wait_until_delivered(tenant, fast["id"], 50)
     assert len(receiver.received) == WEBHOOK_LIMIT
     release.set()
 
@@ -51,7 +41,7 @@ async def test_a_receiver_that_was_quick_and_hangs_delays_no_other(
     hanging = await client.create_webhook(tenant, receiver.url)
     await client.publish(tenant, count=WIDEST)
     dispatcher.wake()
-    await wait_until_delivered(client, tenant, hanging["id"], WIDEST)
+    await client.wait_until_delivered(tenant, hanging["id"], WIDEST)
     release = hold_responses(receiver)
     await client.publish(tenant, count=50)
     dispatcher.wake()
@@ -60,7 +50,7 @@ async def test_a_receiver_that_was_quick_and_hangs_delays_no_other(
     await client.publish(tenant, count=50)
     dispatcher.wake()
     for each in others:
-        await wait_until_delivered(client, tenant, each["id"], 50)
+        await client.wait_until_delivered(tenant, each["id"], 50)
     assert len(receiver.received) - WIDEST <= WIDEST
     release.set()
 
@@ -111,7 +101,7 @@ async def test_many_retries_leave_capacity_for_first_attempts(
     theirs = await client.create_webhook(neighbour, other_receiver.url)
     await client.publish(neighbour, count=5)
     dispatcher.wake()
-    await wait_until_delivered(client, neighbour, theirs["id"], 5)
+    await client.wait_until_delivered(neighbour, theirs["id"], 5)
     assert len(receiver.received) == 9
     release.set()
 
@@ -190,7 +180,7 @@ async def test_a_failing_receiver_gets_a_pause_and_its_deliveries_lose_no_attemp
     for batch in range(1, 6):
         await client.publish(tenant, "member.added", count=10)
         dispatcher.wake()
-        await wait_until_delivered(client, tenant, working["id"], batch * 10)
+        await client.wait_until_delivered(tenant, working["id"], batch * 10)
     assert len(other_receiver.received) == 50
     assert len(receiver.received) == sent
     untried = await client.pool.fetchval(
@@ -202,4 +192,4 @@ async def test_a_failing_receiver_gets_a_pause_and_its_deliveries_lose_no_attemp
     tested = await client.call(calls.SEND_TEST, tenant, {}, failing["id"])
     assert tested.status == 202
     dispatcher.wake()
-    await wait_until_delivered(client, tenant, failing["id"], 100 - sent)
+    await client.wait_until_delivered(tenant, failing["id"], 100 - sent)

@@ -6,9 +6,8 @@ from collections import Counter
 
 import pytest
 from contracts.ids import new_id
-from outbox.batch import STEP_SECONDS
 from outbox.inbox import process_once
-from service.webhooks.client import WebhooksClient, make_event
+from service.webhooks.client import WebhooksClient
 from support.owner import heard_lifecycle
 from webhooks import fanout_steps
 from webhooks.fanout_steps import FanOut
@@ -32,16 +31,6 @@ async def create_webhooks(client: WebhooksClient, tenant: str, count: int) -> li
     return ids
 
 
-async def publish(client: WebhooksClient, tenant: str, count: int) -> list[str]:
-    """Events as the consumer handles them, in batches of at most 256, each in its time."""
-    events = [make_event(tenant) for _ in range(count)]
-    async with client.pool.acquire() as conn:
-        for first in range(0, count, 256):
-            async with asyncio.timeout(STEP_SECONDS):
-                await process_once(conn, handle_events, events[first : first + 256])
-    return [each.id for each in events]
-
-
 async def count_deliveries(client: WebhooksClient, tenant: str) -> int:
     count = "SELECT count(*) FROM queue WHERE tenant_id = $1"
     return int(await client.pool.fetchval(count, tenant))
@@ -57,7 +46,7 @@ async def _nobody_waits(client: WebhooksClient) -> None:
     await client.pool.execute("DELETE FROM fanouts")
 
 
-pytestmark = [pytest.mark.alone, pytest.mark.usefixtures("_nobody_waits")]
+pytestmark = pytest.mark.usefixtures("_nobody_waits")
 
 
 async def test_800_webhooks_and_1024_changes_delay_no_other_tenant(
@@ -67,9 +56,9 @@ async def test_800_webhooks_and_1024_changes_delay_no_other_tenant(
     other, many = new_id("ten"), new_id("ten")
     await create_webhooks(client, other, 3)
     await create_webhooks(client, many, 40)
-    await publish(client, tenant, 1024)
-    await publish(client, other, 5)
-    await publish(client, many, 5)
+    await client.consume(tenant, count=1024)
+    await client.consume(other, count=5)
+    await client.consume(many, count=5)
     assert await count_deliveries(client, other) == 15, "with few webhooks at once"
     fan_out = FanOut(client.pool, lambda: None)
     for _ in range(2):
@@ -80,7 +69,7 @@ async def test_800_webhooks_and_1024_changes_delay_no_other_tenant(
     assert 0 < await count_deliveries(client, tenant) <= fanout_steps.MAX_DELIVERIES
     assert 0 < await fan_out.oldest_seconds() < 60
 
-    await publish(client, other, 1)
+    await client.consume(other, count=1)
     async with client.pool.acquire() as conn:
         deletion = heard_lifecycle(tenant, "tenant.deletion_requested")
         await process_once(conn, handle_events, [deletion])
@@ -95,7 +84,7 @@ async def test_each_webhook_gets_each_event_once_in_order_whatever_the_steps(
 ) -> None:
     webhooks = await create_webhooks(client, tenant, 23)
     monkeypatch.setattr(fanout_steps, "MAX_DELIVERIES", 7)
-    events = await publish(client, tenant, 12)
+    events = await client.consume(tenant, count=12)
     assert await count_deliveries(client, tenant) == 0
     queued: list[str] = []
     while await FanOut(client.pool, lambda: None).step():
@@ -114,18 +103,18 @@ async def test_an_event_behind_one_that_waits_waits_too(
     client: WebhooksClient, tenant: str
 ) -> None:
     webhooks = await create_webhooks(client, tenant, 20)
-    events = await publish(client, tenant, 2)
+    events = await client.consume(tenant, count=2)
     await client.pool.execute(
         "DELETE FROM webhooks WHERE tenant_id = $1 AND id = ANY($2)", tenant, webhooks[5:]
     )
-    events += await publish(client, tenant, 2)
+    events += await client.consume(tenant, count=2)
     assert await count_deliveries(client, tenant) == 0
     fan_out = FanOut(client.pool, lambda: None)
     while await fan_out.step():
         pass
     rows = await client.pool.fetch(_DELIVERIES, tenant)
     assert [row["event_id"] for row in rows] == events * 5
-    await publish(client, tenant, 1)
+    await client.consume(tenant, count=1)
     assert await count_deliveries(client, tenant) == 25, "and afterwards not"
 
 
@@ -136,8 +125,8 @@ async def test_a_step_that_takes_too_long_is_made_smaller_and_costs_its_tenant_t
     other = new_id("ten")
     (locked, *_) = await create_webhooks(client, tenant, 20)
     await create_webhooks(client, other, 20)
-    await publish(client, tenant, 3)
-    await publish(client, other, 3)
+    await client.consume(tenant, count=3)
+    await client.consume(other, count=3)
     fan_out = FanOut(client.pool, lambda: None)
     async with client.pool.acquire() as conn, conn.transaction():
         await conn.execute(
