@@ -46,7 +46,6 @@ from sqlalchemy import (
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import Tuple
 from sqlalchemy.sql.expression import ClauseElement, CollectionAggregate, FunctionElement
-from sqlalchemy.sql.visitors import iterate
 from tenantry.servers import Servers
 
 Scope = Select[Any] | Update | Delete
@@ -115,6 +114,7 @@ def test_an_unbound_table_is_noticed_wherever_it_hides() -> None:
     mine = USERS.c.tenant_id == bindparam("tenant_id")
     joined = USERS.c.tenant_id == MEMBERS.c.tenant_id
     others = MEMBERS.alias("others")
+    inside = select(MEMBERS.c.user_id).select_from(MEMBERS.join(USERS, joined & mine)).subquery()
     for expression, unbound in (
         (select(USERS.c.id).where(mine), []),
         (select(USERS.c.id), ["users"]),
@@ -128,6 +128,7 @@ def test_an_unbound_table_is_noticed_wherever_it_hides() -> None:
             ["members"],
         ),
         (select(USERS.c.id).where(mine, exists(select(others.c.role))), ["others"]),
+        (select(USERS.c.id).join(inside, USERS.c.id == inside.c.user_id), ["users"]),
         (select(select(ORGANIZATIONS.c.id).cte("some")), ["organizations"]),
         (update(USERS).values(name="x"), ["users"]),
         (delete(USERS).where(USERS.c.id.in_(select(USERS.c.id).where(mine))), ["users"]),
@@ -207,19 +208,27 @@ def _statements_of_listing(value: Listing[Any]) -> Iterator[tuple[str, Statement
 
 def untied(statement: Statement) -> list[str]:
     """The tables of the statement that are not bound to a tenant."""
-    return sorted(set(_untied(statement.expression, frozenset())))
+    return sorted(set(_untied(statement.expression, frozenset(), set())))
 
 
-def _untied(node: ClauseElement, outer: frozenset[FromClause]) -> Iterator[str]:
+def _untied(
+    node: ClauseElement,
+    outer: frozenset[FromClause],
+    seen: set[tuple[ClauseElement, frozenset[FromClause]]],
+) -> Iterator[str]:
+    if (node, outer) in seen:  # a CTE that several read
+        return
+    seen.add((node, outer))
     if isinstance(node, Insert):
         yield from _insert(node)
     tied = outer
     if isinstance(node, Select | Update | Delete):
-        mine = set(_tables(node)) - outer
-        tied = outer | _tied(node, outer)
+        froms = _froms(node)
+        mine = set(_tables(froms)) - outer
+        tied = outer | _tied(_conditions(node, froms), outer)
         yield from (getattr(each, "name", "?") for each in mine - tied)
     for inner in _inner(node):
-        yield from _untied(inner, frozenset() if isinstance(inner, CTE) else tied)
+        yield from _untied(inner, frozenset() if isinstance(inner, CTE) else tied, seen)
 
 
 def _insert(node: Insert) -> Iterator[str]:
@@ -230,13 +239,15 @@ def _insert(node: Insert) -> Iterator[str]:
         yield node.table.name
 
 
-def _tables(node: Scope) -> Iterator[FromClause]:
-    """The tables, and aliases of tables, that the scope reads or changes."""
-    if isinstance(node, Select):
-        for each in node.get_final_froms():
-            yield from (part for part in _flat(each) if _key(part))
-    elif _key(node.table):
-        yield node.table
+def _froms(node: Scope) -> list[FromClause]:
+    """What the scope reads or changes. A SELECT is compiled for that: it is asked once."""
+    return list(node.get_final_froms()) if isinstance(node, Select) else [node.table]
+
+
+def _tables(froms: Iterable[FromClause]) -> Iterator[FromClause]:
+    """The tables, and aliases of tables, of a scope."""
+    for each in froms:
+        yield from (part for part in _flat(each) if _key(part))
 
 
 def _flat(each: FromClause) -> Iterator[FromClause]:
@@ -247,6 +258,13 @@ def _flat(each: FromClause) -> Iterator[FromClause]:
         yield each
 
 
+def _joins(each: FromClause) -> Iterator[Join]:
+    if isinstance(each, Join):
+        yield each
+        yield from _joins(each.left)
+        yield from _joins(each.right)
+
+
 def _key(each: Any) -> str | None:
     """The name of the column that says whose a row is."""
     table = each.element if isinstance(each, Alias) else each
@@ -255,9 +273,11 @@ def _key(each: Any) -> str | None:
     return "id" if table.name == "tenants" else "tenant_id" if "tenant_id" in table.c else None
 
 
-def _tied(node: Scope, outer: frozenset[FromClause]) -> frozenset[FromClause]:
-    """Those of the scope's tables whose tenant_id equals a parameter, to whatever depth."""
-    pairs = [pair for each in _conditions(node) for pair in _tenant_pairs(each)]
+def _tied(
+    conditions: Iterable[BinaryExpression[Any]], outer: frozenset[FromClause]
+) -> frozenset[FromClause]:
+    """Those of a scope's tables whose tenant_id equals a parameter, to whatever depth."""
+    pairs = [pair for each in conditions for pair in _tenant_pairs(each)]
     tied = set(outer)
     while True:
         more = {one for one, other in pairs if one not in tied and (other is None or other in tied)}
@@ -283,12 +303,10 @@ def _tenant_pairs(each: BinaryExpression[Any]) -> Iterator[tuple[FromClause, Fro
             yield table, source if _key(source) else None
 
 
-def _conditions(node: Scope) -> Iterator[BinaryExpression[Any]]:
+def _conditions(node: Scope, froms: Iterable[FromClause]) -> Iterator[BinaryExpression[Any]]:
     """The equalities that hold for every row: the ANDed parts of WHERE and ON."""
     clauses: list[ColumnElement[Any]] = list(node._where_criteria)
-    if isinstance(node, Select):
-        for each in node.get_final_froms():
-            clauses += [join.onclause for join in iterate(each) if isinstance(join, Join)]
+    clauses += [join.onclause for each in froms for join in _joins(each)]
     while clauses:
         clause = clauses.pop()
         if getattr(clause, "operator", None) is operators.and_:
