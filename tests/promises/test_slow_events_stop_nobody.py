@@ -7,7 +7,7 @@ from outbox import batch, dead_letters
 from promises.pipeline import Pipeline
 from support.waiting import until
 
-pytestmark = [pytest.mark.alone, pytest.mark.usefixtures("_quick")]
+pytestmark = pytest.mark.usefixtures("_quick")
 
 
 @pytest.fixture

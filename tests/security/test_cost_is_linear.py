@@ -18,9 +18,6 @@ from contracts.calls import Call
 from contracts.context import Context
 from contracts.problems import Problem
 
-pytestmark = pytest.mark.alone
-
-
 SIZES = (10_000, 100_000, 256_000)
 SECONDS = 0.004
 """What any request may take, whatever its size."""

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 from aiohttp import ClientSession, TCPConnector
 from support.api import Api, new_tenant
-from support.stack import Stack, running_stack
+from support.stack import Stack
 
 pytestmark = pytest.mark.alone
 
@@ -19,13 +19,6 @@ ATTACKERS = 40
 LOOKS = 60
 FLOOR = 0.05
 """Seconds: below this a p95 on a machine with other work says nothing."""
-
-
-@pytest.fixture(scope="module")
-async def costly_stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
-    folder = tmp_path_factory.mktemp("costly")
-    async with running_stack(folder, "--no-demo", TENANTRY_RATE_LIMIT="100000/second") as running:
-        yield running
 
 
 @pytest.fixture
@@ -55,9 +48,8 @@ async def p95(callers: list[Api]) -> float:
 
 @pytest.mark.parametrize("attack", ["create", "rotate"])
 async def test_forty_rsa_keys_at_once_delay_no_other_tenants_look_up(
-    costly_stack: Stack, http: ClientSession, attack: str
+    stack: Stack, http: ClientSession, attack: str
 ) -> None:
-    stack = costly_stack
     attacker, victim = [
         await new_tenant(http, stack.url, stack.ready["operator_key"]) for _ in range(2)
     ]

@@ -14,9 +14,6 @@ from support.long_trail import extend_trail
 from support.stack import Stack
 from support.waiting import until
 
-pytestmark = pytest.mark.alone
-
-
 LENGTH = 50_000
 AT_ONCE = 40
 LIST = "/v1/admin/audit?limit=50"
@@ -46,6 +43,7 @@ async def long(stack: Stack, api: Api) -> Api:
     return api
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("path", ["/v1/admin/audit/proof", "/v1/admin/audit/export"])
 async def test_forty_at_once_delay_no_other_tenant(
     long: Api, there: SampleTenant, path: str

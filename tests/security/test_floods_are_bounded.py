@@ -16,9 +16,6 @@ from support.figures import FIGURES
 from support.stack import Stack, running_stack, second_edge
 from support.waiting import until
 
-pytestmark = pytest.mark.alone
-
-
 RATE = 10
 BURST = 2 * RATE
 ROUNDS = 60
@@ -220,6 +217,7 @@ async def test_without_redis_each_edge_limits_on_its_own(
     await until(well)
 
 
+@pytest.mark.alone
 async def test_a_flood_of_one_tenant_keeps_anothers_p99_within_three_times(
     tenant: Api, other: Api
 ) -> None:

@@ -20,9 +20,6 @@ from support.stack import Stack
 from support.waiting import until
 from support.webhook_receiver import Receiver, webhook_receiver
 
-pytestmark = pytest.mark.alone
-
-
 SAMPLES = 60
 LIMIT = 3.0
 """Times the quiet p95."""

@@ -14,10 +14,7 @@ import psutil
 import pytest
 from support.stack import PROCESSES, START_LIMIT, dev_stack, eventually
 
-pytestmark = [
-    pytest.mark.alone,
-    pytest.mark.skipif(sys.platform != "linux", reason="reads /proc"),
-]
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
 def segments() -> set[int]:

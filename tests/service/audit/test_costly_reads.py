@@ -21,9 +21,6 @@ from support.long_trail import extend_trail
 from support.owner import Owner, audit_settings, heard, owner_of
 from tenantry.servers import Servers, backing_servers
 
-pytestmark = pytest.mark.alone
-
-
 MILLION = 1_000_000
 EDGE_SECONDS = 1.8
 """How long an edge waits."""
@@ -72,6 +69,7 @@ async def p95(step: Callable[[], Awaitable[object]], until: Callable[[], bool]) 
     return statistics.quantiles(taken, n=20)[-1]
 
 
+@pytest.mark.alone
 async def test_forty_at_once_delay_nobody_else(busy: Owner, own_servers: Servers) -> None:
     long, other = new_id("ten"), new_id("ten")
     await extend_trail(own_servers.migration_url("audit"), long, 50_000)
