@@ -39,7 +39,7 @@ demo: $(RUN) ## Run a demo scenario on the running product over HTTP
 .PHONY: test
 test: install ## Run all tests, on real servers that they start, by two processes: ARGS=tests/unit for some, JOBS=4
 	@$(BIN)/python -m pytest $(or $(ARGS),-n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not alone")
-	@$(if $(ARGS),,$(BIN)/python -m pytest -m alone)
+	@$(if $(ARGS),,$(BIN)/python -m pytest -m alone $$(grep -rl --include="*.py" mark[.]alone tests))
 
 .PHONY: soak
 soak: install ## Inject faults under load for half an hour, and count losses: SECONDS=1800 SEED=...
