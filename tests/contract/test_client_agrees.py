@@ -22,7 +22,7 @@ SAME_OPERATION = {
     "import_lines": "import_users",
 }
 """Further ways to call an operation."""
-EVERYWHERE = {"X-Request-Id", "Idempotency-Key", "If-Match", "If-None-Match"}
+EVERYWHERE = {"X-Request-Id", "Idempotency-Key", "If-Match", "If-None-Match", "Cache-Control"}
 """Headers that any request of the client can carry."""
 
 Schema = dict[str, Any]

@@ -23,7 +23,7 @@ RULES = [
 ]  # fmt: skip
 METRIC = re.compile(r"^\| `(tenantry_\w+)` \| (\w+) \|([^|]*)\|", re.MULTILINE)
 ALERT = re.compile(r"^\| `(\w+)` \| (\w+) \| [^|]+ \| \[[\w-]+\]\(([^)]+)\) \|$", re.MULTILINE)
-BY_EVENT_ONLY = {"tenantry_page_seconds"}
+BY_EVENT_ONLY = {"tenantry_page_seconds", "tenantry_replica_lists_total"}
 """Without a series until it happens."""
 
 Metrics = dict[str, tuple[str, frozenset[str]]]

@@ -99,3 +99,9 @@ def test_an_unexpected_response_has_its_status() -> None:
     with client, pytest.raises(UnexpectedResponseError, match="502") as unexpected:
         client(api.who_am_i())
     assert unexpected.value.status == 502
+
+
+def test_a_list_may_ask_for_what_was_just_written() -> None:
+    with httpx.Client(base_url=URL) as http:
+        sent = api.list_users().no_cache().build(http)
+    assert sent.headers["Cache-Control"] == "no-cache"

@@ -58,6 +58,10 @@ class Request(Generic[T]):
         """Only if the resource has another version; else NotModifiedError is raised."""
         return self._with("If-None-Match", f'"{version}"')
 
+    def no_cache(self) -> Self:
+        """A list with all that was written before: not from a read replica."""
+        return self._with("Cache-Control", "no-cache")
+
     def request_id(self, request_id: str) -> Self:
         """The id by which the request is found in the audit trail."""
         return self._with("X-Request-Id", request_id)
