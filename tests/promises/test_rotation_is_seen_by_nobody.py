@@ -31,7 +31,11 @@ from support.stack import tenantry
 from support.waiting import until
 from tenantry.servers import nats
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="replaces processes of a tree")
+# Beside other tests a slow machine answers after the two seconds that a caller has.
+pytestmark = [
+    pytest.mark.alone,
+    pytest.mark.skipif(sys.platform != "linux", reason="replaces processes of a tree"),
+]
 
 DOCUMENT = (Path(__file__).parents[2] / "docs/key-rotation.md").read_text()
 GRACE = ((signal.SIGTERM, 20.0),)
