@@ -25,12 +25,16 @@ async def tables_with(database: Pool, *needles: str) -> set[str]:
         "SELECT schemaname || '.' || tablename FROM pg_tables"
         " WHERE schemaname IN ('public', 'months')"
     )
-    found = set()
-    for (name,) in names:
-        dump = "\n".join([row[0] for row in await database.fetch(f"SELECT t::text FROM {name} t")])
-        if any(needle in dump or needle.encode().hex() in dump for needle in needles):
-            found.add(name)
-    return found
+    texts = [*needles, *(each.encode().hex() for each in needles)]
+    return {
+        name
+        for (name,) in names
+        if await database.fetchval(
+            f"SELECT EXISTS (SELECT FROM {name} AS t, unnest($1::text[]) AS text"
+            " WHERE strpos(t::text, text) > 0)",
+            texts,
+        )
+    }
 
 
 async def erase_tenants(audit: Owner) -> None:

@@ -86,7 +86,7 @@ async def test_many_retries_leave_capacity_for_first_attempts(
     dispatcher: Dispatcher,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(dispatcher_module, "PROCESS_LIMIT", 12)
+    monkeypatch.setattr(dispatcher_module, "PROCESS_LIMIT", 0)
     monkeypatch.setattr(dispatcher_module, "RETRY_LIMIT", 9)
     release = hold_responses(receiver, 500)
     for _ in range(4):
@@ -95,6 +95,7 @@ async def test_many_retries_leave_capacity_for_first_attempts(
     await client.pool.execute(
         "UPDATE queue SET kind = $2, tries = 1 WHERE tenant_id = $1", tenant, RETRY
     )
+    monkeypatch.setattr(dispatcher_module, "PROCESS_LIMIT", 12)
     dispatcher.wake()
     await wait_for_requests(receiver, 9)
     neighbour = new_id("ten")
