@@ -16,7 +16,9 @@ from ruamel.yaml import YAML
 from support.api import Api
 from support.stack import Ran, Stack, tenantry
 
-HELP_SECONDS, LIST_SECONDS = 0.25, 0.5
+IMPORTS = "import httpx, pydantic, rich.table"
+"""What any such command needs, whatever the speed of the machine."""
+HELP_TIMES, LIST_TIMES = 1.5, 3.0
 
 
 async def run(api: Api, *arguments: str, **environment: str) -> Ran:
@@ -270,11 +272,13 @@ async def test_version_help_and_completion_are_where_people_look() -> None:
 
 @pytest.mark.alone
 async def test_help_and_lists_do_not_keep_people_waiting(api: Api) -> None:
-    """Processor time of the fastest of some: what a machine does besides is not counted."""
+    """Processor time of the fastest of some, by that of the imports alone: neither what a machine
+    does besides is counted, nor how fast it is.
+    """
     own = {"TENANTRY_URL": api.url, "TENANTRY_API_KEY": str(api.key)}
 
     def seconds(*arguments: str) -> float:
-        argv = (sys.executable, "-m", "tenantry", *arguments)
+        argv = (sys.executable, *arguments)
         to_nowhere = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
         pid = os.posix_spawn(argv[0], argv, {**os.environ, **own}, file_actions=to_nowhere)
         _, status, usage = os.wait4(pid, 0)
@@ -284,5 +288,7 @@ async def test_help_and_lists_do_not_keep_people_waiting(api: Api) -> None:
     def fastest(*arguments: str) -> float:
         return min(seconds(*arguments) for _ in range(4))
 
-    assert await asyncio.to_thread(fastest, "--help") < HELP_SECONDS
-    assert await asyncio.to_thread(fastest, "users", "list") < LIST_SECONDS
+    imports = await asyncio.to_thread(fastest, "-c", IMPORTS)
+    command = ("-m", "tenantry")
+    assert await asyncio.to_thread(fastest, *command, "--help") < HELP_TIMES * imports
+    assert await asyncio.to_thread(fastest, *command, "users", "list") < LIST_TIMES * imports
