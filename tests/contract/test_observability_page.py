@@ -6,6 +6,7 @@ from pathlib import Path
 
 import yaml
 from aiohttp import ClientSession
+from chassis.telemetry import REPLICA_LISTS
 from prometheus_client.parser import text_string_to_metric_families
 from support.api import Api
 from support.stack import Stack
@@ -67,6 +68,8 @@ async def test_the_table_has_what_processes_show(
     }
     for name in told.keys() - BY_EVENT_ONLY:
         assert shown[name][1] == told[name][1], name
+    # Raises ValueError for other labels.
+    REPLICA_LISTS.labels(**dict.fromkeys(told["tenantry_replica_lists_total"][1], "any"))
 
 
 def test_the_table_has_every_alert_with_its_run_book() -> None:
