@@ -6,6 +6,7 @@ import asyncpg
 from asyncpg import Connection, Pool
 from sqlalchemy import DateTime, Text
 
+from chassis.rows import NamedRecord
 from chassis.tls import tls_of
 
 UNAVAILABLE = (
@@ -65,9 +66,12 @@ async def _unchanged(_: Connection) -> None:
 
 
 async def connect(url: str, **options: Any) -> Connection:
-    """As asyncpg; with TLS, where the URL asks for it, by the certificates of now."""
+    """As asyncpg, with the product's rows; with TLS, where the URL asks for it, by the certificates
+    of now.
+    """
     tls = tls_of(url)
-    return await asyncpg.connect(url, ssl=tls.context() if tls else None, **options)
+    options = {**options, "ssl": tls.context() if tls else None, "record_class": NamedRecord}
+    return await asyncpg.connect(url, **options)
 
 
 async def open_pool(url: str, size: int) -> Pool:

@@ -38,20 +38,40 @@ class Row:
         return f"Row({', '.join(vars(self))})"
 
 
+class NamedRecord(Record):  # type: ignore[misc] # asyncpg has no types
+    """A record whose columns are read-only attributes, for whatever statement. `vars(row)` and
+    `metadata_` are as of `Row`.
+
+    asyncpg prepares a statement again whose columns a migration has changed, and then forgets the
+    class that the statement asked for (0.32.0): its rows are of the class of the connection, this.
+    """
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name.removesuffix("_")]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    @property
+    def __dict__(self) -> dict[str, Any]:  # type: ignore[override]
+        return dict(self.items())
+
+    def __repr__(self) -> str:
+        """Without the values: some of them are secret."""
+        return f"Row({', '.join(self.keys())})"
+
+
 @cache
 def record_class(columns: tuple[str, ...]) -> type[Record]:
-    """A class of asyncpg's records whose columns, in this order, are read-only attributes.
-
-    `vars(row)` and `metadata_` are as of `Row`.
-    """
+    """The same for these columns in this order, which costs less to read."""
     attributes: dict[str, Any] = {
         name: property(itemgetter(position)) for position, name in enumerate(columns)
     }
     if "metadata" in attributes:
         attributes["metadata_"] = attributes["metadata"]
-    attributes["__dict__"] = property(lambda row: dict(Record.items(row)))
-    attributes["__repr__"] = lambda _: f"Row({', '.join(columns)})"
-    return type("Row", (Record,), {"__slots__": (), **attributes})
+    return type("Row", (NamedRecord,), {"__slots__": (), **attributes})
 
 
 def new_row(_: Callable[P, R], *__: P.args, **values: P.kwargs) -> R:
