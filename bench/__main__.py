@@ -63,7 +63,10 @@ WHOLE = [part for part in PARTS if part != "guard"]
 
 
 async def run(given: argparse.Namespace) -> tuple[list[Row], list[str]]:
-    """The rows of all parts, one stack for all of them; and the parts that failed."""
+    """The rows of all parts, one stack for all of them; and the parts that failed. What a part has
+    measured is kept when it ends: the guard compares with that, and keeps nothing.
+    """
+    settings = {name: value for name, value in vars(given).items() if name not in ("data", "out")}
     rows: list[Row] = []
     failed: list[str] = []
     with tempfile.TemporaryDirectory(prefix="tenantry-bench-") as folder:
@@ -75,6 +78,8 @@ async def run(given: argparse.Namespace) -> tuple[list[Row], list[str]]:
                 except Exception as error:  # noqa: BLE001 - the other parts are worth having
                     failed.append(part)
                     sys.stderr.write(f"{part} failed: {error!r}\n")
+                if part != "guard":
+                    results.keep(given.out, rows, settings)
                 took = time.monotonic() - begun
                 sys.stderr.write(f"{part}: {took:.0f} s\n")
     return rows, failed
@@ -99,8 +104,6 @@ def main() -> int:
     results.show(rows)
     if given.parts == ["guard"]:
         return 0 if rows and all(row.passes for row in rows) else 1
-    settings = {name: value for name, value in vars(given).items() if name not in ("data", "out")}
-    results.keep(given.out, rows, settings)
     return 1 if failed else 0
 
 
