@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -128,10 +128,14 @@ class Stack:
         await until(has_successor, 60)
 
     def stop(self, number: signal.Signals = signal.SIGTERM, seconds: float = STOP_LIMIT) -> int:
-        """Answers the exit code."""
+        """Answers the exit code. What has not ended in time is killed, with all that it started."""
         if self.process.poll() is None:
             self.process.send_signal(number)
-        return self.process.wait(seconds)
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            signal_tree(self.process.pid, signal.SIGKILL)
+            raise
 
 
 @contextmanager
@@ -188,7 +192,8 @@ def signal_tree(pid: int, number: int) -> None:
     """Signals a process and its children: PostgreSQL works in those."""
     parent = psutil.Process(pid)
     for process in (parent, *parent.children(recursive=True)):
-        process.send_signal(number)
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
 
 
 def eventually(what: str, condition: Callable[[], T | None], seconds: float) -> T:
