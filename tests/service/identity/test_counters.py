@@ -48,6 +48,22 @@ async def test_folding_changes_no_total_and_leaves_one_row_of_each_counter(
     assert found == [("user:active", 7), ("users", 7)]
 
 
+async def test_folding_costs_what_is_new_however_many_tenants_there_are(
+    client: IdentityClient,
+) -> None:
+    """A statement that takes longer than ten seconds fails."""
+    others = "other-%"
+    await client.pool.execute(
+        "INSERT INTO tallies (tenant_id, what, count)"
+        " SELECT 'other-' || n, 'organization', 1 FROM generate_series(1, 40000) AS n"
+    )
+    left = "SELECT count(*) FROM tallies WHERE tenant_id LIKE $1 AND NOT folded"
+    while before := await client.pool.fetchval(left, others):
+        await counters.fold(client.pool)
+        assert await client.pool.fetchval(left, others) < before
+    await client.pool.execute("DELETE FROM tallies WHERE tenant_id LIKE $1", others)
+
+
 async def test_a_refused_user_is_not_counted(client: IdentityClient) -> None:
     await client.create_user("ada@example.com")
     await client.create_user("bea@example.com")
