@@ -14,12 +14,34 @@ from chassis.unit_of_work import read_only
 from contracts.models import Body
 from contracts.problems import not_found
 from contracts.webhooks import DeliveriesQuery, Delivery, matching_types
-from sqlalchemy import ARRAY, Integer, Text, bindparam, case, cast, column, func, select
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    FromClause,
+    Integer,
+    Table,
+    Text,
+    bindparam,
+    case,
+    cast,
+    column,
+    func,
+    select,
+    true,
+)
 from sqlalchemy.dialects.postgresql import JSON, aggregate_order_by
 from sqlmodel import SQLModel
 
 from webhooks.queue.delivery_counts import COUNTS
-from webhooks.tables import ATTEMPTS, DELIVERIES, EVENTS, WEBHOOKS, DeliveryColumns, DeliveryRow
+from webhooks.tables import (
+    ATTEMPTS,
+    DELIVERIES,
+    EVENTS,
+    QUEUE,
+    WEBHOOKS,
+    DeliveryColumns,
+    DeliveryRow,
+)
 
 MAX_BODIES_BYTES = 600_000
 """Of the stored response bodies in one reply; if there are more, each is cut to its share."""
@@ -124,20 +146,41 @@ LIST_ATTEMPTS = Statement(
     DeliveryAttempts,
 )
 
-LIST = Listing(
-    row=DeliveryRow,
-    source=DELIVERIES,
-    columns=list(DELIVERIES.c),
-    key=DELIVERIES.c.id,
-    scope={"tenant_id": DELIVERIES.c.tenant_id, "webhook_id": DELIVERIES.c.webhook_id},
-    filters={
-        "status": lambda status: DELIVERIES.c.status == status,
-        "event_type": lambda types: DELIVERIES.c.event_type == func.any(types),
-        "created_after": lambda time: DELIVERIES.c.created_at >= time,
-        "created_before": lambda time: DELIVERIES.c.created_at <= time,
-    },
-    totals=COUNTS,
+
+def _listing(
+    source: FromClause, deliveries: FromClause, key: ColumnElement[str], of: Table
+) -> Listing[DeliveryRow]:
+    """The list of `deliveries`, which come from `source`, in the order of `key`."""
+    return Listing(
+        row=DeliveryRow,
+        source=source,
+        columns=list(deliveries.c),
+        key=key,
+        scope={"tenant_id": of.c.tenant_id, "webhook_id": of.c.webhook_id},
+        filters={
+            "status": lambda status: deliveries.c.status == status,
+            "event_type": lambda types: deliveries.c.event_type == func.any(types),
+            "created_after": lambda time: deliveries.c.created_at >= time,
+            "created_before": lambda time: deliveries.c.created_at <= time,
+        },
+        totals=COUNTS,
+    )
+
+
+_queued = (
+    select(DELIVERIES)
+    .where(
+        DELIVERIES.c.tenant_id == QUEUE.c.tenant_id,
+        DELIVERIES.c.webhook_id == QUEUE.c.webhook_id,
+        DELIVERIES.c.id == QUEUE.c.delivery_id,
+        DELIVERIES.c.created_at == QUEUE.c.created_at,
+    )
+    .limit(1)  # each is looked up by its key, whatever the statistics say
+    .lateral("queued")
 )
+LIST = _listing(DELIVERIES, DELIVERIES, DELIVERIES.c.id, DELIVERIES)
+LIST_PENDING = _listing(QUEUE.join(_queued, true()), _queued, QUEUE.c.delivery_id, QUEUE)
+"""From the queue: among all deliveries the few that are pending would be looked for one by one."""
 
 
 @read_only()
@@ -149,7 +192,8 @@ async def list_deliveries(conn: Connection, request: Request[Body, DeliveriesQue
     filters = filters_of(request.query)
     if request.query.event_type is not None:
         filters["event_type"] = matching_types(request.query.event_type)
-    rows, pagination = await LIST.page(conn, request, scope, filters)
+    listing = LIST_PENDING if request.query.status == "pending" else LIST
+    rows, pagination = await listing.page(conn, request, scope, filters)
     deliveries = await with_attempts(conn, rows)
     return reply_to(request, {"deliveries": deliveries, "pagination": pagination})
 

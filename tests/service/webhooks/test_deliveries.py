@@ -2,14 +2,23 @@
 
 from datetime import UTC, datetime, timedelta
 
+import orjson
 from aiohttp import web
 from contracts import webhooks as calls
 from contracts.ids import new_id
 from service.webhooks.client import WebhooksClient
 from support.webhook_receiver import Receiver
+from webhooks.queue.deliveries import LIST_PENDING
 from webhooks.worker.dispatcher import Dispatcher
 
 URL = "https://hooks.example.com/in"
+MANY = 20_000
+MAKE_ENDED = """
+INSERT INTO deliveries (tenant_id, webhook_id, id, created_at, event_id, event_type, status,
+                        attempt_count, completed_at)
+SELECT tenant_id, webhook_id, id || n, created_at, event_id, event_type, 'succeeded', 1, now()
+  FROM (SELECT * FROM deliveries WHERE tenant_id = $1 LIMIT 1) one, generate_series(1, $2) n
+"""
 
 
 async def test_the_list_pages_and_filters_by_time(client: WebhooksClient, tenant: str) -> None:
@@ -28,6 +37,32 @@ async def test_the_list_pages_and_filters_by_time(client: WebhooksClient, tenant
     assert await client.list_deliveries(tenant, webhook, created_after=today + timedelta(2)) == []
     yesterday = today - timedelta(1)
     assert await client.list_deliveries(tenant, webhook, created_before=yesterday) == []
+
+
+async def test_pending_deliveries_are_found_among_very_many_that_have_ended(
+    client: WebhooksClient, tenant: str
+) -> None:
+    webhook = (await client.create_webhook(tenant, URL))["id"]
+    await client.publish(tenant, count=3)
+    await client.publish(tenant, "user.deleted", count=2)
+    pending = await client.list_deliveries(tenant, webhook)
+    await client.pool.execute(MAKE_ENDED, tenant, MANY)
+    found = await client.list_deliveries(tenant, webhook, status="pending")
+    assert found == pending
+    of_type = {"status": "pending", "event_type": "user.deleted"}
+    assert await client.list_deliveries(tenant, webhook, **of_type) == pending[:2]
+    query: dict[str, object] = {"limit": 2, "status": "pending"}
+    ids: list[str] = []
+    for _ in range(3):
+        page = (await client.call(calls.LIST_DELIVERIES, tenant, None, webhook, query=query)).body
+        ids += [each["id"] for each in page["deliveries"]]
+        query["cursor"] = page["pagination"]["next_cursor"]
+    assert ids == [each["id"] for each in pending]
+    values = {"tenant_id": tenant, "webhook_id": webhook, "status": "pending", "limit": 51}
+    statement = LIST_PENDING.rows(("status",), "-created_at", "top")
+    explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement.sql}"
+    plan = await client.pool.fetchval(explain, *statement.arguments(values))
+    assert orjson.loads(plan)[0]["Plan"]["Shared Hit Blocks"] < MANY / 100
 
 
 async def test_a_page_of_long_responses_still_fits_into_a_message(

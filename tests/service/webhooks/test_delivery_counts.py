@@ -16,7 +16,12 @@ URL = "https://hooks.example.com/in"
 MAKE_OLDER = """
 WITH numbered AS (
   SELECT *, row_number() OVER (ORDER BY md5(id)) AS n FROM deliveries WHERE tenant_id = $1
-), gone AS (DELETE FROM deliveries WHERE tenant_id = $1)
+), gone AS (DELETE FROM deliveries WHERE tenant_id = $1
+), ended AS (DELETE FROM queue USING numbered
+  WHERE queue.tenant_id = $1 AND delivery_id = numbered.id AND n % 3 > 0
+), waiting AS (UPDATE queue
+  SET delivery_id = numbered.id || n, created_at = numbered.created_at - n * $2::text::interval
+  FROM numbered WHERE queue.tenant_id = $1 AND delivery_id = numbered.id AND n % 3 = 0)
 INSERT INTO deliveries (tenant_id, webhook_id, id, created_at, event_id, event_type, status,
                         attempt_count)
 SELECT tenant_id, webhook_id, id || n, created_at - n * $2::text::interval, event_id, event_type,
