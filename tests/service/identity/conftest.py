@@ -6,6 +6,7 @@ import pytest
 from chassis.request import Reply
 from contracts.calls import Call
 from contracts.context import Context
+from identity import counters
 from identity.last_active import LastActive
 from identity.projects_client import CallService, ProjectsClient
 from identity.rpc import handlers
@@ -56,3 +57,10 @@ async def client(identity: Owner, projects: Owner) -> IdentityClient:
 @pytest.fixture
 async def other_client(identity: Owner, projects: Owner) -> IdentityClient:
     return await IdentityClient.create(identity, projects)
+
+
+@pytest.fixture
+async def folded(client: IdentityClient) -> None:
+    """What other tests have counted is folded: a fold takes some at a time."""
+    while await client.pool.fetchval("SELECT count(*) FROM tallies WHERE NOT folded"):
+        await counters.fold(client.pool)

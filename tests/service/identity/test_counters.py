@@ -3,12 +3,15 @@
 import asyncio
 import secrets
 
+import pytest
 from contracts import invitations as invitation_calls
 from contracts import organizations as organization_calls
 from contracts import users as calls
 from contracts.calls import Call
 from identity import counters
 from service.identity.client import IdentityClient
+
+pytestmark = pytest.mark.usefixtures("folded")
 
 
 async def _total(client: IdentityClient, call: Call, *path: str, **query: str) -> int:

@@ -13,6 +13,8 @@ from identity import counters
 from identity.users.user_search import LIST
 from service.identity.client import IdentityClient
 
+pytestmark = pytest.mark.usefixtures("folded")
+
 # Their identifiers begin in 200 ways.
 _ADD = """
 INSERT INTO users (tenant_id, id, email, email_verified, status, metadata, version, created_at,
