@@ -4,12 +4,12 @@ A process of 0.1 answers 500 when the type of a column changes under a statement
 prepared. So the type changes when none runs any more; this release works with both types.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from importlib import import_module
 from typing import Any
 
 import orjson
-from sqlalchemy import Column, Connection, MetaData, cast, select, text, update
+from sqlalchemy import Column, Connection, MetaData, Table, cast, select, text, update
 from sqlalchemy.dialects.postgresql import JSON, JSONB
 from sqlalchemy.types import Text
 
@@ -41,17 +41,21 @@ def declared_as_json(service: str, found: Collection[tuple[str, str]]) -> list[C
     ]
 
 
-def keep_as_written(connection: Connection, column: Column[Any]) -> None:
-    """Changes the type. What jsonb has written out gets short again."""
-    table, name = column.table, column.name
-    connection.execute(
-        text(f"ALTER TABLE {table.name} ALTER {name} TYPE json USING {name}::text::json")
+def keep_as_written(connection: Connection, table: Table, columns: Sequence[Column[Any]]) -> None:
+    """Changes their types, in one rewrite. What jsonb has written out gets short again."""
+    types = ", ".join(
+        f"ALTER {each.name} TYPE json USING {each.name}::text::json" for each in columns
     )
+    connection.execute(text(f"ALTER TABLE {table.name} {types}"))
+    for column in columns:
+        _shorten_numbers(connection, table, column)
+
+
+def _shorten_numbers(connection: Connection, table: Table, column: Column[Any]) -> None:
     key, written = table.primary_key.columns, cast(column, Text)
     long = select(*key, written).where(written.regexp_match(_LONG_NUMBER))
     for *values, value in connection.execute(long).all():
-        short = encoded_object(orjson.loads(value), name)
+        short = encoded_object(orjson.loads(value), column.name)
         where = [each == of_row for each, of_row in zip(key, values, strict=True)]
-        connection.execute(
-            update(table).where(*where).values({name: cast(text(":short"), JSON)}), {"short": short}
-        )
+        change = update(table).where(*where).values({column.name: cast(text(":short"), JSON)})
+        connection.execute(change, {"short": short})

@@ -3,13 +3,16 @@
 The tables are those of `<service>.tables`, the steps lie in `<service>/migrations`. All that is
 pending is one transaction: wholly there or wholly absent. A database that is further on than this
 release is left alone: the release before runs on it (docs/upgrading.md). What only this release
-bears waits until its processes alone run (`after_rollout`), where a schema was there before.
+bears waits until its processes alone run (`after_rollout`), where a schema was there before, and is
+one transaction for each table: callers wait for one at a time.
 """
 
 import asyncio
 import time
 from functools import partial
 from importlib import import_module
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 
 from alembic import command, op
@@ -58,28 +61,30 @@ def upgrade(service: str, url: str, *, after_rollout: bool = False) -> list[str]
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": Lock.MIGRATION})
         is_new = MigrationContext.configure(connection).get_current_revision() is None
         done.extend(_missing(ScriptDirectory.from_config(config), connection))
-        left = columns_left(connection, service) if after_rollout else []
-        if done or left:
-            import_module(f"{service}.tables")  # env.py does, for a second: before callers wait
-            _lock_tables(connection)
         if done:
+            import_module(f"{service}.tables")  # env.py does, for a second: before callers wait
+            _lock(connection, connection.scalar(text(_TABLES)))
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
-        for column in columns_left(connection, service) if is_new else left:
-            keep_as_written(connection, column)
-        done.extend(str(column) for column in left)
+        left = columns_left(connection, service) if is_new or after_rollout else []
+        for table, of_table in groupby(left, attrgetter("table")):
+            columns = list(of_table)
+            if not is_new:
+                connection.commit()
+                _lock(connection, table.name)
+                done.extend(map(str, columns))
+            keep_as_written(connection, table, columns)
         connection.commit()
 
     asyncio.run(_with_connection(url, work))
     return done
 
 
-def _lock_tables(connection: Connection) -> None:
-    """All of them before the first step: who holds one table and waits for another can deadlock.
+def _lock(connection: Connection, tables: str | None) -> None:
+    """All before the first step on one: who holds one table and waits for another can deadlock.
 
     Raises DBAPIError if one has been in use all the time.
     """
-    tables = connection.scalar(text(_TABLES))
     deadline = time.monotonic() + PATIENCE_SECONDS
     while tables:
         try:

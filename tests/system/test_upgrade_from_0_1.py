@@ -134,8 +134,10 @@ async def test_a_rolling_upgrade_from_0_1_and_back_fails_no_request_and_loses_no
                     forgive_the_migration(run)
                     await stack.run("this", services.bootstrap(stack.servers))
                     await replace_all(run, customer, FORTH, "this")
-                    await stack.run("this", services.migrate(stack.servers, "--after-rollout"))
+                await stack.run("this", services.migrate(stack.servers, "--after-rollout"))
+                async with customer.working():
                     await load_goes_on(run, customer)
+                    forgive_the_migration(run)
                     assert not (gone := lost(before, await view(observer))), "\n".join(gone)
                     await replace_all(run, customer, BACK, "0.1")
                     assert not (gone := lost(before, await view(observer))), "\n".join(gone)
