@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Generic, Literal
 
+from contracts.models import MAX_LIMIT
 from sqlalchemy import (
     BindParameter,
     ColumnElement,
@@ -29,8 +30,6 @@ from chassis.statements import R, Statement, any_of
 
 MAX_COUNT = 1_000
 """Totals of text searches, and of filters that no counter covers, are counted so far."""
-MAX_LIMIT = 200
-"""Of `contracts.models.ListQuery`."""
 _DATE_FILTERS = frozenset({"created_after", "created_before"})
 
 Condition = Callable[[BindParameter[Any]], ColumnElement[bool]]

@@ -9,6 +9,9 @@ from contracts.fields import DIGITS, Flag
 from contracts.problems import MAX_ERRORS, invalid
 from contracts.readable_text import WhenChanged
 
+MAX_LIMIT = 200
+"""The most rows of a page."""
+
 
 class Body(BaseModel):
     """A JSON body. Strict: no unknown field, no number in a string."""
@@ -67,7 +70,7 @@ class ListQuery(Query):
     """Which part of a list: a page by number, or by the cursor of the page before."""
 
     page: Annotated[int, Field(ge=1), DIGITS] = 1
-    limit: Annotated[int, Field(ge=1, le=200), DIGITS] = 50
+    limit: Annotated[int, Field(ge=1, le=MAX_LIMIT), DIGITS] = 50
     cursor: Annotated[str, Field(max_length=2048)] | None = None
 
 
