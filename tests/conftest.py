@@ -24,12 +24,15 @@ settings.load_profile("busy")
 
 
 def pytest_configure() -> None:
-    """What tests start is to hear Ctrl-C: in the background a shell has its children ignore it.
+    """What tests start is to hear Ctrl-C and a lost terminal: a shell in the background and `nohup`
+    have their children ignore them.
 
     Tests say which events there are: a checkpoint each minute would be one more.
     """
     os.environ.setdefault("TENANTRY_AUDIT_CHECKPOINT_SECONDS", "86400")
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)  # as before, but not for what is started
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -139,7 +139,7 @@ async def test_a_late_request_of_a_deleted_tenant_is_refused(client: ProjectsCli
 async def test_a_tenant_with_very_much_goes_in_steps_and_itself_at_last(
     client: ProjectsClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tenant_erasure, "BATCH", 3)
+    monkeypatch.setattr(tenant_erasure, "BATCH", 2)  # the cascade and the refusal
     tenant, secret = await deleting_tenant(client)
     context = Context(tenant_id=tenant, request_id="req_1", traceparent=TRACE)
     async with client.pool.acquire() as conn:
