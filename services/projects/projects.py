@@ -35,7 +35,7 @@ from outbox.crud import Crud
 from outbox.record import create_entry, record
 from sqlalchemy import bindparam, func, not_, select
 
-from projects.cascades import IS_KEY_ENDED, PROJECT
+from projects.cascades import IS_ONE_OF_MANY_ENDED, PROJECT
 from projects.keys import api_keys
 from projects.signing import signing_keys
 from projects.tables import API_KEYS, PROJECTS, SIGNING_KEYS, ProjectRow, SigningKeyRow
@@ -49,7 +49,7 @@ PREVIEW_DELETE = Statement(
             API_KEYS.c.tenant_id == bindparam("tenant_id"),
             API_KEYS.c.project_id == bindparam("id"),
             API_KEYS.c.status == "active",
-            not_(IS_KEY_ENDED),
+            not_(IS_ONE_OF_MANY_ENDED),
         )
         .scalar_subquery()
         .label("api_keys"),

@@ -29,11 +29,11 @@ from contracts.secrets import KeyKind, digest, new_secret, shown_prefix
 from outbox.record import OutboxEntry, create_entry, with_outbox_entry
 from sqlalchemy import bindparam, literal_column, not_, null, select, update
 
-from projects.cascades import IS_KEY_ENDED
+from projects.cascades import IS_ONE_OF_MANY_ENDED
 from projects.keys.descendants import revoke_descendants
 from projects.keys.key_rows import (
     COLUMNS,
-    STATUS,
+    STATUS_OF_MANY,
     LockedApiKey,
     insert_api_key,
     new_api_key,
@@ -92,7 +92,7 @@ ROTATE = Statement(
 QUOTA = Quota(
     "api_keys_per_project",
     select(API_KEYS.c.id).where(
-        *_OF_PROJECT, API_KEYS.c.status == literal_column("'active'"), not_(IS_KEY_ENDED)
+        *_OF_PROJECT, API_KEYS.c.status == literal_column("'active'"), not_(IS_ONE_OF_MANY_ENDED)
     ),
 )
 LIST = Listing(
@@ -102,7 +102,7 @@ LIST = Listing(
     key=API_KEYS.c.id,
     scope={"tenant_id": API_KEYS.c.tenant_id, "project_id": API_KEYS.c.project_id},
     filters={
-        "status": lambda status: STATUS.element == status,
+        "status": lambda status: STATUS_OF_MANY.element == status,
         "type": lambda kind: API_KEYS.c.type == kind,
     },
 )

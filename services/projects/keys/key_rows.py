@@ -33,22 +33,26 @@ from sqlalchemy import (
 )
 from sqlmodel import SQLModel
 
-from projects.cascades import IS_KEY_ENDED
+from projects.cascades import IS_KEY_ENDED, IS_ONE_OF_MANY_ENDED
 from projects.tables import API_KEYS, ApiKeyRow
 
 
-def status_of(*is_expired: ColumnElement[bool]) -> Label[str]:
+def status_of(
+    *is_expired: ColumnElement[bool], is_ended: ColumnElement[bool] = IS_KEY_ENDED
+) -> Label[str]:
     """The status that is shown: a key expires without a write, and is revoked before its turn
     comes. `is_expired`: what ends the secret that was shown, besides the end of the key.
     """
     return case(
-        (or_(API_KEYS.c.status == "revoked", IS_KEY_ENDED), "revoked"),
+        (or_(API_KEYS.c.status == "revoked", is_ended), "revoked"),
         (or_(API_KEYS.c.expires_at <= func.now(), *is_expired), "expired"),
         else_="active",
     ).label("status")
 
 
 STATUS = status_of()
+STATUS_OF_MANY = status_of(is_ended=IS_ONE_OF_MANY_ENDED)
+"""For filters of lists."""
 COLUMNS = [
     STATUS if column.name == "status" else column
     for column in API_KEYS.c

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from contracts import api_keys as calls
+from contracts import projects as project_calls
 from contracts import tenants as tenant_calls
 from contracts.ids import new_id
 from contracts.secrets import digest
@@ -105,11 +106,19 @@ async def test_more_than_a_batch_is_revoked_at_once_and_its_events_come_in_steps
     root = (await client.create_api_key(tenant, project))["id"]
     last = await make_chain(client, tenant, project, root)
     sibling = await client.create_api_key(tenant, project)
+    await client.pool.execute("UPDATE api_keys SET created_by = NULL WHERE id = $1", sibling["id"])
     await revoke(client, tenant, project, root, **ALL)
     assert await count_stored_active(client, tenant) == 8, "this is to be looked at meanwhile"
     found = await statuses(client, tenant, project)
     assert [key for key, status in found.items() if status == "active"] == [sibling["id"]]
     assert len(await client.list_api_keys(tenant, project, status="active")) == 1
+    path, query = (tenant, None, project), {"dry_run": "true"}
+    preview = await client.call(project_calls.DELETE_PROJECT, *path, query=query)
+    assert preview.body["would_delete"]["api_keys"] == 1
+    assert (await client.call_as_operator(tenant_calls.CREATE_ROOT_KEY, {}, tenant)).status == 201
+    query = {"status": "active"}
+    roots = await client.call_as_operator(tenant_calls.LIST_ROOT_KEYS, None, tenant, query=query)
+    assert roots.body["pagination"]["total"] == 1, "who has neither project nor maker stays"
     refused = (await client.find_credential(last)).body
     assert refused["status"] == "revoked"
     verified = await client.call(calls.VERIFY_API_KEY, tenant, {"secret_sha256": digest(last)})
@@ -127,7 +136,7 @@ async def test_more_than_a_batch_is_revoked_at_once_and_its_events_come_in_steps
     assert (await client.find_credential(sibling["secret"])).body["status"] == "active"
     woken: list[None] = []
     await Cascades(client.pool, STEPS, lambda: woken.append(None)).run()
-    assert await count_stored_active(client, tenant) == 1
+    assert await count_stored_active(client, tenant) == 2
     assert woken, "the events are published at once"
     told = [subject for type_, subject in await client.event_subjects(tenant) if "revoked" in type_]
     assert sorted(told) == sorted(found.keys() - {sibling["id"]}), "each once"
