@@ -44,6 +44,7 @@ class _Document:
     places: dict[Path_, tuple[int, int]] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     nodes: int = 0
+    yaml: YAML = field(default_factory=lambda: YAML(typ="safe", pure=True))
 
     def fault(self, path: Path_, text: str) -> None:
         """At the path, or at the nearest part around it that stands in the file."""
@@ -90,7 +91,7 @@ def _read(file: str) -> _Document:
     document = _Document("standard input" if file == STANDARD_INPUT else file)
     text = sys.stdin.read() if file == STANDARD_INPUT else read_text(Path(file))
     try:
-        node = YAML(typ="safe", pure=True).compose(text)
+        node = document.yaml.compose(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
@@ -120,7 +121,7 @@ def _value(document: _Document, node: Node, path: Path_) -> Any:
         return [_value(document, each, (*path, at)) for at, each in enumerate(node.value)]
     assert isinstance(node, ScalarNode), "YAML has no other kind"
     if node.tag in _PLAIN:
-        return YAML(typ="safe", pure=True).constructor.construct_object(node)
+        return document.yaml.constructor.construct_object(node)
     return node.value
 
 
