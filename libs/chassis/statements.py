@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Generic
 
 from asyncpg import Connection, Pool, Record
-from sqlalchemy import BindParameter, Column, ColumnElement, Select, bindparam, func
+from sqlalchemy import BindParameter, Column, ColumnElement, Select, bindparam, func, select, true
 from sqlalchemy.dialects.postgresql.asyncpg import dialect
 from sqlalchemy.sql.expression import ClauseElement, ReturnsRows
 from typing_extensions import TypeVar
@@ -112,3 +112,12 @@ def assignments(columns: Iterable[Column[Any]]) -> dict[str, BindParameter[Any]]
     expression; whoever runs the statement gives the values by the columns' names.
     """
     return {column.name: bindparam(_SET + column.name, type_=column.type) for column in columns}
+
+
+PLAN_FOR_ANY_TENANT = Statement(
+    select(func.set_config("plan_cache_mode", "force_generic_plan", true()))
+)
+"""For the rest of a transaction that looks for many rows of a tenant. A plan for this very tenant
+believes that it has one row, if the statistics know all others, and compares each row that is
+looked for with all that it has.
+"""

@@ -13,7 +13,7 @@ import asyncpg
 import structlog
 from chassis.database import ID, Connection, Pool
 from chassis.rpc.client import decode_context, encode_context
-from chassis.statements import Statement
+from chassis.statements import PLAN_FOR_ANY_TENANT, Statement
 from contracts.context import Context
 from sqlalchemy import Text, bindparam, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
@@ -134,6 +134,7 @@ class Cascades:
                 cascade = await self._take(conn)
                 if cascade is None:
                     return False
+                await PLAN_FOR_ANY_TENANT.execute(conn)
                 step = self._steps[cascade.kind]
                 if not await step(conn, decode_context(cascade.context), cascade, self._size):
                     await DELETE.execute(conn, **_key(cascade))

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 
 from chassis.database import TIME, Connection, Pool
-from chassis.statements import Statement, parameters
+from chassis.statements import PLAN_FOR_ANY_TENANT, Statement, parameters
 from contracts.context import Context
 from contracts.lifecycle import TenantErased
 from sqlalchemy import ColumnElement, Table, bindparam, delete, select, tuple_, update
@@ -88,6 +88,7 @@ class TenantErasure:
             if row is None:
                 return None
             tenant_id = row["tenant_id"]
+            await PLAN_FOR_ANY_TENANT.execute(conn)
             if self._first is not None and await self._first(conn, tenant_id):
                 return False
             for step in self.STEPS:

@@ -2,7 +2,7 @@
 
 from chassis.database import Connection
 from chassis.idempotency import IDEMPOTENCY
-from chassis.statements import Statement
+from chassis.statements import PLAN_FOR_ANY_TENANT, Statement
 from contracts.context import Context
 from contracts.tenants import TenantDeleted
 from outbox.cascade import BATCH, Cascade, request_cascade
@@ -27,6 +27,7 @@ DELETE = Statement(delete(TENANTS).where(TENANTS.c.id == bindparam("tenant_id"))
 
 async def erase_tenant(conn: Connection, context: Context) -> None:
     """A batch of what the tenant has, and if there is no more the tenant, with its event."""
+    await PLAN_FOR_ANY_TENANT.execute(conn)
     if await _erase_some(conn, context, BATCH):
         await request_cascade(conn, context, TENANT, context.tenant())
 

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import asyncpg
 import orjson
 import pytest
 from contracts import tenants as calls
@@ -17,7 +18,9 @@ from projects.cascade_steps import STEPS
 from projects.cascades import PROJECT
 from projects.subscribers import handle_events
 from service.projects.client import ProjectsClient
+from service.projects.test_descendants import insert_keys
 from support.owner import TRACE
+from tenantry.servers import Servers
 
 SERVICES = ("identity", "webhooks", "audit")
 TABLES = ("projects", "api_keys", "signing_keys", "refusals", "erasures", "idempotency")
@@ -156,3 +159,21 @@ async def test_a_tenant_with_very_much_goes_in_steps_and_itself_at_last(
         )
         assert (table, left) == (table, 0)
     assert await client.event_subjects(tenant) == [("tenant.deleted", tenant)]
+
+
+async def test_statistics_that_do_not_know_a_tenant_do_not_delay_its_end(
+    client: ProjectsClient, other_tenant: str, servers: Servers
+) -> None:
+    """Each key that is to go was compared with all 15,000: seconds for a step."""
+    tenant, _ = await deleting_tenant(client)
+    await client.pool.execute("DELETE FROM api_keys")  # of tests that have ended
+    await insert_keys(client, other_tenant, new_id("prj"), [new_id("key")] * 15_000)
+    owner = await asyncpg.connect(servers.migration_url("projects"))
+    await owner.execute("ANALYZE api_keys")
+    await owner.close()
+    await insert_keys(client, tenant, new_id("prj"), [new_id("key")] * 15_000)
+    async with asyncio.timeout(1):
+        await receive(client, *(erased(tenant, each) for each in SERVICES))
+    assert await get_status(client, tenant) == 200
+    await Cascades(client.pool, STEPS, lambda: None).run()
+    assert await get_status(client, tenant) == 404
